@@ -1,0 +1,106 @@
+"""What the journal holds: the entries that gateways, collectors and the web append and the writer reads.
+
+Each entry is msgpack of one of these structs, sealed and framed by `ingest.journal`. An attempt has one Begin
+before its upstream request and one End after it; a Begin without End, whose owner has died, was abandoned.
+"""
+
+import msgspec
+
+from llmobs.pricing.usage import Usage
+from llmobs.tenants.attribution import Attribution
+
+
+class Hold(msgspec.Struct, frozen=True, array_like=True):
+    """What an attempt holds of one budget: `amount` in the budget's unit (nano-USD or tokens)."""
+
+    budget_id: int
+    revision: int
+    value: str
+    window_start_s: int
+    amount: int
+
+
+class Begin(msgspec.Struct, frozen=True, array_like=True, tag="begin"):
+    """An attempt about to be sent upstream."""
+
+    attempt: bytes  # its span id, 8 bytes
+    trace_id: bytes
+    parent_span_id: bytes | None
+    tenant_id: int
+    attribution: Attribution
+    start_ns: int
+    name: str  # the span's: "chat gpt-4o-mini"
+    operation_name: str
+    provider_name: str
+    priced_as: str  # the price book's provider: prices_like or the name
+    request_model: str  # what the client put into "model"
+    model: str  # what goes upstream
+    dialect: str
+    is_stream: bool
+    held_nanousd: int | None  # upper bound of its cost; None: unpriced
+    held_usage: Usage | None  # what that bound assumes, billed if the attempt is abandoned
+    price_version: str
+    holds: list[Hold]
+    client: str = ""  # user agent, cut to 200 characters
+
+
+class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):
+    """How an attempt ended. Its cost was computed where its usage was first known."""
+
+    attempt: bytes
+    duration_ns: int
+    ttft_ns: int | None
+    status: str
+    error_type: str
+    http_status: int
+    response_model: str
+    response_id: str
+    finish_reasons: list[str]
+    usage: Usage | None  # None: the provider charged nothing (it refused, or was never reached)
+    is_estimated: bool
+    cost_nanousd: int | None
+    price_version: str
+    request_body: bytes  # as the client sent it; b"" where the tenant keeps no content
+    response_body: bytes  # as the provider sent it (a stream: its SSE text)
+    is_truncated: bool = False  # content was longer than is kept
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
+    """A call that we refused: a span without a bill."""
+
+    span_id: bytes
+    trace_id: bytes
+    parent_span_id: bytes | None
+    tenant_id: int
+    attribution: Attribution
+    start_ns: int
+    duration_ns: int
+    name: str
+    operation_name: str
+    provider_name: str
+    request_model: str
+    reason: str
+    message: str
+    details: dict[str, str | int]  # budget_exhausted: budget, value, window, limit, base, pending, held, requested
+
+
+class OtlpBody(msgspec.Struct, frozen=True, array_like=True, tag="otlp"):
+    """An OTLP traces request, as received (decompressed), checked to parse."""
+
+    tenant_id: int
+    key_id: int
+    received_ns: int
+    content_type: str  # application/x-protobuf or application/json
+    body: bytes
+
+
+class NativeSpans(msgspec.Struct, frozen=True, array_like=True, tag="native"):
+    """Spans posted to the REST API: JSON as received, checked against the schema."""
+
+    tenant_id: int
+    key_id: int
+    received_ns: int
+    body: bytes
+
+
+Entry = Begin | End | Refused | OtlpBody | NativeSpans

@@ -1,0 +1,58 @@
+"""The record of a span, whatever way it came in: what `ingest.commit.commit_batch` takes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmobs.pricing.usage import Usage
+from llmobs.tenants.attribution import Attribution
+
+
+@dataclass(slots=True)
+class Span:
+    """One span in our vocabulary. Ids are raw bytes (16 and 8), times integer nanoseconds since 1970.
+
+    `usage` None is unknown, never zero. `cost_nanousd` None is unpriced or not known. `input` and
+    `output` are JSON texts of messages (a list of `{"role", "parts"}`), or None where none was sent.
+    """
+
+    tenant_id: int
+    trace_id: bytes
+    span_id: bytes
+    parent_span_id: bytes | None
+    start_ns: int
+    duration_ns: int
+    name: str
+    source: int
+    attribution: Attribution = Attribution()
+    is_call: bool = False
+    operation_name: str = ""
+    status: str = "ok"
+    error_type: str = ""
+    status_message: str = ""
+    provider_name: str = ""
+    request_model: str = ""
+    response_model: str = ""
+    response_id: str = ""
+    finish_reasons: tuple[str, ...] = ()
+    usage: Usage | None = None
+    is_estimated: bool = False
+    cost_nanousd: int | None = None
+    price_version: str = ""
+    stated_cost_nanousd: int | None = None
+    held_nanousd: int = 0
+    ttft_ns: int | None = None
+    is_stream: bool = False
+    prompt_version: str = ""
+    scope_name: str = ""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    input: str | None = None
+    output: str | None = None
+
+    @property
+    def end_ns(self) -> int:
+        return self.start_ns + self.duration_ns
+
+    @property
+    def model(self) -> str:
+        """The model that is priced and shown: who answered, else who was asked."""
+        return self.response_model or self.request_model

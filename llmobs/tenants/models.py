@@ -1,0 +1,111 @@
+"""Who: tenants, their keys and people, and the record of what people changed."""
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+class User(AbstractUser):
+    """A person who signs in. Operators (`is_staff`) see every tenant, others those they are members of."""
+
+
+class Tenant(models.Model):
+    """Who pays: the wall around keys, budgets, spans and pages."""
+
+    class Plan(models.TextChoices):
+        NONE = "none", "none: no quotas"
+        FREE = "free", "free"
+        PAID = "paid", "paid"
+
+    class Content(models.TextChoices):
+        FULL = "full", "full: kept as sent"
+        REDACTED = "redacted", "redacted: personal data and secrets replaced"
+        HASH = "hash", "hash: fingerprints alone"
+        NONE = "none", "none: not kept"
+
+    slug = models.SlugField(max_length=64, unique=True)
+    name = models.CharField(max_length=200)
+    plan = models.CharField(max_length=8, choices=Plan.choices, default=Plan.NONE)
+    content = models.CharField(max_length=8, choices=Content.choices, default=Content.REDACTED)
+    time_zone = models.CharField(max_length=64, default="UTC", help_text="IANA name, such as Europe/Berlin")
+    retention_days = models.PositiveIntegerField(default=400)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
+        User, through="Membership", related_name="tenants"
+    )
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Membership(models.Model):
+    """A person's place in a tenant."""
+
+    class Role(models.TextChoices):
+        VIEWER = "viewer", "viewer: reads"
+        ADMIN = "admin", "admin: reads and changes"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    role = models.CharField(max_length=8, choices=Role.choices, default=Role.VIEWER)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=("user", "tenant"), name="one_membership_each")]
+
+
+class Key(models.Model):
+    """A credential that we issue: its SHA-256 is kept, its secret is shown once.
+
+    A key without a tenant is an operator key (REST only, every tenant).
+    """
+
+    class Criticality(models.TextChoices):
+        REALTIME = "realtime", "real-time"
+        BACKGROUND = "background", "background"
+        BEST_EFFORT = "best_effort", "best effort"
+
+    class Unpriced(models.TextChoices):
+        REFUSE = "refuse", "refuse when a hard budget applies"
+        ALLOW = "allow", "allow and flag"
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="keys", null=True, blank=True)
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=16, editable=False, help_text="The first characters, to know it by")
+    secret_hash = models.CharField(max_length=64, unique=True, editable=False, help_text="SHA-256, hex")
+    service = models.CharField(max_length=100, blank=True, default="")
+    environment = models.CharField(max_length=100, blank=True, default="")
+    feature = models.CharField(max_length=100, blank=True, default="")
+    allowed_models = models.JSONField(default=list, blank=True, help_text='Names or globs, such as ["gpt-*"]; empty: any')
+    criticality = models.CharField(max_length=12, choices=Criticality.choices, default=Criticality.BACKGROUND)
+    cache = models.CharField(max_length=10, default="off")
+    unpriced = models.CharField(max_length=8, choices=Unpriced.choices, default=Unpriced.REFUSE)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("tenant__slug", "name")
+        constraints = [models.UniqueConstraint(fields=("tenant", "name"), name="key_name_once_per_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.tenant.slug}/{self.name}" if self.tenant else f"operator/{self.name}"
+
+
+class AuditEntry(models.Model):
+    """Who changed what, when: written with the change, never edited."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.SET_NULL, null=True, blank=True)
+    actor = models.CharField(max_length=200)
+    action = models.CharField(max_length=40)
+    kind = models.CharField(max_length=40)
+    name = models.CharField(max_length=200)
+    change = models.JSONField(default=dict)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-at",)
+        indexes = [models.Index(fields=("tenant", "-at"))]
+        verbose_name_plural = "audit entries"
