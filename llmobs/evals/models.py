@@ -12,7 +12,7 @@ class Judge(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="judges")
     feature = models.CharField(max_length=100, blank=True, default="", help_text="empty: every feature")
     model = models.CharField(max_length=200, help_text="a model or route, asked through our own gateway")
-    key = models.ForeignKey(Key, on_delete=models.PROTECT, help_text="pays for the judgements; its calls are never judged")
+    key = models.ForeignKey(Key, on_delete=models.PROTECT, help_text="pays; its own calls are never judged")
     sample = models.DecimalField(max_digits=6, decimal_places=5, help_text="share of calls, 0 to 1, chosen by trace id")
     criteria = models.JSONField(default=list, help_text='["helpful and actionable", "no invented facts"]')
     is_enabled = models.BooleanField(default=True)

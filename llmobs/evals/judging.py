@@ -1,0 +1,137 @@
+"""One judgement from claim to score: claim a row, read what was said, ask the judge, keep verdict or reason."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+from django.db import connection, transaction
+from django.db.models import Q
+
+from llmobs.evals.asking import AskError, Question, ask
+from llmobs.evals.models import Judgement, Score
+from llmobs.evals.verdict import Verdict, VerdictError
+from llmobs.providers import registry
+from llmobs.spans.blocks import read_content
+from llmobs.tenants.keys import mint_internal
+
+MOST_ATTEMPTS = 3
+# A worker that was killed while it judged: its row is taken again after this.
+CLAIM_LASTS = timedelta(minutes=10)
+PAUSE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where judges are asked, and the secret that signs our own worker's tokens."""
+
+    url: str
+    secret_key: str
+
+
+class SkippedError(Exception):
+    """The answer cannot be judged; the message is the reason that the row keeps."""
+
+
+def claim(now: datetime) -> Judgement | None:
+    """The next row to judge, marked as running; None when none is due."""
+    with transaction.atomic():
+        judgement = (
+            Judgement.objects.select_for_update(skip_locked=True, of=("self",))
+            .select_related("judge__key__tenant", "tenant")
+            .filter(
+                Q(state=Judgement.State.PENDING, claimed_at__isnull=True)
+                | Q(state=Judgement.State.PENDING, claimed_at__lt=now - PAUSE)
+                | Q(state=Judgement.State.RUNNING, claimed_at__lt=now - CLAIM_LASTS)
+            )
+            .order_by("pk")
+            .first()
+        )
+        if judgement is not None:
+            judgement.state, judgement.claimed_at = Judgement.State.RUNNING, now
+            judgement.attempts += 1
+            judgement.save(update_fields=["state", "claimed_at", "attempts"])
+    return judgement
+
+
+def judge(judgement: Judgement, gateway: Gateway, now: datetime) -> None:
+    """Ask and keep the outcome on the row; every way out leaves a state and, but for a verdict, a reason."""
+    try:
+        question = _question(judgement)
+        token = mint_internal(gateway.secret_key, judgement.judge.key_id, int(now.timestamp()))
+        verdict = ask(question, gateway.url, token)
+    except SkippedError as error:
+        _close(judgement, Judgement.State.SKIPPED, str(error), now)
+    except AskError as error:
+        again = error.can_retry and judgement.attempts < MOST_ATTEMPTS
+        _close(judgement, Judgement.State.PENDING if again else Judgement.State.FAILED, str(error), now)
+    except VerdictError as error:
+        again = judgement.attempts < MOST_ATTEMPTS
+        _close(judgement, Judgement.State.PENDING if again else Judgement.State.FAILED, str(error), now)
+    else:
+        _keep(judgement, verdict, now)
+
+
+def _question(judgement: Judgement) -> Question:
+    rule = judgement.judge
+    if not rule.is_enabled:
+        raise SkippedError("the judge was switched off")
+    connection.ensure_connection()
+    content = read_content(
+        connection.connection, judgement.tenant_id, bytes(judgement.trace_id), bytes(judgement.span_id), judgement.start
+    )
+    if content is None or content.output is None:
+        raise SkippedError("its messages are not kept (content policy)")
+    candidates = registry.load(connection.connection).candidates(rule.model)
+    if not candidates:
+        raise SkippedError(f"no provider or route serves the judge's model {rule.model}")
+    return Question(
+        dialect=candidates[0].provider.dialect,
+        model=rule.model,
+        criteria=list(rule.criteria),
+        asked=plain_text(content.input),
+        answered=plain_text(content.output),
+    )
+
+
+def plain_text(messages: str | None) -> str:
+    """Messages, as JSON of roles and parts, as text: a line for each role, its text parts below."""
+    if not messages:
+        return ""
+    try:
+        decoded = msgspec.json.decode(messages)
+    except msgspec.MsgspecError:
+        return messages
+    if not isinstance(decoded, list):
+        return messages
+    lines: list[str] = []
+    for message in decoded:
+        parts = message.get("parts", []) if isinstance(message, dict) else []
+        text = [str(part.get("content", "")) for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+        lines.append("\n".join([f"{message.get('role', '')}:", *text] if isinstance(message, dict) else [str(message)]))
+    return "\n".join(lines)
+
+
+def _keep(judgement: Judgement, verdict: Verdict, now: datetime) -> None:
+    with transaction.atomic():
+        # A second worker may have judged the same row after a stall: the first verdict stays.
+        changed = Judgement.objects.filter(pk=judgement.pk).exclude(state=Judgement.State.DONE)
+        if not changed.update(state=Judgement.State.DONE, reason="", finished_at=now):
+            return
+        Score.objects.create(
+            tenant_id=judgement.tenant_id,
+            trace_id=judgement.trace_id,
+            span_id=judgement.span_id,
+            name=judgement.judge.name,
+            value=verdict.overall,
+            label=verdict.verdict,
+            comment=verdict.reasoning,
+            details={"criteria": msgspec.to_builtins(verdict.criteria)},
+            source=Score.Source.JUDGE,
+            judge=judgement.judge,
+        )
+
+
+def _close(judgement: Judgement, state: str, reason: str, now: datetime) -> None:
+    Judgement.objects.filter(pk=judgement.pk).exclude(state=Judgement.State.DONE).update(
+        state=state, reason=reason[:500], finished_at=None if state == Judgement.State.PENDING else now
+    )
