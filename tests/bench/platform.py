@@ -1,0 +1,82 @@
+"""A platform of its own for a benchmark: `manage.py up` on a fresh folder, with a tenant, a key and budgets."""
+
+import json
+import os
+import socket
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.machine import ROOT, manage, running
+
+SECRET = "lmo_bench_0123456789abcdef0123456789abcdef"
+CONFIGURATION = """
+providers:
+  - {{name: openai, dialect: openai, base_url: "http://127.0.0.1:{fast}/v1", credential: "env:BENCH_PROVIDER_KEY"}}
+  - {{name: slow, dialect: openai, base_url: "http://127.0.0.1:{slow}/v1", credential: "env:BENCH_PROVIDER_KEY", prices_like: openai}}
+routes:
+  - {{name: gpt-4.1-mini, candidates: [{{provider: slow, model: gpt-4.1-mini}}]}}
+tenants:
+  - slug: bench
+    name: Bench
+    content: full
+    keys: [{{name: load, secret: "env:BENCH_KEY", feature: bench}}]
+    budgets:
+      - {{name: monthly, limit_usd: "100000", window: month, action: block}}
+      - {{name: feature, limit_usd: "100000", window: day, scope: {{feature: bench}}, action: block}}
+"""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A running platform: its data folder, its gateway's port, its pids by kind."""
+
+    data: Path
+    gateway_port: int
+    supervisor: int
+
+    def pids(self, kind: str) -> list[int]:
+        return list(json.loads((self.data / "run.json").read_text())[kind])
+
+
+@contextmanager
+def platform(fast: int, slow: int) -> Iterator[Platform]:
+    """Up with one gateway, configured against provider stand-ins on these ports; ended with the block."""
+    with tempfile.TemporaryDirectory(prefix="llmobs-bench-") as folder:
+        data = Path(folder)
+        gateway_port, web_port = free_port(), free_port()
+        env = {"BENCH_KEY": SECRET, "BENCH_PROVIDER_KEY": "none"}
+        command = [
+            str(ROOT / ".venv/bin/python"), "manage.py", "up", "--data", str(data),
+            "--gateway-port", str(gateway_port), "--web-port", str(web_port),
+        ]  # fmt: skip
+        with running(command, env=env) as supervisor:
+            up = Platform(data, gateway_port, supervisor)
+            _wait_ready(gateway_port)
+            file = data / "bench.yaml"
+            file.write_text(CONFIGURATION.format(fast=fast, slow=slow))
+            os.environ.update(env)
+            manage(data, "apply", str(file))
+            yield up
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_ready(port: int, seconds: float = 90) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit(f"the platform was not ready within {seconds:.0f} s")
