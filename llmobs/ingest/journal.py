@@ -1,0 +1,377 @@
+"""The journal: an append-only, crash-safe queue on local disk, one folder per process that appends (its owner).
+
+1. The owner holds `lock` by flock while it lives: who lives is known by the lock, never by a pid.
+2. It appends frames to `<position>.seg`; a position is the count of bytes from the owner's beginning, and a segment
+   is named by the position of its first byte. One frame is one write: length, CRC-32, sealed msgpack of an entry.
+3. A write that was cut short (kill -9, full disk) leaves a torn frame at a segment's end. The owner cuts it off or
+   goes on in a new segment; a reader skips it, once a later segment exists or the owner is dead.
+4. The writer reads owners' folders, living and dead, and deletes segments that lie wholly below what it needs.
+
+What has been appended survives the death of any process; a loss of power may take the last seconds (no fsync: it
+would cost each call milliseconds). A fork without exec would keep its parent's lock alive: do not fork an owner.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from zlib import crc32
+
+import msgspec
+
+from llmobs.ingest.entries import End, Entry
+from llmobs.ingest.seal import SealBroken, Sealer
+
+SEGMENT_BYTES = 32 * 1024 * 1024
+MOST_JOURNAL_BYTES = 8 * 1024 * 1024 * 1024  # of all owners of a data folder together
+MOST_FRAME_BYTES = 256 * 1024 * 1024  # longer is not a frame: a request body is at most 64 MB
+RECHECK_SECONDS = 1.0  # how often a full journal looks whether the writer has made room
+
+_HEADER = struct.Struct("<II")
+HEADER_BYTES = _HEADER.size
+
+
+class JournalError(Exception):
+    """The journal cannot be used."""
+
+
+class JournalTaken(JournalError):
+    """Another living process owns this folder."""
+
+
+class JournalFull(JournalError):
+    """The journals together have reached their bound: the writer is behind, or PostgreSQL away."""
+
+
+class JournalBroken(JournalError):
+    """The disk did not take the entry (full, or failing)."""
+
+
+def segment_name(position: int) -> str:
+    return f"{position:020d}.seg"
+
+
+def segments(folder: Path) -> list[tuple[int, Path]]:
+    """An owner's segments in order, each with the position of its first byte."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".seg"))
+    except FileNotFoundError:
+        return []
+    return [(int(name[:-4]), folder / name) for name in names]
+
+
+def owners(journal: Path) -> list[Path]:
+    """The folders of all owners, living and dead. (A name that begins with a dot is still being made.)"""
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(journal) if entry.is_dir() and entry.name[0] != ".")
+    except FileNotFoundError:
+        return []
+
+
+def journal_bytes(journal: Path) -> int:
+    """How much all owners' segments take."""
+    total = 0
+    for folder in owners(journal):
+        for _, path in segments(folder):
+            try:
+                total += path.stat().st_size
+            except FileNotFoundError:  # the writer deleted it meanwhile
+                continue
+    return total
+
+
+def is_owner_alive(folder: Path) -> bool:
+    """Whether a living process holds the folder's lock."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+class JournalWriter:
+    """Appends for one owner. Made once per process, closed at its end; safe from several threads."""
+
+    def __init__(
+        self,
+        folder: Path,
+        key: bytes,
+        segment_bytes: int = SEGMENT_BYTES,
+        most_bytes: int = MOST_JOURNAL_BYTES,
+    ) -> None:
+        """Take the folder (`<data>/journal/<owner>`), made if missing. Raises JournalTaken, JournalBroken."""
+        self.folder = folder
+        self._segment_bytes = segment_bytes
+        self._most_bytes = most_bytes
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._sealer = Sealer(key)
+        self._guard = threading.Lock()
+        self._file = -1
+        self._lock = _take(folder)
+        self._position = _end(folder)
+        self._segment_start = self._position
+        self._checked_at = time.monotonic()
+        self._bound = self._position + most_bytes - journal_bytes(folder.parent)
+        self._open_segment()
+
+    @property
+    def owner(self) -> str:
+        return self.folder.name
+
+    @property
+    def position(self) -> int:
+        """Where the next entry goes."""
+        return self._position
+
+    def append(self, entry: Entry) -> int:
+        """Append one entry and return its position; it is durable against the death of any process from then on.
+
+        Raises JournalFull (but never for an End: what was let in must be able to end) and JournalBroken.
+        """
+        with self._guard:
+            sealed = self._sealer.seal(self._encode(entry))
+            frame = _HEADER.pack(len(sealed), crc32(sealed)) + sealed
+            position = self._position
+            if position + len(frame) > self._bound and type(entry) is not End:
+                self._look_for_room(len(frame))
+            self._write(frame)
+            if self._position - self._segment_start >= self._segment_bytes:
+                self._rotate()
+            return position
+
+    def close(self) -> None:
+        """Let go of the lock: from then on the owner counts as dead and its journal is drained."""
+        with self._guard:
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+            if self._lock >= 0:
+                os.close(self._lock)
+                self._lock = -1
+
+    def _write(self, frame: bytes) -> None:
+        try:
+            if self._file < 0:
+                self._open_segment()
+            written = os.write(self._file, frame)
+            while written < len(frame):  # a short write: the disk is filling up
+                written += os.write(self._file, frame[written:])
+        except OSError as error:
+            self._cut_torn_frame()
+            reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or "it cannot be written")
+            raise JournalBroken(f"journal {self.owner} did not take an entry of {len(frame)} bytes: {reason}") from None
+        self._position += len(frame)
+
+    def _cut_torn_frame(self) -> None:
+        """After a failed write: back to the last whole frame, or leave the torn end and go on in a new segment."""
+        if self._file < 0:
+            return
+        try:
+            os.ftruncate(self._file, self._position - self._segment_start)
+        except OSError:
+            torn_end = self._segment_start + os.fstat(self._file).st_size
+            os.close(self._file)
+            self._file = -1
+            self._position = torn_end
+
+    def _rotate(self) -> None:
+        os.close(self._file)
+        self._file = -1
+        try:
+            self._open_segment()
+        except OSError:  # the next append tries again, and says what is wrong
+            self._file = -1
+        self._measure()
+
+    def _open_segment(self) -> None:
+        self._segment_start = self._position
+        path = self.folder / segment_name(self._position)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def _look_for_room(self, frame_bytes: int) -> None:
+        if time.monotonic() - self._checked_at > RECHECK_SECONDS:
+            self._measure()
+        if self._position + frame_bytes > self._bound:
+            raise JournalFull(
+                f"the journals hold {self._most_bytes} bytes, their bound: the writer is behind, or PostgreSQL is away"
+            )
+
+    def _measure(self) -> None:
+        # Other owners grow between two measurements by at most a segment each: the bound is that soft.
+        self._checked_at = time.monotonic()
+        self._bound = self._position + self._most_bytes - journal_bytes(self.folder.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Entries with their positions, where to read on, and how many torn or damaged frames were passed over."""
+
+    entries: list[tuple[int, Entry]]
+    next: int
+    skipped_frames: int = 0
+
+
+class JournalReader:
+    """Reads one owner's journal, of a living or a dead one. It keeps one segment open."""
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        self.folder = folder
+        self._sealer = Sealer(key)
+        self._decoder: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)
+
+    @property
+    def owner(self) -> str:
+        return self.folder.name
+
+    def start(self) -> int:
+        """The first position that is still kept."""
+        kept = segments(self.folder)
+        return kept[0][0] if kept else 0
+
+    def end(self) -> int:
+        """The end of the last segment (a torn frame included)."""
+        return _end(self.folder)
+
+    def is_owner_alive(self) -> bool:
+        return is_owner_alive(self.folder)
+
+    def read(self, position: int, most_bytes: int = 4 * 1024 * 1024, most_entries: int = 5000) -> Chunk:
+        """The next whole entries from `position` (which is an entry's, or an end); none: nothing new yet.
+
+        Reads at least one entry where there is one, however long it is.
+        """
+        kept = segments(self.folder)
+        skipped = 0
+        for index, (start, path) in enumerate(kept):
+            is_last = index == len(kept) - 1
+            if not is_last and kept[index + 1][0] <= position:
+                continue
+            position = max(position, start)
+            while True:
+                chunk = self._read_segment(path, start, position, most_bytes, most_entries)
+                skipped += chunk.skipped_frames
+                if chunk.entries:
+                    return Chunk(chunk.entries, chunk.next, skipped)
+                if chunk.next == position:
+                    break
+                position = chunk.next  # nothing but damaged frames so far
+            if not is_last:
+                skipped += position < kept[index + 1][0]  # a torn end
+                position = kept[index + 1][0]
+        return Chunk([], position, skipped)
+
+    def delete_below(self, position: int) -> None:
+        """Delete the segments that lie wholly below; the last one stays, since it may still grow."""
+        kept = segments(self.folder)
+        for (_, path), (following, _) in pairwise(kept):
+            if following <= position:
+                path.unlink(missing_ok=True)
+
+    def delete_folder(self) -> bool:
+        """Remove a dead owner's folder, segments and all; False if an owner lives there (again)."""
+        try:
+            lock = os.open(self.folder / "lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for _, path in segments(self.folder):
+                path.unlink(missing_ok=True)
+            (self.folder / "lock").unlink()
+            self.folder.rmdir()
+        except OSError:
+            return False
+        finally:
+            os.close(lock)
+        return True
+
+    def _read_segment(self, path: Path, start: int, position: int, most_bytes: int, most_entries: int) -> Chunk:
+        try:
+            with path.open("rb") as file:
+                file.seek(position - start)
+                data = file.read(most_bytes)
+                if len(data) >= HEADER_BYTES:
+                    needed = _HEADER.unpack_from(data)[0] + HEADER_BYTES
+                    if len(data) < needed <= MOST_FRAME_BYTES:
+                        data += file.read(needed - len(data))
+        except FileNotFoundError:  # deleted since the folder was listed: nothing there that is still needed
+            return Chunk([], position)
+        return self._frames(memoryview(data), position, most_entries)
+
+    def _frames(self, data: memoryview, position: int, most_entries: int) -> Chunk:
+        entries: list[tuple[int, Entry]] = []
+        at, skipped = 0, 0
+        while len(data) - at >= HEADER_BYTES and len(entries) < most_entries:
+            length, checksum = _HEADER.unpack_from(data, at)
+            sealed = data[at + HEADER_BYTES : at + HEADER_BYTES + length]
+            if length == 0 or length > MOST_FRAME_BYTES or len(sealed) < length:
+                break
+            entry = self._entry(sealed, checksum)
+            if entry is None:
+                skipped += 1
+            else:
+                entries.append((position + at, entry))
+            at += HEADER_BYTES + length
+        return Chunk(entries, position + at, skipped)
+
+    def _entry(self, sealed: memoryview, checksum: int) -> Entry | None:
+        """None: damaged on disk, or of another key; the writer counts and reports it."""
+        if crc32(sealed) != checksum:
+            return None
+        try:
+            return self._decoder.decode(self._sealer.unseal(sealed))
+        except (SealBroken, msgspec.MsgspecError):
+            return None
+
+
+def _end(folder: Path) -> int:
+    kept = segments(folder)
+    if not kept:
+        return 0
+    start, path = kept[-1]
+    return start + path.stat().st_size
+
+
+def _take(folder: Path) -> int:
+    """Lock the folder. A new one appears under its name only when its lock is held, so none looks dead."""
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not folder.exists():
+        return _make(folder)
+    for _ in range(50):  # a reader that looks whether we live holds the lock for some microseconds
+        try:
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:  # the writer cleaned the folder away this moment
+            return _make(folder)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.stat(folder / "lock").st_ino == os.fstat(lock).st_ino:
+                return lock
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(lock)
+        time.sleep(0.002)
+    raise JournalTaken(f"the journal {folder.name} belongs to a living process")
+
+
+def _make(folder: Path) -> int:
+    making = folder.with_name(f".{folder.name}.{os.getpid()}")
+    making.mkdir(mode=0o700)
+    lock = os.open(making / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        making.rename(folder)
+    except OSError:
+        os.close(lock)
+        raise JournalTaken(f"the journal {folder.name} was taken by another process just now") from None
+    return lock

@@ -1,0 +1,182 @@
+"""The journal: what was appended is read, once and in order, whatever happened to its owner."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from llmobs.ingest import journal
+from llmobs.ingest.entries import End, NativeSpans, OtlpBody
+from llmobs.ingest.journal import (
+    JournalBroken,
+    JournalFull,
+    JournalReader,
+    JournalTaken,
+    JournalWriter,
+    is_owner_alive,
+    owners,
+    segments,
+)
+from llmobs.pricing.usage import Usage
+
+KEY = bytes(range(32))
+
+
+def body(number: int, size: int = 100) -> OtlpBody:
+    return OtlpBody(7, 1, number, "application/json", bytes(size))
+
+
+def end() -> End:
+    return End(b"attempt1", 1, None, "ok", "", 200, "m", "r", [], Usage(1), False, 1, "v", b"{}", b"{}")
+
+
+def read_all(reader: JournalReader, position: int = 0) -> list[object]:
+    found: list[object] = []
+    while (chunk := reader.read(position)).entries:
+        found += [entry for _, entry in chunk.entries]
+        position = chunk.next
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "journal" / "gateway-1"
+
+
+def test_entries_come_back_in_order_over_many_segments(folder: Path) -> None:
+    writer = JournalWriter(folder, KEY, segment_bytes=1000)
+    entries = [body(n) for n in range(50)]
+    positions = [writer.append(entry) for entry in entries]
+    assert len(segments(folder)) > 5
+    assert read_all(JournalReader(folder, KEY)) == entries
+    assert read_all(JournalReader(folder, KEY), positions[20]) == entries[20:]
+    writer.close()
+
+
+def test_files_are_for_the_owner_alone_and_hold_no_plain_text(folder: Path) -> None:
+    writer = JournalWriter(folder, KEY)
+    writer.append(NativeSpans(1, 1, 1, b"a very private prompt"))
+    writer.close()
+    [(_, path)] = segments(folder)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert b"private" not in path.read_bytes()
+
+
+def test_a_folder_has_one_living_owner(folder: Path) -> None:
+    writer = JournalWriter(folder, KEY)
+    assert is_owner_alive(folder)
+    with pytest.raises(JournalTaken):
+        JournalWriter(folder, KEY)
+    writer.close()
+    assert not is_owner_alive(folder)
+    JournalWriter(folder, KEY).close()
+
+
+def test_a_torn_last_frame_is_skipped_and_the_next_owner_goes_on_after_it(folder: Path) -> None:
+    writer = JournalWriter(folder, KEY)
+    writer.append(body(1))
+    writer.append(body(2))
+    writer.close()
+    [(_, path)] = segments(folder)
+    os.truncate(path, path.stat().st_size - 30)  # killed in the middle of a write
+    assert read_all(JournalReader(folder, KEY)) == [body(1)]
+    writer = JournalWriter(folder, KEY)
+    writer.append(body(3))
+    reader = JournalReader(folder, KEY)
+    assert read_all(reader) == [body(1), body(3)]
+    assert reader.read(0).skipped_frames + reader.read(reader.read(0).next).skipped_frames == 1
+    writer.close()
+
+
+def test_a_damaged_frame_costs_that_entry_alone(folder: Path) -> None:
+    writer = JournalWriter(folder, KEY)
+    writer.append(body(1))
+    second = writer.append(body(2))
+    writer.append(body(3))
+    writer.close()
+    [(_, path)] = segments(folder)
+    data = bytearray(path.read_bytes())
+    data[second + 40] ^= 1
+    path.write_bytes(data)
+    assert read_all(JournalReader(folder, KEY)) == [body(1), body(3)]
+
+
+def test_another_key_reads_nothing(folder: Path) -> None:
+    writer = JournalWriter(folder, KEY)
+    writer.append(body(1))
+    writer.close()
+    chunk = JournalReader(folder, bytes(32)).read(0)
+    assert (chunk.entries, chunk.skipped_frames) == ([], 1)
+
+
+def test_a_short_write_is_completed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr(journal.os, "write", lambda file, data: real(file, data[:50]))
+    writer = JournalWriter(folder, KEY)
+    writer.append(body(1))
+    assert read_all(JournalReader(folder, KEY)) == [body(1)]
+    writer.close()
+
+
+def test_a_full_disk_refuses_the_entry_and_keeps_the_journal_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.write, []
+
+    def fills_up(file: int, data: bytes) -> int:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return real(file, data[:50])
+
+    writer = JournalWriter(folder, KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.os, "write", fills_up)
+        with pytest.raises(JournalBroken, match="disk is full"):
+            writer.append(body(1))
+    writer.append(body(2))
+    assert read_all(JournalReader(folder, KEY)) == [body(2)]
+    writer.close()
+
+
+def test_a_full_journal_refuses_new_work_but_lets_calls_end(folder: Path) -> None:
+    writer = JournalWriter(folder, KEY, most_bytes=1000)
+    with pytest.raises(JournalFull):
+        for number in range(100):
+            writer.append(body(number))
+    writer.append(end())
+    assert read_all(JournalReader(folder, KEY))[-1] == end()
+    writer.close()
+
+
+def test_the_bound_counts_all_owners(folder: Path) -> None:
+    other = JournalWriter(folder.with_name("gateway-2"), KEY)
+    other.append(body(1, 2000))
+    writer = JournalWriter(folder, KEY, most_bytes=1000)
+    with pytest.raises(JournalFull):
+        writer.append(body(2))
+    other.close()
+    writer.close()
+
+
+def test_segments_below_the_low_water_are_deleted_and_the_last_one_stays(folder: Path) -> None:
+    writer = JournalWriter(folder, KEY, segment_bytes=500)
+    positions = [writer.append(body(n)) for n in range(20)]
+    reader = JournalReader(folder, KEY)
+    reader.delete_below(positions[10])
+    assert read_all(reader, positions[10]) == [body(n) for n in range(10, 20)]
+    assert segments(folder)[0][0] > 0
+    reader.delete_below(writer.position)
+    assert len(segments(folder)) == 1
+    writer.close()
+
+
+def test_a_dead_owners_folder_can_be_removed_and_a_living_ones_not(folder: Path) -> None:
+    writer = JournalWriter(folder, KEY)
+    reader = JournalReader(folder, KEY)
+    assert not reader.delete_folder()
+    writer.append(body(1))
+    writer.close()
+    assert reader.delete_folder()
+    assert owners(folder.parent) == []
