@@ -1,4 +1,4 @@
-"""OTLP bodies for the ingest benchmark: agents of ten spans, 30 attributes and about 3.4 KB a span, from a fixed seed."""
+"""OTLP bodies for the ingest benchmark: agents of ten spans, 30 attributes, about 3.4 KB a span, a fixed seed."""
 
 import json
 import random

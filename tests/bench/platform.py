@@ -17,7 +17,11 @@ SECRET = "lmo_bench_0123456789abcdef0123456789abcdef"
 CONFIGURATION = """
 providers:
   - {{name: openai, dialect: openai, base_url: "http://127.0.0.1:{fast}/v1", credential: "env:BENCH_PROVIDER_KEY"}}
-  - {{name: slow, dialect: openai, base_url: "http://127.0.0.1:{slow}/v1", credential: "env:BENCH_PROVIDER_KEY", prices_like: openai}}
+  - name: slow
+    dialect: openai
+    base_url: "http://127.0.0.1:{slow}/v1"
+    credential: "env:BENCH_PROVIDER_KEY"
+    prices_like: openai
 routes:
   - {{name: gpt-4.1-mini, candidates: [{{provider: slow, model: gpt-4.1-mini}}]}}
 tenants:
