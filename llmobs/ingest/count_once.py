@@ -1,0 +1,181 @@
+"""Count once: which of the call spans that report provider responses bear the bill. Pure; depends on the set alone.
+
+Several spans may report one provider response: the gateway's own, the application's instrumentation, a framework's
+around it, an SDK's own span inside. The rule, in steps:
+
+1. Rank all claims by one total order: the gateway's own before any report, those with usage before those without,
+   those that do not give way before those that do, then the innermost of a chain, then later start, earlier end, ids.
+2. Go through them in that order; a claim counts unless a claim that counts already is the same call. Same call is:
+   a. one is an ancestor of the other in their trace (also over spans that are no calls);
+   b. equal response id, different scope, and the times overlap, across traces too. Equal ids of one scope are several
+      answers: a response cache answers many calls with one id;
+   c. one of them gives way and the other has no response id, the times overlap and the usage is equal (or neither
+      has any: one failure, seen twice).
+
+A claim's fate depends only on claims reachable over these relations, which `ingest.claims` loads.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from llmobs.core.clock import NS_PER_SECOND
+from llmobs.core.semconv import SOURCE_GATEWAY
+from llmobs.pricing.usage import Usage
+from llmobs.spans.record import Span
+
+Key = tuple[bytes, bytes]  # trace id, span id
+
+# Scopes whose spans repeat what any instrumentation around them reports.
+YIELDING_SCOPES = frozenset({"com.anthropic.sdk.python"})
+YIELDING_NAMES = frozenset({"raw_gen_ai_request"})
+
+# The gateway and the application may be two machines with two clocks.
+CLOCK_SKEW_NS = 60 * NS_PER_SECOND
+# A trace deeper than this is cut: a chain of calls is a few spans deep, a loop of parents must end.
+DEEPEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimInfo:
+    """One call span's claim to count. Times are whole microseconds (in ns), as PostgreSQL keeps them."""
+
+    trace_id: bytes
+    span_id: bytes
+    parent_span_id: bytes | None
+    start_ns: int
+    end_ns: int
+    source: int
+    scope_name: str
+    yields: bool
+    response_id: str
+    usage: tuple[int, ...] | None  # the fields of Usage in their order; None: unknown
+
+    @property
+    def key(self) -> Key:
+        return self.trace_id, self.span_id
+
+
+def claim_of(span: Span) -> ClaimInfo:
+    """The claim of a call span; only spans with `is_call` have one."""
+    return ClaimInfo(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_span_id=span.parent_span_id,
+        start_ns=span.start_ns // 1000 * 1000,
+        end_ns=span.end_ns // 1000 * 1000,
+        source=span.source,
+        scope_name=span.scope_name,
+        yields=gives_way(span),
+        response_id=span.response_id,
+        usage=None if span.usage is None else msgspec.structs.astuple(span.usage),
+    )
+
+
+def gives_way(span: Span) -> bool:
+    """Whether any other report of the same call is better than this one (raw twins, SDKs' own spans)."""
+    return span.source != SOURCE_GATEWAY and (span.scope_name in YIELDING_SCOPES or span.name in YIELDING_NAMES)
+
+
+def decide(claims: Iterable[ClaimInfo], parents: Mapping[Key, bytes | None]) -> set[Key]:
+    """The (trace id, span id) of the claims that count: each provider response once.
+
+    `claims` are of one tenant. `parents` gives the parent of every known span of their traces, also of those that are
+    no calls; a span that is missing there ends its chain, but for a claim's own parent, which is known from the claim.
+    """
+    by_key = {claim.key: claim for claim in claims}
+    chains = {key: _call_ancestors(claim, by_key, parents) for key, claim in by_key.items()}
+    board = _Board(chains)
+    for claim in sorted(by_key.values(), key=lambda claim: _rank(claim, len(chains[claim.key]))):
+        if not board.has_counted(claim):
+            board.count(claim)
+    return board.counted
+
+
+def _rank(claim: ClaimInfo, depth: int) -> tuple[bool, bool, bool, int, int, int, bytes, bytes]:
+    return (
+        claim.source != SOURCE_GATEWAY,
+        claim.usage is None,
+        claim.yields,
+        -depth,
+        -claim.start_ns,
+        claim.end_ns,
+        claim.trace_id,
+        claim.span_id,
+    )
+
+
+def _call_ancestors(
+    claim: ClaimInfo, by_key: Mapping[Key, ClaimInfo], parents: Mapping[Key, bytes | None]
+) -> tuple[Key, ...]:
+    """The claims among a claim's ancestors, innermost first."""
+    found: list[Key] = []
+    seen = {claim.span_id}
+    span_id = claim.parent_span_id
+    while span_id is not None and span_id not in seen and len(seen) < DEEPEST:
+        seen.add(span_id)
+        key = (claim.trace_id, span_id)
+        above = by_key.get(key)
+        if above is not None:
+            found.append(key)
+            span_id = above.parent_span_id
+        else:
+            span_id = parents.get(key)
+    return tuple(found)
+
+
+class _Board:
+    """What counts so far, found again by each of the three relations."""
+
+    def __init__(self, chains: Mapping[Key, tuple[Key, ...]]) -> None:
+        self.counted: set[Key] = set()
+        self._chains = chains
+        self._above_counted: set[Key] = set()
+        self._by_response: dict[str, list[ClaimInfo]] = {}
+        self._without_id: dict[tuple[int, int] | None, list[ClaimInfo]] = {}
+
+    def count(self, claim: ClaimInfo) -> None:
+        self.counted.add(claim.key)
+        self._above_counted.update(self._chains[claim.key])
+        if claim.response_id:
+            self._by_response.setdefault(claim.response_id, []).append(claim)
+        elif not claim.yields:
+            self._without_id.setdefault(_tokens(claim), []).append(claim)
+
+    def has_counted(self, claim: ClaimInfo) -> bool:
+        """Whether the call of this claim counts already. The gateway's own spans are each a call of their own."""
+        if claim.source == SOURCE_GATEWAY:
+            return False
+        if claim.key in self._above_counted or not self.counted.isdisjoint(self._chains[claim.key]):
+            return True
+        if any(_same_response(claim, other) for other in self._by_response.get(claim.response_id, ())):
+            return True
+        return claim.yields and self._has_counted_without_id(claim)
+
+    def _has_counted_without_id(self, claim: ClaimInfo) -> bool:
+        # The other has no id to compare. Without usage, only a failure (no id here either) is the same failure.
+        if claim.usage is None and claim.response_id:
+            return False
+        return any(
+            other.scope_name != claim.scope_name and _overlap(claim, other, 0)
+            for other in self._without_id.get(_tokens(claim), ())
+        )
+
+
+def _tokens(claim: ClaimInfo) -> tuple[int, int] | None:
+    """All input and all output: what every library that sends usage agrees on."""
+    if claim.usage is None:
+        return None
+    usage = Usage(*claim.usage)
+    return usage.input_tokens, usage.output
+
+
+def _same_response(claim: ClaimInfo, other: ClaimInfo) -> bool:
+    if other.source == SOURCE_GATEWAY:
+        return _overlap(claim, other, CLOCK_SKEW_NS)
+    return claim.scope_name != other.scope_name and _overlap(claim, other, 0)
+
+
+def _overlap(one: ClaimInfo, other: ClaimInfo, slack_ns: int) -> bool:
+    return one.start_ns <= other.end_ns + slack_ns and other.start_ns <= one.end_ns + slack_ns
