@@ -1,0 +1,78 @@
+"""Who may call: every tenant and key as the gateway needs them, read in one go and immutable."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+
+from llmobs.core.clock import ns_from_utc
+
+
+class TenantInfo(msgspec.Struct, frozen=True):
+    """A tenant. `content`: full, redacted, hash or none."""
+
+    id: int
+    slug: str
+    name: str
+    plan: str
+    content: str
+    time_zone: str
+    retention_days: int
+    is_active: bool
+
+
+class KeyInfo(msgspec.Struct, frozen=True):
+    """A key without its secret. `tenant_id` None: an operator's. `allowed_models`: names or globs, empty: any."""
+
+    id: int
+    tenant_id: int | None
+    name: str
+    secret_hash: str
+    service: str
+    environment: str
+    feature: str
+    allowed_models: tuple[str, ...]
+    criticality: str
+    cache: str
+    unpriced: str
+    expires_ns: int | None
+    revoked_ns: int | None
+
+
+class Roster:
+    """Tenants by id, keys by the SHA-256 (hex) of their secret and by id. Revoked keys stay, to say so."""
+
+    def __init__(self, tenants: list[TenantInfo], keys: list[KeyInfo]) -> None:
+        self.tenants = {tenant.id: tenant for tenant in tenants}
+        self.keys = {key.secret_hash: key for key in keys}
+        self.keys_by_id = {key.id: key for key in keys}
+
+
+def load(conn: psycopg.Connection[Any]) -> Roster:
+    """The roster as the database holds it now."""
+    tenants = conn.execute(
+        "SELECT id, slug, name, plan, content, time_zone, retention_days, is_active FROM tenants_tenant"
+    ).fetchall()
+    keys = conn.execute(
+        "SELECT id, tenant_id, name, secret_hash, service, environment, feature, allowed_models, criticality, cache, "
+        "unpriced, expires_at, revoked_at FROM tenants_key"
+    ).fetchall()
+    return Roster([TenantInfo(*row) for row in tenants], [_key(row) for row in keys])
+
+
+def _key(row: tuple[Any, ...]) -> KeyInfo:
+    *plain, allowed_models, criticality, cache, unpriced, expires_at, revoked_at = row
+    return KeyInfo(
+        *plain,
+        tuple(str(m) for m in allowed_models or ()),
+        criticality,
+        cache,
+        unpriced,
+        _ns(expires_at),
+        _ns(revoked_at),
+    )
+
+
+def _ns(at: datetime | None) -> int | None:
+    return None if at is None else ns_from_utc(at)
