@@ -62,16 +62,11 @@ def load(conn: psycopg.Connection[Any]) -> Roster:
 
 
 def _key(row: tuple[Any, ...]) -> KeyInfo:
-    *plain, allowed_models, criticality, cache, unpriced, expires_at, revoked_at = row
-    return KeyInfo(
-        *plain,
-        tuple(str(m) for m in allowed_models or ()),
-        criticality,
-        cache,
-        unpriced,
-        _ns(expires_at),
-        _ns(revoked_at),
-    )
+    *_, expires_at, revoked_at = row
+    fields = dict(zip(KeyInfo.__struct_fields__, row, strict=True))
+    fields["allowed_models"] = tuple(str(model) for model in fields["allowed_models"] or ())
+    fields["expires_ns"], fields["revoked_ns"] = _ns(expires_at), _ns(revoked_at)
+    return KeyInfo(**fields)
 
 
 def _ns(at: datetime | None) -> int | None:
