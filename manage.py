@@ -1,16 +1,7 @@
 #!/usr/bin/env python
-"""Django's command line; every llmobs command is one of its commands."""
+"""The command line from a checkout; installed, the same commands answer to `llmobs`."""
 
-import os
-import sys
-
-from django.core.management import execute_from_command_line
-
-
-def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmobs.settings")
-    execute_from_command_line(sys.argv)
-
+from llmobs.ops.command_line import main
 
 if __name__ == "__main__":
     main()

@@ -6,7 +6,7 @@ from llmobs.tenants.config_version import bump_sql
 
 VERSION = """
 CREATE TABLE config_version (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    is_single boolean PRIMARY KEY DEFAULT true CHECK (is_single),
     version bigint NOT NULL
 );
 INSERT INTO config_version (version) VALUES (1);

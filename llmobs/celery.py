@@ -1,0 +1,32 @@
+"""Celery's app and its fixed schedule. Tasks are wake-ups: what is to be done is rows, so a lost one loses nothing.
+
+Tasks live in each app's `tasks.py`. A wake-up that was not begun before the next one comes is dropped (`expires`).
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmobs.settings")
+
+app = Celery("llmobs")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+def every(seconds: float, task: str) -> dict[str, Any]:
+    """A line of the schedule."""
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds}}
+
+
+app.conf.beat_schedule = {
+    "judge": every(5, "evals.sample_and_judge"),
+    "alert": every(5, "alerts.raise_and_deliver"),
+}
+
+
+@setup_logging.connect
+def keep_our_logging(**_: object) -> None:
+    """Celery sets no handlers of its own when someone answers this signal: Django's settings have set ours."""

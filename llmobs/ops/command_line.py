@@ -1,0 +1,37 @@
+"""The command line: Django's, with `--data DIR` for every command, and errors of the environment in one sentence."""
+
+import os
+import sys
+
+from llmobs.core.env import EnvError
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    arguments, data = take_data(sys.argv)
+    if data is not None:
+        os.environ["LLMOBS_DATA"] = data
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmobs.settings")
+    from django.core.management import execute_from_command_line  # settings are read on import: the folder comes first
+
+    try:
+        execute_from_command_line(arguments)
+    except EnvError as error:
+        sys.exit(f"llmobs: {error}")
+
+
+def take_data(arguments: list[str]) -> tuple[list[str], str | None]:
+    """The arguments without `--data DIR` (or `--data=DIR`), and DIR; the last one counts."""
+    rest: list[str] = []
+    data: str | None = None
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--data":
+            data = next(waiting, None)
+            if not data:
+                sys.exit("llmobs: --data needs a folder")
+        elif argument.startswith("--data="):
+            data = argument.removeprefix("--data=")
+        else:
+            rest.append(argument)
+    return rest, data

@@ -1,0 +1,10 @@
+"""The real settings, but for what only costs time in tests."""
+
+from llmobs.settings import *  # noqa: F403
+
+# Without collected files; names stay plain.
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}  # noqa: F405
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+PRIVATE_WEBHOOKS = True  # receivers in tests listen on loopback
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]
