@@ -1,0 +1,118 @@
+"""What was spent of budgets (durable, from PostgreSQL), how it grew, and which thresholds were passed.
+
+What running calls hold is in the ledger: `llmobs.budgets.status` knows it; here is what remains when Valkey is away.
+"""
+
+# ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from dashboards.queries.costs import cost_by_hour_of_bills
+from dashboards.queries.rollup import COLUMNS, totals
+from dashboards.queries.scope import Cursor, Filters, Scope
+from dashboards.window import HOUR, Window
+from llmobs.budgets.definition import EACH, TOKENS, BudgetInfo
+from llmobs.budgets.window import window_bounds
+
+MOST_VALUES = 10_000  # of an "each" budget; beyond, the largest are read
+MOST_EVENTS = 20
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What one value of a budget has spent in its current window, in the budget's unit."""
+
+    value: str
+    spent: int
+
+
+@dataclass(frozen=True)
+class ThresholdPassed:
+    """A threshold (percent) that a budget's spend passed, once per window."""
+
+    budget_id: int
+    value: str
+    threshold: int
+    spent: int
+    limit: int
+    at: datetime
+    alerted_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Money or tokens of one bucket."""
+
+    at: datetime
+    amount: int
+
+
+def current_window(budget: BudgetInfo, now: datetime) -> tuple[datetime, datetime | None]:
+    """Begin and end of the budget's window that holds `now`; no end for a lifetime."""
+    start_s, end_s = window_bounds(budget.window, ZoneInfo(budget.zone), int(now.timestamp()))
+    end = None if budget.window == "total" else datetime.fromtimestamp(end_s, UTC)
+    return datetime.fromtimestamp(start_s, UTC), end
+
+
+def spend_by_budget(cursor: Cursor, budgets: Sequence[BudgetInfo], now: datetime) -> dict[int, list[Spend]]:
+    """For each budget its values' spend in the current window, largest first; nothing spent is an empty list."""
+    starts = [current_window(budget, now)[0] for budget in budgets]
+    cursor.execute(
+        "SELECT s.budget_id, s.value, s.spent FROM budget_spend s "
+        "JOIN unnest(%s::bigint[], %s::bigint[], %s::int[], %s::timestamptz[]) AS b(tenant_id, id, revision, start) "
+        "ON s.tenant_id = b.tenant_id AND s.budget_id = b.id AND s.revision = b.revision AND s.window_start = b.start "
+        "ORDER BY s.spent DESC, s.value LIMIT %s",
+        [
+            [budget.tenant_id for budget in budgets],
+            [budget.id for budget in budgets],
+            [budget.revision for budget in budgets],
+            starts,
+            MOST_VALUES,
+        ],
+    )
+    found: dict[int, list[Spend]] = {budget.id: [] for budget in budgets}
+    for budget_id, value, spent in cursor.fetchall():
+        found[budget_id].append(Spend(value, spent))
+    return found
+
+
+def thresholds_passed(
+    cursor: Cursor, tenant_ids: tuple[int, ...], since: datetime, budget_id: int | None = None
+) -> list[ThresholdPassed]:
+    """Thresholds passed since then, newest first."""
+    cursor.execute(
+        "SELECT budget_id, value, threshold, spent, limit_amount, at, alerted_at FROM threshold_event "
+        f"WHERE tenant_id = ANY(%s) AND at >= %s {'AND budget_id = %s' if budget_id else ''} "
+        "ORDER BY at DESC, threshold DESC LIMIT %s",
+        [list(tenant_ids), since, *([budget_id] if budget_id else []), MOST_EVENTS],
+    )
+    return [ThresholdPassed(*row) for row in cursor.fetchall()]
+
+
+def spend_by_hour(cursor: Cursor, budget: BudgetInfo, start: datetime, end: datetime) -> list[Spent]:
+    """What the calls in the budget's scope cost (or how many tokens), hour by hour; hours without calls are left out.
+
+    An "each" budget is asked over all its values together.
+    """
+    window = Window(start, end, ZoneInfo("UTC"))
+    fixed = {name: value for name, value in budget.scope if value != EACH}
+    filters = Filters(**{n: int(v) if n == "key" else v for n, v in fixed.items()})  # type: ignore[arg-type]
+    scope = Scope((budget.tenant_id,), window, filters)
+    if not fixed.keys() <= COLUMNS.keys():
+        return [Spent(at, t if budget.unit == TOKENS else c) for at, c, t in cost_by_hour_of_bills(cursor, scope)]
+    rows = totals(cursor, scope, over_time=True, bucket=HOUR)
+    return [Spent(row.at, row.tokens if budget.unit == TOKENS else row.cost_nanousd) for row in rows if row.at]
+
+
+def refusals_by_budget(cursor: Cursor, scope: Scope) -> dict[str, tuple[int, datetime]]:
+    """By the budget's name: calls refused for it in the window, and when the first was."""
+    cursor.execute(
+        "SELECT attributes->>'llmobs.refusal.budget', count(*), min(start) FROM span "
+        "WHERE tenant_id = ANY(%s) AND start >= %s AND start < %s AND status = 'refused' "
+        "AND error_type = 'budget_exhausted' GROUP BY 1",
+        [list(scope.tenant_ids), scope.window.start, scope.window.end],
+    )
+    return {name or "": (number, at) for name, number, at in cursor.fetchall()}

@@ -1,0 +1,43 @@
+"""How fresh the figures are: spans that wait in the journals, and the last verify."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dashboards.queries.scope import Cursor
+
+LATE_AFTER = timedelta(seconds=30)  # a writer that is silent for longer leaves the figures behind
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """`written_at` None: no writer has ever reported."""
+
+    now: datetime
+    written_at: datetime | None
+    waiting_spans: int
+    verified_at: datetime | None
+    differences: int | None
+
+    @property
+    def behind(self) -> timedelta | None:
+        """How far the figures are behind, where it is more than LATE_AFTER."""
+        if self.written_at is None or self.now - self.written_at <= LATE_AFTER:
+            return None
+        return self.now - self.written_at
+
+    @property
+    def as_of(self) -> datetime:
+        return self.written_at if self.behind is not None and self.written_at else self.now
+
+
+def freshness(cursor: Cursor, now: datetime) -> Freshness:
+    """What the foot of every page says."""
+    cursor.execute(
+        "SELECT max(seen_at) FILTER (WHERE kind = 'writer'), "
+        "coalesce(sum(waiting_spans) FILTER (WHERE seen_at > %s), 0)::bigint FROM heartbeat",
+        [now - timedelta(minutes=5)],
+    )
+    written_at, waiting = cursor.fetchone()
+    cursor.execute("SELECT finished_at, differences FROM verification ORDER BY finished_at DESC LIMIT 1")
+    verified_at, differences = cursor.fetchone() or (None, None)
+    return Freshness(now, written_at, waiting, verified_at, differences)

@@ -1,0 +1,242 @@
+"""Sums and latencies out of the roll-ups: compacted rows plus the deltas that still wait, so exact at any moment.
+
+A delta is in `rollup_delta` or in all compacted tables, never in both; one statement reads both in one snapshot.
+Whole hours of a window come from the hour tables (the coarsest that knows the dimensions), its edges from minutes.
+"""
+
+# ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dashboards.queries.scope import Cursor, Scope
+from dashboards.window import DAY, HOUR, Window
+from llmobs.core.semconv import ERROR_STATUSES, REFUSED
+from llmobs.rollups.sketch import add, percentile_ms
+
+COLUMNS = {
+    "tenant": "tenant_id",
+    "service": "service",
+    "environment": "environment",
+    "feature": "feature",
+    "key": "key_id",
+    "provider": "provider_name",
+    "model": "model",
+    "status": "status",
+    "error": "error_type",
+}
+MODEL_TABLE_KNOWS = frozenset({"tenant", "model", "status"})
+TENANT_TABLE_KNOWS = frozenset({"tenant", "status"})
+BIN_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over calls. `key` has a value for each dimension that was asked for; `at` is the bucket, or None.
+
+    Refusals are our own no: they are in `refused` alone, neither calls nor errors.
+    """
+
+    key: tuple[Any, ...]
+    at: datetime | None
+    calls: int = 0
+    errors: int = 0
+    degraded: int = 0
+    refused: int = 0
+    uncached_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_write_5m_input_tokens: int = 0
+    cache_write_1h_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_output_tokens: int = 0
+    cost_nanousd: int = 0
+    estimated_nanousd: int = 0
+    estimated_calls: int = 0
+    unpriced_calls: int = 0
+
+    @property
+    def input_tokens(self) -> int:
+        """All input, cached tokens included."""
+        cached = self.cache_read_input_tokens + self.cache_write_5m_input_tokens + self.cache_write_1h_input_tokens
+        return self.uncached_input_tokens + cached
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True)
+class Latency:
+    """A sketch of durations, mergeable; quantiles are within 1 % of the exact ones."""
+
+    key: tuple[Any, ...]
+    at: datetime | None
+    counts: dict[int, int]
+
+    @property
+    def n(self) -> int:
+        return sum(self.counts.values())
+
+    def quantile_ms(self, q: float) -> float | None:
+        """Milliseconds below which the share `q` of calls lies; None without calls."""
+        return percentile_ms(self.counts, q)
+
+
+MEASURES = tuple(field.name for field in fields(Totals))[6:]
+
+
+def totals(
+    cursor: Cursor, scope: Scope, by: Sequence[str] = (), over_time: bool = False, bucket: timedelta | None = None
+) -> list[Totals]:
+    """Sums by dimensions (names of COLUMNS) and, if asked, by buckets (the window's own, unless one is named).
+
+    Dearest first, or by time.
+    """
+    size = (bucket or scope.window.bucket) if over_time else None
+    table = _table(scope, by, size)
+    sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in MEASURES)
+    answered = f"coalesce(sum(calls) FILTER (WHERE status <> '{REFUSED}'), 0)::bigint"
+    errors = "coalesce(sum(calls) FILTER (WHERE status = ANY(%s)), 0)::bigint"
+    degraded = "coalesce(sum(calls) FILTER (WHERE status = 'degraded'), 0)::bigint"
+    refused = f"coalesce(sum(spans) FILTER (WHERE status = '{REFUSED}'), 0)::bigint"
+    rows, parameters = _rows(scope, by, table, f"spans, calls, {', '.join(MEASURES)}")
+    at, at_parameters = _bucket(scope.window, size)
+    grouped = [COLUMNS[name] for name in by]
+    cursor.execute(
+        f"SELECT {', '.join([*grouped, at])}, {answered}, {errors}, {degraded}, {refused}, {sums} FROM ({rows}) r "
+        + _group_by(len(grouped), over_time)
+        + (f"ORDER BY {len(grouped) + 1}" if over_time else "ORDER BY sum(cost_nanousd) DESC, sum(calls) DESC, 1"),
+        [*at_parameters, sorted(ERROR_STATUSES), *parameters],
+    )
+    n = len(grouped)
+    return [Totals(tuple(row[:n]), row[n], *row[n + 1 :]) for row in cursor.fetchall()]
+
+
+def total(cursor: Cursor, scope: Scope) -> Totals:
+    """The sums over everything in scope; zeros where nothing was called."""
+    return next(iter(totals(cursor, scope)), Totals((), None))
+
+
+def latencies(
+    cursor: Cursor,
+    scope: Scope,
+    by: Sequence[str] = (),
+    over_time: bool = False,
+    of: str = "duration",
+    bucket: timedelta | None = None,
+) -> list[Latency]:
+    """Latency sketches (`of` duration or ttft) by dimensions and buckets; calls that were refused are not in them."""
+    if of not in ("duration", "ttft"):
+        raise ValueError(f"{of!r} is no latency; one is duration or ttft")
+    size = (bucket or scope.window.bucket) if over_time else None
+    table = _table(scope, by, size)
+    rows, parameters = _rows(scope, by, table, f"{of}_buckets, {of}_counts")
+    at, at_parameters = _bucket(scope.window, size)
+    grouped = [COLUMNS[name] for name in by]
+    cursor.execute(
+        f"SELECT {', '.join([*grouped, at])}, s.bucket, sum(s.count)::bigint FROM ({rows}) r "
+        f"CROSS JOIN LATERAL unnest(r.{of}_buckets, r.{of}_counts) AS s(bucket, count) "
+        f"WHERE status <> '{REFUSED}' "
+        + _group_by(len(grouped), True, also=len(grouped) + 2)
+        + f"ORDER BY {len(grouped) + 1}",
+        [*at_parameters, *parameters],
+    )
+    return _sketches(cursor.fetchall(), len(grouped))
+
+
+def merged(found: Iterable[Latency]) -> Latency:
+    """Several sketches as one: what adding them up gives."""
+    counts: dict[int, int] = {}
+    for latency in found:
+        for bucket, number in latency.counts.items():
+            add(counts, bucket, number)
+    return Latency((), None, counts)
+
+
+def first_call_at(cursor: Cursor, tenant_ids: tuple[int, ...]) -> datetime | None:
+    """When the first rolled-up call of these tenants began, to the hour."""
+    cursor.execute(
+        "SELECT least((SELECT min(hour) FROM rollup_tenant_hour WHERE tenant_id = ANY(%s)), "
+        "(SELECT min(minute) FROM rollup_delta WHERE tenant_id = ANY(%s)))",
+        [list(tenant_ids), list(tenant_ids)],
+    )
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def last_call_at(cursor: Cursor, tenant_ids: tuple[int, ...]) -> datetime | None:
+    """When the last rolled-up call of these tenants began, to the hour."""
+    cursor.execute(
+        "SELECT greatest((SELECT max(hour) FROM rollup_tenant_hour WHERE tenant_id = ANY(%s)), "
+        "(SELECT max(minute) FROM rollup_delta WHERE tenant_id = ANY(%s)))",
+        [list(tenant_ids), list(tenant_ids)],
+    )
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _table(scope: Scope, by: Sequence[str], size: timedelta | None) -> str:
+    """The coarsest table that can answer; "" where only minutes can."""
+    if size is not None and size < HOUR:
+        return ""
+    needed = {*by, *(name for name in scope.filters.given if name in COLUMNS)}
+    if needed <= TENANT_TABLE_KNOWS:
+        return "rollup_tenant_hour"
+    return "rollup_model_hour" if needed <= MODEL_TABLE_KNOWS else "rollup_hour"
+
+
+def _rows(scope: Scope, by: Sequence[str], table: str, measures: str) -> tuple[str, list[Any]]:
+    """The rows in scope as (at, status, dimensions, measures): whole hours, edges in minutes, waiting deltas."""
+    names = dict.fromkeys(["status", *(COLUMNS[name] for name in by)])
+    columns = f"{', '.join(names)}, {measures}"
+    start, end = scope.window.start.replace(second=0, microsecond=0), scope.window.end
+    filters, filter_parameters = _filters(scope)
+    where = f"tenant_id = ANY(%s){filters}"
+    base = [list(scope.tenant_ids), *filter_parameters]
+    parts = [f"SELECT minute AS at, {columns} FROM rollup_delta WHERE {where} AND minute >= %s AND minute < %s"]
+    parameters = [*base, start, end]
+    first, last = _ceil_hour(start), end.replace(minute=0, second=0, microsecond=0)
+    if not table or first >= last:
+        edges = [(start, end)]
+    else:
+        parts.append(f"SELECT hour AS at, {columns} FROM {table} WHERE {where} AND hour >= %s AND hour < %s")
+        parameters += [*base, first, last]
+        edges = [(start, first), (last, end)]
+    for low, high in edges:
+        if low < high:
+            minutes = f"SELECT minute AS at, {columns} FROM rollup_minute WHERE {where}"
+            parts.append(f"{minutes} AND minute >= %s AND minute < %s")
+            parameters += [*base, low, high]
+    return " UNION ALL ".join(parts), parameters
+
+
+def _filters(scope: Scope) -> tuple[str, list[Any]]:
+    given = {name: value for name, value in scope.filters.given.items() if name in COLUMNS}
+    return "".join(f" AND {COLUMNS[name]} = %s" for name in given), list(given.values())
+
+
+def _bucket(window: Window, size: timedelta | None) -> tuple[str, list[Any]]:
+    if size is None:
+        return "NULL::timestamptz", []
+    if size == DAY:
+        return "date_trunc('day', at, %s)", [window.zone.key]
+    return "date_bin(%s, at, %s)", [size, BIN_ORIGIN]
+
+
+def _group_by(dimensions: int, over_time: bool, also: int | None = None) -> str:
+    numbers = [*range(1, dimensions + 1), *([dimensions + 1] if over_time else []), *([also] if also else [])]
+    return f"GROUP BY {', '.join(map(str, numbers))} " if numbers else ""
+
+
+def _sketches(rows: list[Any], dimensions: int) -> list[Latency]:
+    found: dict[tuple[Any, ...], dict[int, int]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[: dimensions + 1]), {})[row[dimensions + 1]] = row[dimensions + 2]
+    return [Latency(key[:-1], key[-1], counts) for key, counts in found.items()]
+
+
+def _ceil_hour(at: datetime) -> datetime:
+    whole = at.replace(minute=0, second=0, microsecond=0)
+    return whole if whole == at else whole + timedelta(hours=1)

@@ -1,0 +1,57 @@
+"""What a question is asked about: tenants, window, filters. No query over spans goes without one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from dashboards.window import Window
+
+
+class Cursor(Protocol):
+    """A DB-API cursor on PostgreSQL: psycopg's own, or Django's over it."""
+
+    def execute(self, query: str, params: Sequence[Any] | None = None, /) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+    def fetchone(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Dimensions that calls must have; None is any. The first six are in the roll-ups, the others on traces alone."""
+
+    service: str | None = None
+    environment: str | None = None
+    feature: str | None = None
+    key: int | None = None
+    provider: str | None = None
+    model: str | None = None
+    status: str | None = None
+    error: str | None = None
+    user: str | None = None
+    session: str | None = None
+    search: str | None = None
+
+    @property
+    def given(self) -> dict[str, str | int]:
+        """Those that are set, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def needs_traces(self) -> bool:
+        """Whether a filter is set that no roll-up knows."""
+        return any(name in ("user", "session", "search") for name in self.given)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose calls, when, and which of them."""
+
+    tenant_ids: tuple[int, ...]
+    window: Window
+    filters: Filters = Filters()
+
+    def over(self, window: Window) -> "Scope":
+        return Scope(self.tenant_ids, window, self.filters)

@@ -1,0 +1,206 @@
+"""One trace: its spans, the bills they bear, and the contents of a span, as far as the policy kept them."""
+
+# ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import zstandard
+
+from dashboards.queries.scope import Cursor
+from dashboards.queries.traces import TraceRow, trace_totals
+
+MOST_SPANS = 5_000  # of one trace that a page reads; the page says when there are more
+LONGEST_BODY_BYTES = 64 * 1024 * 1024  # a payload block, unpacked
+
+
+@dataclass(frozen=True)
+class SpanRow:
+    """One span as shown. `usage` fields None: unknown. Ids are hex."""
+
+    span_id: str
+    parent_span_id: str | None
+    start: datetime
+    duration_ns: int
+    name: str
+    source: int
+    is_call: bool
+    is_counted: bool
+    is_estimated: bool
+    is_stream: bool
+    operation_name: str
+    status: str
+    error_type: str
+    status_message: str
+    provider_name: str
+    request_model: str
+    response_model: str
+    response_id: str
+    finish_reasons: tuple[str, ...]
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_input_tokens: int | None
+    cache_creation_input_tokens: int | None
+    cache_creation_1h_input_tokens: int | None
+    reasoning_output_tokens: int | None
+    cost_nanousd: int | None
+    price_version: str
+    stated_cost_nanousd: int | None
+    held_nanousd: int
+    ttft_ns: int | None
+    service: str
+    environment: str
+    feature: str
+    user_id: str
+    session_id: str
+    key_id: int
+    prompt_version: str
+    scope_name: str
+    preview: str
+    block_id: int | None
+    block_slot: int | None
+    attributes: dict[str, Any]
+
+    @property
+    def model(self) -> str:
+        return self.response_model or self.request_model
+
+
+COLUMNS = tuple(SpanRow.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class BillRow:
+    """What was charged for a span: one for its response, more where it was corrected."""
+
+    bill_id: int
+    kind: str
+    reason: str
+    requests: int
+    provider_name: str
+    model: str
+    uncached_input_tokens: int
+    cache_read_input_tokens: int
+    cache_write_5m_input_tokens: int
+    cache_write_1h_input_tokens: int
+    output_tokens: int
+    reasoning_output_tokens: int
+    cost_nanousd: int | None
+    price_version: str
+    held_nanousd: int
+    budget_ids: tuple[int, ...]
+    created_at: datetime
+
+
+BILL_COLUMNS = tuple(BillRow.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was kept of a span's messages: JSON texts, None where there is nothing."""
+
+    input: str | None
+    output: str | None
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A mark that an answer was given."""
+
+    span_id: str | None
+    name: str
+    value: Decimal | None
+    label: str
+    comment: str
+    source: str
+    judge: str
+    created_at: datetime
+
+
+def trace(cursor: Cursor, tenant_ids: tuple[int, ...], trace_id: str) -> TraceRow | None:
+    """The trace's totals, or None where none of these tenants has it."""
+    cursor.execute(
+        "SELECT tenant_id, trace_id, day FROM trace WHERE tenant_id = ANY(%s) AND trace_id = %s ORDER BY day LIMIT 1",
+        [list(tenant_ids), bytes.fromhex(trace_id)],
+    )
+    heads = [(row[0], bytes(row[1]), row[2]) for row in cursor.fetchall()]
+    return next(iter(trace_totals(cursor, heads)), None)
+
+
+def spans_of(cursor: Cursor, found: TraceRow) -> list[SpanRow]:
+    """Its spans by start, at most MOST_SPANS."""
+    cursor.execute(
+        f"SELECT {', '.join(COLUMNS)} FROM span WHERE tenant_id = %s AND trace_id = %s "
+        "AND start >= %s AND start <= %s ORDER BY start, span_id LIMIT %s",
+        [found.tenant_id, bytes.fromhex(found.trace_id), *_bounds(found), MOST_SPANS],
+    )
+    return [_span(row) for row in cursor.fetchall()]
+
+
+def bills_of(cursor: Cursor, found: TraceRow, span_id: str) -> list[BillRow]:
+    """The bills of one span, oldest first."""
+    start, end = _bounds(found)
+    cursor.execute(
+        f"SELECT {', '.join(BILL_COLUMNS)} FROM bill WHERE tenant_id = %s AND trace_id = %s AND span_id = %s "
+        "AND begin_at >= %s AND begin_at <= %s ORDER BY created_at, bill_id",
+        [found.tenant_id, bytes.fromhex(found.trace_id), bytes.fromhex(span_id), start, end],
+    )
+    return [BillRow(*row[:-2], tuple(row[-2]), row[-1]) for row in cursor.fetchall()]
+
+
+def content_of(cursor: Cursor, tenant_id: int, span: SpanRow) -> Content | None:
+    """The span's messages out of its block; None where none were kept."""
+    if span.block_id is None or span.block_slot is None:
+        return None
+    day = span.start.date()
+    cursor.execute(
+        "SELECT body FROM payload_block WHERE tenant_id = %s AND block_id = %s AND day BETWEEN %s AND %s",
+        [tenant_id, span.block_id, day - timedelta(days=1), day + timedelta(days=1)],
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    unpacked = zstandard.ZstdDecompressor().decompress(bytes(row[0]), max_output_size=LONGEST_BODY_BYTES)
+    slots = msgspec.msgpack.decode(unpacked, type=list[tuple[str | None, str | None]])
+    return Content(*slots[span.block_slot]) if span.block_slot < len(slots) else None
+
+
+def scores_of(cursor: Cursor, found: TraceRow) -> list[ScoreRow]:
+    """Marks of this trace, oldest first."""
+    cursor.execute(
+        "SELECT s.span_id, s.name, s.value, s.label, s.comment, s.source, coalesce(j.name, ''), s.created_at "
+        "FROM evals_score s LEFT JOIN evals_judge j ON j.id = s.judge_id "
+        "WHERE s.tenant_id = %s AND s.trace_id = %s ORDER BY s.created_at LIMIT 100",
+        [found.tenant_id, bytes.fromhex(found.trace_id)],
+    )
+    return [ScoreRow(bytes(row[0]).hex() if row[0] else None, *row[1:]) for row in cursor.fetchall()]
+
+
+def budget_names(cursor: Cursor, tenant_id: int, budget_ids: Sequence[int]) -> list[str]:
+    """Names of budgets that a bill counts towards; one that was deleted has none."""
+    cursor.execute(
+        "SELECT name FROM budgets_budget WHERE tenant_id = %s AND id = ANY(%s) ORDER BY name",
+        [tenant_id, list(budget_ids)],
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def _bounds(found: TraceRow) -> tuple[datetime, datetime]:
+    # `finish` is kept in whole microseconds: one more on each side loses nothing.
+    edge = timedelta(microseconds=1)
+    return found.start - edge, found.start + timedelta(microseconds=found.duration_ns // 1000) + edge
+
+
+def _span(row: Sequence[Any]) -> SpanRow:
+    values = dict(zip(COLUMNS, row, strict=True))
+    values["span_id"] = bytes(values["span_id"]).hex()
+    parent = values["parent_span_id"]
+    values["parent_span_id"] = bytes(parent).hex() if parent else None
+    values["finish_reasons"] = tuple(values["finish_reasons"])
+    if isinstance(values["attributes"], str):  # Django's cursor leaves jsonb as text
+        values["attributes"] = msgspec.json.decode(values["attributes"])
+    return SpanRow(**values)
