@@ -135,7 +135,7 @@ def load_related(conn: psycopg.Connection[Any], tenant_id: int, spans: list[Span
 def _load(conn: psycopg.Connection[Any], tenant_id: int, keys: KeysToLoad) -> Iterable[StoredClaim]:
     rows: dict[Key, StoredClaim] = {}
     for query, values in _queries(keys):
-        for row in conn.execute(query, {"tenant": tenant_id, **values}).fetchall():  # type: ignore[arg-type]
+        for row in conn.execute(query, {"tenant": tenant_id, **values}).fetchall():
             claim = _stored(row)
             rows[claim.info.key] = claim
     return rows.values()
