@@ -1,0 +1,98 @@
+"""Gateway attempts: from Begin and End, or from a refusal, to the span that is written."""
+
+from typing import Any
+
+from llmobs.core import semconv
+from llmobs.ingest.entries import Begin, End, Refused
+from llmobs.ingest.messages import request_messages, response_messages
+from llmobs.spans.record import Span
+
+MOST_MESSAGE_CHARACTERS = 1000
+
+
+def ended_span(begin: Begin, end: End) -> Span:
+    """An attempt that ended, however it did. Its cost was computed where its usage was first known."""
+    span = _begun(begin)
+    span.duration_ns = end.duration_ns
+    span.ttft_ns = end.ttft_ns
+    span.status = end.status
+    span.error_type = end.error_type
+    span.response_model = end.response_model
+    span.response_id = end.response_id
+    span.finish_reasons = tuple(end.finish_reasons)
+    span.usage = end.usage
+    span.is_estimated = end.is_estimated
+    span.cost_nanousd = end.cost_nanousd if end.usage is not None else None
+    span.price_version = end.price_version or begin.price_version
+    span.input = request_messages(end.request_body)
+    span.output = response_messages(end.response_body)
+    if end.http_status:
+        span.attributes["http.response.status_code"] = end.http_status
+    if end.is_truncated:
+        span.attributes["llmobs.content_truncated"] = True
+    return span
+
+
+def abandoned_span(begin: Begin, now_ns: int) -> Span:
+    """An attempt whose process died: billed at its hold, since nobody knows what the provider charged."""
+    span = _begun(begin)
+    span.duration_ns = max(0, now_ns - begin.start_ns) if now_ns - begin.start_ns < 600 * 10**9 else 0
+    span.status = semconv.ABANDONED
+    span.error_type = "abandoned"
+    span.status_message = "The gateway died while this call was running; billed at the hold."
+    span.usage = begin.held_usage
+    span.is_estimated = True
+    span.cost_nanousd = begin.held_nanousd if begin.held_usage is not None else None
+    return span
+
+
+def refused_span(refused: Refused) -> Span:
+    """A call that we refused: it bears no bill, and counts as one refused request."""
+    attributes: dict[str, Any] = {"llmobs.reason": refused.reason}
+    attributes |= {f"llmobs.refusal.{name}": value for name, value in refused.details.items()}
+    return Span(
+        tenant_id=refused.tenant_id,
+        trace_id=refused.trace_id,
+        span_id=refused.span_id,
+        parent_span_id=refused.parent_span_id,
+        start_ns=refused.start_ns,
+        duration_ns=refused.duration_ns,
+        name=refused.name,
+        source=semconv.SOURCE_GATEWAY,
+        attribution=refused.attribution,
+        is_call=True,
+        operation_name=refused.operation_name,
+        status=semconv.REFUSED,
+        error_type=refused.reason,
+        status_message=refused.message[:MOST_MESSAGE_CHARACTERS],
+        provider_name=refused.provider_name,
+        request_model=refused.request_model,
+        attributes=attributes,
+    )
+
+
+def _begun(begin: Begin) -> Span:
+    attributes: dict[str, Any] = {"llmobs.dialect": begin.dialect}
+    if begin.request_model != begin.model:
+        attributes["llmobs.requested_model"] = begin.request_model  # the route's name, as the client said it
+    if begin.client:
+        attributes["user_agent.original"] = begin.client
+    return Span(
+        tenant_id=begin.tenant_id,
+        trace_id=begin.trace_id,
+        span_id=begin.attempt,
+        parent_span_id=begin.parent_span_id,
+        start_ns=begin.start_ns,
+        duration_ns=0,
+        name=begin.name,
+        source=semconv.SOURCE_GATEWAY,
+        attribution=begin.attribution,
+        is_call=True,
+        operation_name=begin.operation_name,
+        provider_name=begin.provider_name,
+        request_model=begin.model,
+        held_nanousd=begin.held_nanousd or 0,
+        price_version=begin.price_version,
+        is_stream=begin.is_stream,
+        attributes=attributes,
+    )

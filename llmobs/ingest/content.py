@@ -1,0 +1,191 @@
+"""The one door of content: what a tenant's policy leaves of prompts and answers, before anything reaches the database.
+
+full      as sent
+redacted  personal data and secrets replaced by placeholders (`ingest.redaction`), attributes and error texts too
+hash      each text is a fingerprint under a key of the tenant: equal texts can be found, none can be read
+none      not kept
+Every span passes, whatever way it came in. An unknown policy keeps nothing: it fails closed.
+"""
+
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from llmobs.core.semconv import REFUSED
+from llmobs.ingest.redaction import Redactor, may_hold
+from llmobs.spans.record import Span
+
+FULL = "full"
+REDACTED = "redacted"
+HASH = "hash"
+NONE = "none"
+
+PREVIEW_CHARACTERS = 300
+# A string attribute longer than this is taken for content: names, ids and versions are shorter.
+LONGEST_LABEL = 128
+
+# Attributes that carry what people or models wrote (OpenTelemetry, OpenInference, traceloop, Vercel, langfuse, mlflow).
+_CONTENT_NAME = re.compile(
+    r"message|prompt(?!_version|_name|\.version|\.name)|completion|content|input|output|instruction|argument|result"
+    r"|query|document|\btext\b|response\.text|response\.object|embedding|exception|stacktrace|stack_trace|body"
+    r"|question|answer|transcript|reasoning_text|tool_call(?!\.id)",
+    re.IGNORECASE,
+)
+
+Rewrite = Callable[[str], str]
+
+
+class Door:
+    """Applies policies. `policies` by tenant id; `key` is the installation's, from which tenants' are derived."""
+
+    def __init__(self, policies: Mapping[int, str], key: bytes) -> None:
+        self._policies = policies
+        self._key = key
+        self._tenant_keys: dict[int, bytes] = {}
+
+    def policy(self, tenant_id: int) -> str:
+        """A tenant that is not known (deleted meanwhile) keeps no content."""
+        return self._policies.get(tenant_id, NONE)
+
+    def apply(self, span: Span) -> None:
+        """Change the span in place, so that nothing the policy forbids is left in it."""
+        policy = self.policy(span.tenant_id)
+        if policy == FULL:
+            return
+        if policy == REDACTED:
+            _redact(span)
+        elif policy == HASH:
+            self._hash(span)
+        else:
+            _drop(span)
+
+    def _hash(self, span: Span) -> None:
+        key = self._tenant_key(span.tenant_id)
+
+        def fingerprint(text: str) -> str:
+            return "hmac-sha256:" + hmac.new(key, text.encode("utf-8", "replace"), sha256).hexdigest()[:32]
+
+        span.input = _rewrite_messages(span.input, fingerprint, only_content=True)
+        span.output = _rewrite_messages(span.output, fingerprint, only_content=True)
+        span.attributes = {name: _guarded(name, value, fingerprint) for name, value in span.attributes.items()}
+        if span.status != REFUSED and span.status_message:
+            span.status_message = fingerprint(span.status_message)
+
+    def _tenant_key(self, tenant_id: int) -> bytes:
+        key = self._tenant_keys.get(tenant_id)
+        if key is None:
+            key = self._tenant_keys[tenant_id] = hmac.new(self._key, b"content of %d" % tenant_id, sha256).digest()
+        return key
+
+
+def preview(span: Span) -> str:
+    """The first words of the last message that is asked, else of the answer; after the policy."""
+    for text, from_end in ((span.input, True), (span.output, False)):
+        if text:
+            first = _first_text(text, from_end)
+            if first:
+                return " ".join(first[: 2 * PREVIEW_CHARACTERS].split())[:PREVIEW_CHARACTERS]
+    return ""
+
+
+def _first_text(text: str, from_end: bool) -> str:
+    try:
+        messages = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return text
+    if not isinstance(messages, list):
+        return text
+    for message in reversed(messages) if from_end else messages:
+        parts = message.get("parts") if isinstance(message, dict) else None
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict) and isinstance(content := part.get("content"), str) and content.strip():
+                return content
+    return ""
+
+
+def _redact(span: Span) -> None:
+    redactor = Redactor()
+    span.input = _redact_json(span.input, redactor)
+    span.output = _redact_json(span.output, redactor)
+    if span.status_message:
+        span.status_message = redactor.redact(span.status_message)
+    if span.attributes:
+        span.attributes = {name: _rewritten(value, redactor.redact) for name, value in span.attributes.items()}
+
+
+def _redact_json(text: str | None, redactor: Redactor) -> str | None:
+    # An escape (backslash u0040) would hide an @ from the search, and a match must not eat half an escape: whatever
+    # may hold something is decoded, rewritten string by string, and encoded again.
+    if text is None or not ("\\u" in text or may_hold(text)):
+        return text
+    return _rewrite_messages(text, redactor.redact, only_content=False)
+
+
+def _rewrite_messages(text: str | None, rewrite: Rewrite, only_content: bool) -> str | None:
+    """Rewrite the strings in a JSON text; `only_content`: all but roles, types, ids and names of parts."""
+    if text is None:
+        return None
+    try:
+        value = msgspec.json.decode(text)
+        rewritten = _content_rewritten(value, rewrite) if only_content else _rewritten(value, rewrite)
+        return msgspec.json.encode(rewritten).decode()
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return msgspec.json.encode([{"role": "", "parts": [{"type": "text", "content": rewrite(text)}]}]).decode()
+
+
+_LABELS = frozenset({"role", "type", "finish_reason"})
+
+
+def _content_rewritten(value: Any, rewrite: Rewrite) -> Any:
+    if isinstance(value, str):
+        return rewrite(value)
+    if isinstance(value, list):
+        return [_content_rewritten(item, rewrite) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: item
+            if key in _LABELS and isinstance(item, str) and len(item) <= 32
+            else _content_rewritten(item, rewrite)
+            for key, item in value.items()
+        }
+    return value
+
+
+def _rewritten(value: Any, rewrite: Rewrite) -> Any:
+    if isinstance(value, str):
+        return rewrite(value)
+    if isinstance(value, list):
+        return [_rewritten(item, rewrite) for item in value]
+    if isinstance(value, dict):
+        return {rewrite(key): _rewritten(item, rewrite) for key, item in value.items()}
+    return value
+
+
+def _guarded(name: str, value: Any, rewrite: Rewrite) -> Any:
+    """An attribute whose text is content by its name or its length is rewritten, others stay."""
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    if _CONTENT_NAME.search(name):
+        return _rewritten(value, rewrite)
+    if isinstance(value, str):
+        return rewrite(value) if len(value) > LONGEST_LABEL else value
+    if isinstance(value, list):
+        return [_guarded(name, item, rewrite) for item in value]
+    if isinstance(value, dict):
+        return {key: _guarded(f"{name}.{key}", item, rewrite) for key, item in value.items()}
+    return rewrite(str(value))
+
+
+def _drop(span: Span) -> None:
+    span.input = span.output = None
+    span.attributes = {
+        name: kept
+        for name, value in span.attributes.items()
+        if (kept := _guarded(name, value, lambda _: "")) not in ("", [], {}) or kept == value
+    }
+    if span.status != REFUSED:
+        span.status_message = ""
