@@ -5,7 +5,7 @@ not parse is kept as one text part: recording never fails because of what a prov
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -17,11 +17,28 @@ Message = dict[str, Any]  # {"role": str, "parts": [{"type": str, ...}]}, as Ope
 
 def request_messages(body: bytes) -> str | None:
     """What was asked; None where no body was kept."""
+    return _safely(_asked, body, "user")
+
+
+def response_messages(body: bytes) -> str | None:
+    """What was answered, of a whole answer or of a stream; None where no body was kept."""
+    return _safely(_answer, body, "assistant")
+
+
+def _safely(read: Callable[[bytes], list[Message]], body: bytes, role: str) -> str | None:
     if not body:
         return None
+    try:
+        found = read(body)
+    except (AttributeError, KeyError, TypeError, ValueError):  # JSON, but of a shape that no dialect has
+        found = []
+    return _encoded(found) if found else _raw(body, role)
+
+
+def _asked(body: bytes) -> list[Message]:
     parsed = _parsed(body)
     if not isinstance(parsed, dict):
-        return _raw(body, "user")
+        return []
     found: list[Message] = []
     for key in ("system", "instructions"):
         if parsed.get(key):
@@ -32,22 +49,14 @@ def request_messages(body: bytes) -> str | None:
     for message in asked if isinstance(asked, list) else ():
         if isinstance(message, dict):
             found.append(_message(message))
-    return _encoded(found) if found else _raw(body, "user")
+    return found
 
 
-def response_messages(body: bytes) -> str | None:
-    """What was answered, of a whole answer or of a stream; None where no body was kept."""
-    if not body:
-        return None
-    start = body[:200].lstrip()
-    if start.startswith((b"data:", b"event:", b":")):
-        streamed = _streamed(body)
-        return _encoded(streamed) if streamed else None
+def _answer(body: bytes) -> list[Message]:
+    if body[:200].lstrip().startswith((b"data:", b"event:", b":")):
+        return _streamed(body)
     parsed = _parsed(body)
-    if not isinstance(parsed, dict):
-        return _raw(body, "assistant")
-    found = _answered(parsed)
-    return _encoded(found) if found else _raw(body, "assistant")
+    return _answered(parsed) if isinstance(parsed, dict) else []
 
 
 def _answered(parsed: Message) -> list[Message]:

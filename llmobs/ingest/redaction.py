@@ -37,8 +37,8 @@ _KEY = re.compile(
     r"|(?i:(?<=password=)|(?<=password: )|(?<=api_key=)|(?<=api-key: )|(?<=secret=))[^\s\"'&,;]{6,}"
 )
 _KEY_HINTS = (
-    "PRIVATE KEY", "sk-", "_live_", "_test_", "llmobs-", "llmobsint.", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_",
-    "glpat-", "xox", "AKIA", "ASIA", "AIza", "ya29.", "hf_", "npm_", "SG.", "eyJ", "earer ", "EARER ",
+    "PRIVATE KEY", "sk-", "_live_", "_test_", "llmobs-", "llmobsint.", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
+    "github_pat_",    "glpat-", "xox", "AKIA", "ASIA", "AIza", "ya29.", "hf_", "npm_", "SG.", "eyJ", "earer ", "EARER ",
     "assword", "ASSWORD",
     "pi_key", "PI_KEY", "pi-key", "PI-KEY", "ecret=", "ECRET=",
 )  # fmt: skip

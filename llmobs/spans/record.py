@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmobs.core.semconv import SOURCE_GATEWAY
 from llmobs.pricing.usage import Usage
 from llmobs.tenants.attribution import Attribution
 
@@ -23,7 +24,7 @@ class Span:
     duration_ns: int
     name: str
     source: int
-    attribution: Attribution = Attribution()
+    attribution: Attribution = Attribution()  # noqa: RUF009 (frozen)
     is_call: bool = False
     operation_name: str = ""
     status: str = "ok"
@@ -54,5 +55,10 @@ class Span:
 
     @property
     def model(self) -> str:
-        """The model that is priced and shown: who answered, else who was asked."""
+        """The model that is priced and shown: who answered, else who was asked.
+
+        Of our own gateway's calls it is the one that was sent upstream: it was priced and held before any answer.
+        """
+        if self.source == SOURCE_GATEWAY:
+            return self.request_model or self.response_model
         return self.response_model or self.request_model
