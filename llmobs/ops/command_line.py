@@ -12,12 +12,16 @@ def main() -> None:
     if data is not None:
         os.environ["LLMOBS_DATA"] = data
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmobs.settings")
-    from django.core.management import execute_from_command_line  # settings are read on import: the folder comes first
+    # Only now: importing them may read the settings, and those read the folder.
+    from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
     try:
         execute_from_command_line(arguments)
     except EnvError as error:
         sys.exit(f"llmobs: {error}")
+    except OperationalError as error:
+        sys.exit(f"llmobs: PostgreSQL cannot be reached; does `up` run on this data folder? {error}")
 
 
 def take_data(arguments: list[str]) -> tuple[list[str], str | None]:

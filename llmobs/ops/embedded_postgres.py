@@ -172,9 +172,10 @@ class EmbeddedPostgres:
         data = str(self.data.resolve())
         for process in psutil.process_iter(["name"]):
             try:
-                if process.info["name"] == "postgres" and process.cwd() == data and process.is_running():
-                    if process.status() != psutil.STATUS_ZOMBIE:
-                        found.append(process)
+                if process.info["name"] != "postgres" or process.cwd() != data:
+                    continue
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
             except psutil.Error:
                 continue
         return found

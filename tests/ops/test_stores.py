@@ -39,9 +39,9 @@ def test_valkey_keeps_nothing_and_evicts_nothing(valkey: "redis.Redis") -> None:
 
 def test_valkey_asks_for_its_password(valkey_url: str) -> None:
     right = redis.connection.parse_url(valkey_url)["password"]
-    with redis.Redis.from_url(valkey_url.replace(f":{right}@", ":wrong@")) as stranger:
-        with pytest.raises(redis.AuthenticationError):
-            stranger.ping()
+    stranger = redis.Redis.from_url(valkey_url.replace(f":{right}@", ":wrong@"))
+    with stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
 
 
 @pytest.mark.django_db

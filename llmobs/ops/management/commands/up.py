@@ -1,0 +1,55 @@
+"""`up`: run the platform until Ctrl-C."""
+
+import logging
+import sys
+from argparse import ArgumentParser
+
+from django.core.management.base import BaseCommand
+
+from llmobs.core.env import EnvError, Place
+from llmobs.ops.embedded_postgres import EmbeddedPostgresError
+from llmobs.ops.embedded_valkey import EmbeddedValkeyError
+from llmobs.ops.platform import PreparationFailed, Taken, Wishes, run
+
+TAKEN_STATUS = 2
+
+
+class Command(BaseCommand):
+    help = "Run gateway, writer, web, worker and beat (and PostgreSQL and Valkey unless named by the environment)."
+    requires_system_checks: list[str] = []  # they would ask a database that is not there yet
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+        parser.add_argument("--web-port", type=int, default=8000)
+        parser.add_argument("--gateway-port", type=int, default=4000)
+        parser.add_argument("--gateway-workers", type=int, default=1)
+
+    def handle(self, *, host: str, web_port: int, gateway_port: int, gateway_workers: int, **options: object) -> None:
+        if not 1 <= gateway_workers <= 256:
+            sys.exit("llmobs: --gateway-workers is between 1 and 256")
+        place = Place.from_env()
+        place.make()
+        _log_to_file(place)
+        try:
+            run(place, Wishes(host, web_port, gateway_port, gateway_workers), self._say)
+        except Taken as taken:
+            self.stderr.write(f"llmobs: {taken}")
+            sys.exit(TAKEN_STATUS)
+        except (EnvError, EmbeddedPostgresError, EmbeddedValkeyError, PreparationFailed) as error:
+            self.stderr.write(f"llmobs: {error}")
+            sys.exit(1)
+
+    def _say(self, sentence: str) -> None:
+        self.stdout.write(sentence)
+        self.stdout.flush()
+
+
+def _log_to_file(place: Place) -> None:
+    """The terminal gets sentences, the log its lines."""
+    place.logs.mkdir(mode=0o700, exist_ok=True)
+    root = logging.getLogger()
+    handler = logging.FileHandler(place.logs / "up.log")
+    for old in list(root.handlers):
+        handler.setFormatter(old.formatter)
+        root.removeHandler(old)
+    root.addHandler(handler)

@@ -1,0 +1,151 @@
+"""A whole platform on one data folder: the lock, the ports, the stores, the preparation, then everything else."""
+
+import fcntl
+import socket
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO
+
+from llmobs.core.env import Connections, Place, database_url_from_env, valkey_url_from_env
+from llmobs.ops.embedded_postgres import EmbeddedPostgres
+from llmobs.ops.embedded_valkey import EmbeddedValkey, free_port
+from llmobs.ops.processes import (
+    Program,
+    Store,
+    beat_program,
+    environment,
+    gateway_programs,
+    postgres_program,
+    prepare_command,
+    valkey_program,
+    web_program,
+    worker_program,
+    writer_program,
+)
+from llmobs.ops.supervisor import Supervisor, end_orphans
+
+BACKLOG = 2048  # connections that wait while a gateway is started again
+
+
+class Taken(Exception):
+    """The data folder or a port is in use; the message says which and what to do."""
+
+
+class PreparationFailed(Exception):
+    """Migrations or what goes with them failed; the message names the log."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for. Port 0 is any free one."""
+
+    host: str = "127.0.0.1"
+    web_port: int = 8000
+    gateway_port: int = 4000
+    gateway_workers: int = 1
+
+
+def take_folder(place: Place) -> IO[bytes]:
+    """Hold the folder for as long as the returned file is open; raises Taken."""
+    place.make()
+    lock = place.lock_file.open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Taken(f"the data folder {place.folder} is taken: another `up` runs on it") from None
+    return lock
+
+
+def listen(host: str, port: int, option: str) -> socket.socket:
+    """A listening socket for children to share; raises Taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Taken(
+            f"port {port} on {host} is taken or forbidden ({error.strerror}): choose another by {option}"
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def run(place: Place, wishes: Wishes, say: Callable[[str], None]) -> None:
+    """Run the platform until SIGTERM or Ctrl-C. Raises Taken, or what kept it from starting, all ended again."""
+    with take_folder(place):
+        if orphans := end_orphans(place):
+            say(f"Ended what an earlier `up` left behind: {', '.join(map(str, orphans))}")
+        place.logs.mkdir(mode=0o700, exist_ok=True)
+        place.journal.mkdir(mode=0o700, exist_ok=True)
+        with (
+            listen(wishes.host, wishes.gateway_port, "--gateway-port") as gateway,
+            listen(wishes.host, wishes.web_port, "--web-port") as web,
+        ):
+            _run(place, wishes, gateway, web, say)
+
+
+def _run(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socket, say: Callable[[str], None]) -> None:
+    postgres = None if database_url_from_env() else EmbeddedPostgres.of(place)
+    valkey = None if valkey_url_from_env() else EmbeddedValkey.of(place, free_port())
+    connections = Connections(
+        database_url=postgres.url() if postgres else database_url_from_env(),
+        valkey_url=valkey.url() if valkey else valkey_url_from_env(),
+        gateway_port=gateway.getsockname()[1],
+        web_port=web.getsockname()[1],
+    )
+    supervisor = Supervisor(place, environment(place, connections), say)
+    supervisor.take_signals()
+    try:
+        for program, store in _stores(postgres, valkey):
+            store.wait_ready(supervisor.start(program), supervisor.log_file(program))
+        place.keep_connections(connections)
+        prepare(place, supervisor.env)
+        for program in _programs(place, wishes, gateway, web):
+            if not supervisor.is_stopping:
+                supervisor.start(program)
+        if not supervisor.is_stopping:
+            say(
+                f"llmobs is up. Dashboard http://{_host(wishes)}:{connections.web_port}/, "
+                f"gateway and collector http://{_host(wishes)}:{connections.gateway_port}/. Ctrl-C ends it."
+            )
+        supervisor.run()
+    finally:
+        say("Ending ...")
+        supervisor.stop()
+
+
+def _stores(postgres: EmbeddedPostgres | None, valkey: EmbeddedValkey | None) -> list[tuple[Program, Store]]:
+    found: list[tuple[Program, Store]] = []
+    if postgres:
+        found.append((postgres_program(postgres), postgres))
+    if valkey:
+        found.append((valkey_program(valkey), valkey))
+    return found
+
+
+def _programs(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socket) -> list[Program]:
+    return [
+        writer_program(),
+        *gateway_programs(wishes.gateway_workers, gateway.fileno()),
+        web_program(web.fileno()),
+        worker_program(),
+        beat_program(place),
+    ]
+
+
+def prepare(place: Place, env: dict[str, str]) -> None:
+    """Migrate and what goes with it, in a process that knows the stores' addresses from its start."""
+    log = place.logs / "prepare.log"
+    with log.open("wb") as errors:
+        done = subprocess.run(prepare_command(), env=env, stderr=errors, check=False)  # noqa: S603
+    if done.returncode:
+        raise PreparationFailed(f"the database could not be prepared (status {done.returncode}); the log is {log}")
+
+
+def _host(wishes: Wishes) -> str:
+    return "127.0.0.1" if wishes.host in ("0.0.0.0", "::") else wishes.host  # noqa: S104
