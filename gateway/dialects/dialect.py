@@ -1,0 +1,103 @@
+"""What a dialect (a client's wire format) can do; `openai` and `anthropic` are the two.
+
+A dialect reads: what a request asks for, what a whole answer reported, what a stream reported. It never builds a
+message of its own: bytes pass untouched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmobs.pricing.usage import Usage
+
+# Above any model's; what is more is a mistake, and would hold a whole budget.
+MOST_OUTPUT_TOKENS = 10_000_000
+MOST_CHOICES = 128
+MOST_MODEL_CHARACTERS = 200
+
+# What a part costs that its bytes do not show. An image: gpt-4o-mini bills up to 2,833 + 8 tiles x 5,667 tokens.
+IMAGE_TOKENS = 50_000
+# A file is text and a picture of each page: as much as the longest context window takes.
+FILE_TOKENS = 1_000_000
+# Tools come with a system prompt of the provider's own (Anthropic documents up to 735 tokens).
+TOOLS_TOKENS = 1_000
+
+
+class BadRequest(Exception):
+    """The body is not a request of this format; the message says what and why, without the caller's text."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """What a request asks for, whatever its format."""
+
+    model: str
+    is_stream: bool
+    most_output_tokens: int | None  # of one choice; None: the model's own ceiling
+    choices: int
+    unseen_input_tokens: int  # what may be billed beyond one token for each byte of the body
+    cache_write: str  # "", "5m" or "1h": the dearest cache marker in it
+    thinks: bool  # asks for reasoning, which may be billed without being shown
+    wants_usage: bool  # a stream's usage is for the caller to see
+    user: str = ""
+    feature: str = ""
+    environment: str = ""
+    session: str = ""
+
+
+@dataclass(slots=True)
+class Answered:
+    """What an answer, or the end of a stream, reported about itself."""
+
+    usage: Usage | None = None
+    response_id: str = ""
+    response_model: str = ""
+    finish_reasons: tuple[str, ...] = ()
+    error_type: str = ""  # an error in the place of an answer, or at the end of a stream
+
+
+class Dialect(Protocol):
+    """One wire format."""
+
+    name: str
+    operation_path: bytes  # below a provider's base URL
+
+    def read(self, body: bytes) -> Asked:
+        """What the request asks for. Raises BadRequest."""
+
+    def for_upstream(self, body: bytes, model: str, asked: Asked) -> bytes:
+        """The body to send: the caller's own bytes, but for the model's name there and a wish for usage."""
+
+    def credential_headers(self, credential: str) -> bytes:
+        """Header lines that carry the provider's credential."""
+
+    def answered(self, body: bytes) -> Answered | None:
+        """What a whole answer reported; None: it is none of this format."""
+
+    def streamed(self, blocks: Sequence[bytes]) -> Answered:
+        """What a stream's events reported, from its first and last blocks."""
+
+    def is_last(self, block: bytes) -> bool:
+        """Whether the block of whole events holds the event after which nothing comes."""
+
+    def without_usage(self, block: bytes) -> bytes:
+        """The block without the usage that the caller did not ask for."""
+
+    def shown_bytes(self, events: bytes) -> int:
+        """UTF-8 bytes of all text that the model wrote in these events: at least one for each token shown."""
+
+
+def events(blocks: bytes) -> list[bytes]:
+    """The data of each event of an SSE text (events of one data line, as both formats send them)."""
+    found = []
+    for line in blocks.split(b"\n"):
+        if line.startswith(b"data:"):
+            found.append(line[5:].strip())
+    return found
+
+
+def text(value: object, most: int = 200) -> str:
+    """A text from outside, cut, and without what PostgreSQL cannot hold (NUL, lone surrogates)."""
+    if not isinstance(value, str) or not value:
+        return ""
+    return value[:most].replace("\x00", "").encode("utf-8", "replace").decode()

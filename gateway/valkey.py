@@ -1,0 +1,218 @@
+"""The connection to Valkey: one, pipelined, RESP by hiredis; each command with a deadline.
+
+1. `call` writes a command and gives a future. Commands keep their order: replies come in it, and the ledger relies
+   on it (budgets/ledger.py).
+2. Connecting: AUTH, SELECT, CLIENT ID, the old connection killed by its id, so that nothing of the past arrives
+   later; the server's `run_id` asked, for the ledger's epoch. Then `on_connect` runs, and only then commands go out.
+3. A connection that leaves a command unanswered past the deadline is closed; lost ones are made anew, again and again.
+
+Away means `Away` at once, so that a caller fails fast; what is under way is bounded.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import hiredis
+
+from llmobs.budgets.ledger import Command, kill_connection
+
+COMMAND_SECONDS = 1.0
+CONNECT_SECONDS = 2.0
+RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+MOST_WAITING = 20_000  # commands under way; a command is some hundred bytes
+
+Reply = Any
+
+
+class Away(Exception):
+    """No answer from Valkey: not connected, or not in time. The command may have been done."""
+
+
+class _Wire(asyncio.Protocol):
+    """One connection's bytes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.reader = hiredis.Reader()
+        self.waiting: deque[tuple[asyncio.Future[Reply], float]] = deque()
+        self.transport: asyncio.Transport | None = None
+        self.lost = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        reader = self.reader
+        reader.feed(data)
+        try:
+            while (reply := reader.gets()) is not False:
+                future, _ = self.waiting.popleft()
+                if not future.done():
+                    future.set_result(reply)
+        except (hiredis.ProtocolError, IndexError):
+            self.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        while self.waiting:
+            future, _ = self.waiting.popleft()
+            if not future.done():
+                future.set_exception(Away("the connection to Valkey was lost"))
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def send(self, words: tuple[str | bytes | int, ...], seconds: float = COMMAND_SECONDS) -> "asyncio.Future[Reply]":
+        future: asyncio.Future[Reply] = self.loop.create_future()
+        assert self.transport is not None, "sent only once connected"
+        self.waiting.append((future, self.loop.time() + seconds))
+        self.transport.write(hiredis.pack_command(words))
+        return future
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Valkey:
+    """A client of one Valkey. `on_connect(run_id)` is awaited at each connection, before any command of a caller."""
+
+    def __init__(self, url: str, on_connect: Callable[[str], Awaitable[None]] | None = None) -> None:
+        self._address = _Address(url)
+        self._on_connect = on_connect
+        self._wire: _Wire | None = None
+        self._is_ready = False
+        self._client_id: int | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.run_id = ""
+        self.losses = 0
+
+    @property
+    def is_connected(self) -> bool:
+        return self._is_ready
+
+    async def start(self) -> None:
+        """Connect and stay connected; returns after the first try, connected or not."""
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._stay_connected(first))
+        await first
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        if self._wire is not None:
+            self._wire.abort()
+
+    def call(self, *words: str | bytes | int) -> "asyncio.Future[Reply]":
+        """Send a command; the future gives its reply, an error of the server as `hiredis.ReplyError`, or raises Away.
+
+        Raises Away at once when there is no connection, or too much is under way.
+        """
+        wire = self._wire
+        if wire is None or len(wire.waiting) >= MOST_WAITING:
+            raise Away("Valkey is not connected" if wire is None else "too many commands wait for Valkey")
+        return wire.send(words)
+
+    def send_script(self, command: Command) -> "asyncio.Future[Reply]":
+        """Send a script of the ledger by its hash, its text having been loaded when the connection was made."""
+        if not self._is_ready:
+            raise Away("Valkey is not connected")
+        return self.call(*command.evalsha())
+
+    async def run_script(self, command: Command) -> list[Any]:
+        """Run a script and give its reply. Raises Away."""
+        reply = await self.send_script(command)
+        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
+            reply = await self.call(*command.eval())  # someone flushed the scripts
+        if isinstance(reply, hiredis.ReplyError):
+            raise Away(f"Valkey refused a script: {str(reply)[:200]}")
+        return list(reply)
+
+    async def _stay_connected(self, first: "asyncio.Future[None]") -> None:
+        tries = 0
+        while True:
+            try:
+                wire = await self._connect()
+                tries = 0
+                if not first.done():
+                    first.set_result(None)
+                await self._watch(wire)
+            except (Away, OSError, TimeoutError, hiredis.HiredisError):
+                pass
+            finally:
+                self._is_ready = False
+                if self._wire is not None:
+                    self._wire.abort()
+                self._wire = None
+                self.losses += 1
+            if not first.done():
+                first.set_result(None)
+            await asyncio.sleep(RECONNECT_SECONDS[min(tries, len(RECONNECT_SECONDS) - 1)])
+            tries += 1
+
+    async def _connect(self) -> _Wire:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            wire = await self._address.open()
+        self._wire = wire
+        for words in self._address.greeting():
+            _checked(await wire.send(words))
+        client_id = int(_checked(await wire.send(("CLIENT", "ID"))))
+        self.run_id = _run_id(_checked(await wire.send(("INFO", "server"))))
+        if self._client_id is not None and self._client_id != client_id:
+            await wire.send(tuple(kill_connection(self._client_id)))  # mostly gone already: its error is no matter
+        self._client_id = client_id
+        if self._on_connect is not None:
+            await self._on_connect(self.run_id)
+        self._is_ready = True
+        return wire
+
+    async def _watch(self, wire: _Wire) -> None:
+        """Until the connection is lost, or its oldest command is past its deadline."""
+        while not wire.lost.done():
+            await asyncio.wait([wire.lost], timeout=0.1)
+            if wire.waiting and wire.waiting[0][1] < wire.loop.time():
+                return
+
+
+class _Address:
+    """Where and how to connect, from a redis://, rediss:// or unix:// address."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        query = parse_qs(parts.query)
+        self.path = parts.path if parts.scheme == "unix" else ""
+        self.host = parts.hostname or "localhost"
+        self.port = parts.port or 6379
+        self.tls = ssl.create_default_context() if parts.scheme == "rediss" else None
+        self.user = unquote(parts.username or query.get("username", [""])[0])
+        self.password = unquote(parts.password or query.get("password", [""])[0])
+        self.db = query.get("db", [""])[0] or ("" if self.path else parts.path.strip("/")) or "0"
+
+    def greeting(self) -> list[tuple[str, ...]]:
+        auth: list[tuple[str, ...]] = []
+        if self.password:
+            auth = [("AUTH", self.user, self.password) if self.user else ("AUTH", self.password)]
+        return [*auth, ("SELECT", self.db)]
+
+    async def open(self) -> _Wire:
+        loop = asyncio.get_running_loop()
+        if self.path:
+            return (await loop.create_unix_connection(lambda: _Wire(loop), self.path))[1]
+        return (await loop.create_connection(lambda: _Wire(loop), self.host, self.port, ssl=self.tls))[1]
+
+
+def _checked(reply: Reply) -> Reply:
+    if isinstance(reply, hiredis.ReplyError):
+        raise reply
+    return reply
+
+
+def _run_id(info: bytes | str) -> str:
+    """The server's run_id out of INFO."""
+    text = info.decode() if isinstance(info, bytes) else info
+    for line in text.splitlines():
+        if line.startswith("run_id:"):
+            return line.removeprefix("run_id:").strip()
+    return ""
