@@ -7,11 +7,14 @@ import msgspec
 from django.db import connection, transaction
 from django.db.models import Q
 
+from llmobs.core.clock import ns_from_utc
 from llmobs.evals.asking import AskError, Question, ask
-from llmobs.evals.models import Judgement, Score
+from llmobs.evals.models import Judge, Judgement, Score
+from llmobs.evals.sampling import NOT_KEPT
 from llmobs.evals.verdict import Verdict, VerdictError
+from llmobs.pricing import book
 from llmobs.providers import registry
-from llmobs.spans.blocks import read_content
+from llmobs.spans.blocks import Content, read_content
 from llmobs.tenants.keys import mint_internal
 
 MOST_ATTEMPTS = 3
@@ -56,8 +59,8 @@ def claim(now: datetime) -> Judgement | None:
 def judge(judgement: Judgement, gateway: Gateway, now: datetime) -> None:
     """Ask and keep the outcome on the row; every way out leaves a state and, but for a verdict, a reason."""
     try:
-        question = _question(judgement)
-        token = mint_internal(gateway.secret_key, judgement.judge.key_id, int(now.timestamp()))
+        question = _question(judgement, now)
+        token = mint_internal(judgement.judge.key_id, gateway.secret_key, ns_from_utc(now))
         verdict = ask(question, gateway.url, token)
     except SkippedError as error:
         _close(judgement, Judgement.State.SKIPPED, str(error), now)
@@ -71,26 +74,46 @@ def judge(judgement: Judgement, gateway: Gateway, now: datetime) -> None:
         _keep(judgement, verdict, now)
 
 
-def _question(judgement: Judgement) -> Question:
+def _question(judgement: Judgement, now: datetime) -> Question:
     rule = judgement.judge
     if not rule.is_enabled:
         raise SkippedError("the judge was switched off")
     connection.ensure_connection()
-    content = read_content(
-        connection.connection, judgement.tenant_id, bytes(judgement.trace_id), bytes(judgement.span_id), judgement.start
-    )
-    if content is None or content.output is None:
-        raise SkippedError("its messages are not kept (content policy)")
-    candidates = registry.load(connection.connection).candidates(rule.model)
-    if not candidates:
-        raise SkippedError(f"no provider or route serves the judge's model {rule.model}")
+    asked, answered = _messages(judgement)
+    if answered is None:
+        raise SkippedError(NOT_KEPT)
     return Question(
-        dialect=candidates[0].provider.dialect,
+        dialect=_dialect(rule, now),
         model=rule.model,
         criteria=list(rule.criteria),
-        asked=plain_text(content.input),
-        answered=plain_text(content.output),
+        asked=plain_text(asked),
+        answered=plain_text(answered),
     )
+
+
+def _messages(judgement: Judgement) -> Content:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT block_id, block_slot, (start AT TIME ZONE 'UTC')::date FROM span "
+            "WHERE tenant_id = %s AND trace_id = %s AND span_id = %s AND start = %s AND block_id IS NOT NULL",
+            [judgement.tenant_id, judgement.trace_id, judgement.span_id, judgement.start],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return None, None
+    block_id, slot, day = row
+    return read_content(connection.connection, judgement.tenant_id, block_id, day, slot)
+
+
+def _dialect(rule: Judge, now: datetime) -> str:
+    """How the judge's model is asked: by the SDK of the provider that answers for it."""
+    prices, at_ns = book.load(connection.connection), ns_from_utc(now)
+    candidates = registry.load(connection.connection).candidates(
+        rule.model, lambda provider, model: prices.price(rule.tenant_id, provider.priced_as, model, at_ns) is not None
+    )
+    if not candidates:
+        raise SkippedError(f"no provider or route serves the judge's model {rule.model}")
+    return candidates[0].provider.dialect
 
 
 def plain_text(messages: str | None) -> str:
