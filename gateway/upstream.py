@@ -120,16 +120,15 @@ class Connection(asyncio.Protocol):
 
     async def whole(self, deadline: float) -> bytes:
         """The whole body. Raises UpstreamError."""
+        self._want = _WHOLE
+        self._resume()
         await self._wait(_WHOLE, deadline)
         return self._take()
 
     async def chunk(self, deadline: float) -> bytes:
         """What has come of the body, at least a byte; b"" at its end. Raises UpstreamError."""
         await self._wait(_CHUNK, deadline)
-        if self._is_paused:
-            self._is_paused = False
-            if self._transport is not None:
-                self._transport.resume_reading()
+        self._resume()
         return self._take()
 
     def done(self) -> None:
@@ -152,6 +151,11 @@ class Connection(asyncio.Protocol):
             self._timer = None
         if self._transport is not None and not self.is_closed:
             self._transport.abort()
+
+    def _resume(self) -> None:
+        if self._is_paused and self._transport is not None and not self.is_closed:
+            self._transport.resume_reading()
+        self._is_paused = False
 
     def _take(self) -> bytes:
         parts = self._parts
@@ -336,6 +340,11 @@ class Upstream:
                 self._origins[key] = found
             self._origins[base_url] = found
         return found
+
+    def path_and_host(self, base_url: str) -> tuple[str, str]:
+        """A base URL's path, and what the header host says."""
+        parts = urlsplit(base_url)
+        return parts.path.rstrip("/"), parts.netloc.rpartition("@")[2]
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:

@@ -64,7 +64,7 @@ class _Wire(asyncio.Protocol):
         if not self.lost.done():
             self.lost.set_result(None)
 
-    def send(self, words: tuple[str | bytes | int, ...], seconds: float = COMMAND_SECONDS) -> "asyncio.Future[Reply]":
+    def send(self, words: tuple[Any, ...], seconds: float = COMMAND_SECONDS) -> "asyncio.Future[Reply]":
         future: asyncio.Future[Reply] = self.loop.create_future()
         assert self.transport is not None, "sent only once connected"
         self.waiting.append((future, self.loop.time() + seconds))

@@ -72,6 +72,11 @@ class PriceBook:
             self._overrides.setdefault((override.tenant_id, override.provider, override.model), []).append(override)
         self._kept: dict[tuple[str, str, int], Price | None] = {}
 
+    @property
+    def overrides(self) -> list[Override]:
+        """All overrides: with them, `PriceBook(overrides)` is the same book again."""
+        return [override for dated in self._overrides.values() for override in dated]
+
     def price(self, tenant_id: int, provider: str, model: str, at_ns: int) -> Price | None:
         """The price of `model` for a call that began at `at_ns`, or None: unpriced.
 

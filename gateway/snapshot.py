@@ -1,0 +1,278 @@
+"""The gateway's configuration: one immutable snapshot, read from PostgreSQL, followed within a second.
+
+1. A thread of its own polls the version twice a second (LISTEN/NOTIFY dies silently behind poolers) and loads all
+   when it changed, in one repeatable read.
+2. What was loaded is kept on disk too, sealed: a start without PostgreSQL uses it.
+3. When the event loop has it, the heartbeat row says so: `apply` waits for that.
+
+Fails open by design: with PostgreSQL away the last snapshot holds, revocations made meanwhile included once it is back.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+
+from gateway.upstream import Origin, Upstream
+from llmobs.budgets import definition
+from llmobs.budgets.definition import BudgetInfo, Budgets
+from llmobs.core.env import replace_file
+from llmobs.ingest.seal import SealBroken, Sealer
+from llmobs.pricing import book
+from llmobs.pricing.book import Override, PriceBook
+from llmobs.providers import registry
+from llmobs.providers.credentials import CredentialError, open_credential
+from llmobs.providers.registry import CandidateInfo, ProviderInfo, Registry, RouteInfo
+from llmobs.tenants import roster
+from llmobs.tenants.config_version import config_version
+from llmobs.tenants.roster import KeyInfo, Roster, TenantInfo
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+BEAT_SECONDS = 2.0
+MOST_REMEMBERED = 20_000  # answers of routing and of ceilings; when full they are forgotten and found anew
+# Without a ceiling of the request, the model's, or a context window: as much as the longest outputs documented.
+UNKNOWN_CEILING_TOKENS = 131_072
+
+DIALECT_PATHS = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
+
+
+class Stored(msgspec.Struct, array_like=True):
+    """The snapshot's data, as it rests on disk. Credentials are references or sealed: nothing in plain."""
+
+    version: int
+    tenants: list[TenantInfo]
+    keys: list[KeyInfo]
+    providers: list[ProviderInfo]
+    routes: list[RouteInfo]
+    budgets: list[BudgetInfo]
+    overrides: list[Override]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A provider made ready to be called: its origin and the unchanging part of a request's head."""
+
+    origin: Origin
+    head: bytes
+    error: str = ""  # why it cannot be called
+
+
+class Snapshot:
+    """Configuration as of one version. Immutable but for what it remembers of its own answers."""
+
+    def __init__(self, stored: Stored, upstream: Upstream, encryption_keys: tuple[str, ...]) -> None:
+        self.stored = stored
+        self.version = stored.version
+        self.roster = Roster(stored.tenants, stored.keys)
+        self.registry = Registry(stored.providers, stored.routes)
+        self.budgets = Budgets(stored.budgets, stored.version)
+        self.book = PriceBook(stored.overrides)
+        self.targets = {p.id: _target(p, upstream, encryption_keys) for p in stored.providers}
+        self._candidates: dict[tuple[int, str, str], tuple[CandidateInfo, ...]] = {}
+        self._ceilings: dict[tuple[int, str, str], int] = {}
+
+    def candidates(self, tenant_id: int, model: str, dialect: str, at_ns: int) -> tuple[CandidateInfo, ...]:
+        """Who can answer for `model`, in order; empty: nobody is known to."""
+        key = (tenant_id, model, dialect)
+        found = self._candidates.get(key)
+        if found is None:
+
+            def serves(provider: ProviderInfo, asked: str) -> bool:
+                return self.book.price(tenant_id, provider.priced_as, asked, at_ns) is not None
+
+            found = self.registry.candidates(model, serves, dialect)
+            _remember(self._candidates, key, found)
+        return found
+
+    def ceiling(self, tenant_id: int, provider: ProviderInfo, model: str, at_ns: int) -> int:
+        """The most tokens that the model answers with when a request sets no ceiling."""
+        key = (tenant_id, provider.priced_as, model)
+        found = self._ceilings.get(key)
+        if found is None:
+            found = (
+                self.book.max_output_tokens(tenant_id, provider.priced_as, model, at_ns)
+                or self.book.context_window(provider.priced_as, model)
+                or UNKNOWN_CEILING_TOKENS
+            )
+            _remember(self._ceilings, key, found)
+        return found
+
+
+def _remember(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(kept) >= MOST_REMEMBERED:
+        kept.clear()
+    kept[key] = value
+
+
+def _target(provider: ProviderInfo, upstream: Upstream, encryption_keys: tuple[str, ...]) -> Target:
+    try:
+        credential = open_credential(provider.credential, encryption_keys)
+        return Target(upstream.origin(provider.base_url), _head(provider, credential, upstream))
+    except (CredentialError, ValueError) as error:
+        log.error("provider %s cannot be called: %s", provider.name, error)
+        return Target(Origin("", 0, None), b"", str(error))
+
+
+def _head(provider: ProviderInfo, credential: str, upstream: Upstream) -> bytes:
+    """Request line and unchanging headers of a provider. Raises ValueError on what no header can hold."""
+    base_path, host = upstream.path_and_host(provider.base_url)
+    if provider.dialect == "anthropic":
+        base_path = base_path.removesuffix("/v1")
+    lines = [f"POST {base_path}{DIALECT_PATHS[provider.dialect]} HTTP/1.1", f"host: {host}"]
+    lines += ["accept-encoding: identity", "content-type: application/json"]
+    if credential and provider.dialect == "openai":
+        lines.append(f"authorization: Bearer {credential}")
+    elif credential:
+        lines.append(f"x-api-key: {credential}")
+    lines += [f"{name}: {value}" for name, value in provider.headers.items()]
+    if any(not line.isprintable() or not line.isascii() for line in lines):
+        raise ValueError("its credential or headers hold characters that no HTTP header can")
+    return "\r\n".join(lines).encode() + b"\r\n"
+
+
+def load(conn: psycopg.Connection[Any]) -> Stored:
+    """Read all configuration at one moment."""
+    with conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        version = config_version(conn)
+        who, registered = roster.load(conn), registry.load(conn)
+        return Stored(
+            version,
+            list(who.tenants.values()),
+            list(who.keys.values()),
+            list(registered.providers.values()),
+            list(registered.routes.values()),
+            list(definition.load(conn).infos),
+            book.load(conn).overrides,
+        )
+
+
+class SnapshotFile:
+    """The snapshot on disk, sealed, replaced in one step."""
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._path = path
+        self._sealer = Sealer(key)
+
+    def write(self, stored: Stored) -> None:
+        try:
+            replace_file(self._path, self._sealer.seal(msgspec.msgpack.encode(stored)))
+        except OSError as error:
+            log.warning("the snapshot could not be kept on disk: %s", error.strerror)
+
+    def read(self) -> Stored | None:
+        """None: there is none, or of another key or version of llmobs."""
+        try:
+            return msgspec.msgpack.decode(self._sealer.unseal(self._path.read_bytes()), type=Stored)
+        except (OSError, SealBroken, msgspec.MsgspecError):
+            return None
+
+
+class SnapshotKeeper:
+    """Follows the configuration on a thread of its own; `install` is called on the event loop."""
+
+    def __init__(
+        self,
+        database_url: str,
+        owner: str,
+        file: SnapshotFile,
+        make: Callable[[Stored], Snapshot],
+        install: Callable[[Snapshot], None],
+    ) -> None:
+        self._database_url = database_url
+        self._owner = owner
+        self._file = file
+        self._make = make
+        self._install = install
+        self._loop = asyncio.get_running_loop()
+        self._version = -1
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
+        self.is_database_away = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with psycopg.connect(self._database_url, autocommit=True, **_PATIENCE) as conn:
+                    self._follow(conn)
+            except psycopg.Error as error:
+                if not self.is_database_away:
+                    log.warning("PostgreSQL is away: the last snapshot holds (%s)", type(error).__name__)
+                self.is_database_away = True
+            except Exception:  # the thread's outermost loop: a bad row must not end the following of all others
+                log.exception("the configuration cannot be read: the last snapshot holds")
+            if self._version < 0:
+                self._use_file()
+            self._stopping.wait(POLL_SECONDS)
+
+    def _follow(self, conn: psycopg.Connection[Any]) -> None:
+        polls = 0
+        while not self._stopping.is_set():
+            changed = self._poll(conn)
+            self.is_database_away = False
+            if changed or polls % int(BEAT_SECONDS / POLL_SECONDS) == 0:
+                _beat(conn, self._owner, self._version)
+            polls += 1
+            self._stopping.wait(POLL_SECONDS)
+        conn.execute("DELETE FROM heartbeat WHERE owner = %s", (self._owner,))
+
+    def _poll(self, conn: psycopg.Connection[Any]) -> bool:
+        if config_version(conn) == self._version:
+            return False
+        stored = load(conn)
+        self._hand_over(stored)
+        self._file.write(stored)
+        return True
+
+    def _use_file(self) -> None:
+        stored = self._file.read()
+        if stored is not None:
+            log.warning("started from the snapshot on disk, version %d", stored.version)
+            self._hand_over(stored)
+            self._version = 0  # whatever PostgreSQL has, when it is back, is read
+
+    def _hand_over(self, stored: Stored) -> None:
+        snapshot = self._make(stored)
+        installed = threading.Event()
+
+        def install() -> None:
+            self._install(snapshot)
+            installed.set()
+
+        self._loop.call_soon_threadsafe(install)
+        installed.wait(timeout=5.0)
+        self._version = stored.version
+
+
+_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 3,
+    "application_name": "llmobs gateway",
+    "options": "-c statement_timeout=5000",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+}
+_BEAT = """
+INSERT INTO heartbeat (owner, kind, host, pid, config_version) VALUES (%s, 'gateway', %s, %s, %s)
+ON CONFLICT (owner) DO UPDATE SET kind = 'gateway', host = excluded.host, pid = excluded.pid,
+    config_version = excluded.config_version, seen_at = now()
+"""
+
+
+def _beat(conn: psycopg.Connection[Any], owner: str, version: int) -> None:
+    conn.execute(_BEAT, (owner, socket.gethostname(), os.getpid(), version))
