@@ -1,12 +1,14 @@
 """Day partitions of the large tables: made ahead or on demand, dropped whole for retention."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 # Tables partitioned by day, with the column's type: timestamptz bounds are UTC midnights.
 DAY_TABLES = ("span", "payload_block", "trace", "bill")
+_BY_TIME = ("span", "bill")
 DAYS_AHEAD = 3
 
 _LOCK = 0x6C6C6D70  # "llmp": one maker of partitions at a time
@@ -16,27 +18,37 @@ def partition_name(table: str, day: date) -> str:
     return f"{table}_{day:%Y%m%d}"
 
 
-def make_partitions(conn: psycopg.Connection[object], days: set[date]) -> None:
-    """Create what is missing for these days; safe from several processes at once. Commits nothing itself."""
+def make_partitions(conn: psycopg.Connection[Any], days: set[date]) -> None:
+    """Create what is missing for these days; safe from several processes at once. Commits nothing itself.
+
+    A table is made apart and then attached: that lets readers and writers of the others go on, where
+    CREATE TABLE … PARTITION OF would wait for all of them.
+    """
     with conn.cursor() as cur:
         cur.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        for day in sorted(days):
-            for table in DAY_TABLES:
+        for table in DAY_TABLES:
+            for day in sorted(days - existing_days(conn, table)):
+                name, parent = sql.Identifier(partition_name(table, day)), sql.Identifier(table)
+                cur.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(name, parent))
                 cur.execute(
-                    sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
-                        sql.Identifier(partition_name(table, day)),
-                        sql.Identifier(table),
-                        sql.Literal(f"{day} 00:00:00+00" if table in ("span", "bill") else str(day)),
-                        sql.Literal(
-                            f"{day + timedelta(days=1)} 00:00:00+00"
-                            if table in ("span", "bill")
-                            else str(day + timedelta(days=1))
-                        ),
+                    sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+                        parent, name, *(sql.Literal(bound) for bound in _bounds(table, day))
                     )
                 )
 
 
-def existing_days(conn: psycopg.Connection[object], table: str = "span") -> set[date]:
+def make_ahead(conn: psycopg.Connection[Any], today: date) -> None:
+    """Today's partitions and those of the next days."""
+    with conn.transaction():
+        make_partitions(conn, {today + timedelta(days=n) for n in range(-1, DAYS_AHEAD + 1)})
+
+
+def _bounds(table: str, day: date) -> tuple[str, str]:
+    suffix = " 00:00:00+00" if table in _BY_TIME else ""
+    return f"{day}{suffix}", f"{day + timedelta(days=1)}{suffix}"
+
+
+def existing_days(conn: psycopg.Connection[Any], table: str = "span") -> set[date]:
     """The days that have a partition."""
     with conn.cursor() as cur:
         cur.execute(
@@ -44,5 +56,5 @@ def existing_days(conn: psycopg.Connection[object], table: str = "span") -> set[
             "WHERE i.inhparent = %s::regclass",
             (table,),
         )
-        names = [str(row[0]) for row in cur.fetchall()]  # type: ignore[index]
+        names = [str(row[0]) for row in cur.fetchall()]
     return {date(int(n[-8:-4]), int(n[-4:-2]), int(n[-2:])) for n in names}

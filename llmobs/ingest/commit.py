@@ -1,0 +1,332 @@
+"""One transaction per batch: spans, contents, claims, bills, roll-up deltas, traces, spend, and how far journals are.
+
+ 1. Budgets as they are now (a shared lock), then the tenants' locks in order: one writer at a time decides for one.
+ 2. Copies within the batch leave; claims that may concern the batch are loaded, and copies of known calls leave.
+ 3. `count_once.decide` says which calls count. What differs from before is a flip: a bill, or a reversal.
+ 4. Spans go in by COPY under a savepoint. If one of them is there already, those that are leave, and again from 3.
+ 5. Contents in blocks, claims, bills, roll-up deltas, traces, spend, offsets.
+The transaction is all or nothing: killed anywhere, the batch comes again from the journal. A deadlock, a clash of new
+ids or a day without partition repeats the batch.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import errors
+
+from llmobs.budgets.definition import Budgets
+from llmobs.budgets.ledger import Fold
+from llmobs.budgets.spend import Billed, add_spend, budget_ids, current_budgets
+from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
+from llmobs.core.ids import new_row_id
+from llmobs.ingest.claims import Related, load_related
+from llmobs.ingest.content import preview
+from llmobs.ingest.copying import (
+    bill_row,
+    claim_row,
+    copy_bills,
+    copy_blocks,
+    copy_claims,
+    copy_spans,
+    span_row,
+)
+from llmobs.ingest.count_once import ClaimInfo, claim_of, decide
+from llmobs.ingest.entries import Hold
+from llmobs.ingest.flips import Flip, load_flips, write_flips
+from llmobs.pricing.price import Price
+from llmobs.pricing.versions import remember
+from llmobs.rollups.delta import Deltas
+from llmobs.spans.bill import Bill, bill_of
+from llmobs.spans.blocks import BYTES_PER_BLOCK, SPANS_PER_BLOCK, Content, make_block
+from llmobs.spans.partitions import make_partitions
+from llmobs.spans.record import Span
+from llmobs.spans.traces import TraceSums
+
+MOST_TRIES = 6
+
+_LOCK = 0x6C6C6D77  # "llmw": writers of one tenant
+_DAY_NS = 86_400 * NS_PER_SECOND
+_EPOCH_DAY = date(1970, 1, 1)
+
+Connection = psycopg.Connection[Any]
+SpanKey = tuple[int, bytes, bytes]  # tenant, trace, span
+
+
+class OffsetMoved(Exception):
+    """Another writer has written this journal meanwhile: read the offsets again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """How far an owner's journal is written with this batch. `was`: what `committed` must be before (None: no row)."""
+
+    owner: str
+    host: str
+    low_water: int
+    committed: int
+    was: int | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction writes. Spans have passed the content's door and are priced, whether or not they count.
+
+    `holds`: of gateway attempts, by (tenant, span id); attempts that ended are dropped from the ledger with them.
+    """
+
+    spans: list[Span] = field(default_factory=list)
+    holds: dict[tuple[int, bytes], list[Hold]] = field(default_factory=dict)
+    prices: list[Price] = field(default_factory=list)  # versions used for the first time
+    offsets: list[Offset] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What came of a batch. `folds` are to be sent to the ledger, in their order."""
+
+    spans: int
+    duplicates: int
+    folds: list[Fold]
+    budgets: Budgets
+
+
+def commit_batch(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
+    """Write a batch, each span once. `conn` is in autocommit. Raises OffsetMoved, and psycopg's errors.
+
+    psycopg.OperationalError: PostgreSQL is away, and the caller does not know whether the batch was written.
+    psycopg.DataError and others: something in the batch cannot be written, nothing was.
+    """
+    for attempt in range(1, MOST_TRIES + 1):
+        try:
+            with conn.transaction():
+                return _commit(conn, batch, budgets)
+        except (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation):
+            if attempt == MOST_TRIES:
+                raise
+        except errors.CheckViolation:  # "no partition of relation found for row"
+            if attempt > 2:
+                raise
+            _make_partitions(conn, batch.spans)
+    raise AssertionError("unreachable")
+
+
+def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
+    budgets = current_budgets(conn, budgets)
+    spans = _without_copies(batch.spans)
+    by_tenant = _by_tenant(spans)
+    _lock_tenants(conn, sorted(by_tenant))
+    related = {tenant: load_related(conn, tenant, of_tenant) for tenant, of_tenant in sorted(by_tenant.items())}
+    spans = [s for s in spans if not (s.is_call and (s.trace_id, s.span_id) in related[s.tenant_id].claims)]
+    counted, contents = _insert_spans(conn, spans, related)
+    if counted is None:
+        spans = _without_known(conn, spans)
+        counted, contents = _insert_spans(conn, spans, related)
+        if counted is None:
+            raise errors.UniqueViolation("a span that was not there is there: tenant locks did not hold")
+    copy_blocks(conn, contents)
+    remember(conn, batch.prices)
+    folds = _settle_accounts(conn, batch, spans, related, counted, budgets)
+    _write_offsets(conn, batch.offsets)
+    return Committed(len(spans), len(batch.spans) - len(spans), folds, budgets)
+
+
+def _without_copies(spans: list[Span]) -> list[Span]:
+    """The first of each span in the batch; counting happens after this."""
+    seen: dict[SpanKey, Span] = {}
+    for span in spans:
+        seen.setdefault((span.tenant_id, span.trace_id, span.span_id), span)
+    return list(seen.values())
+
+
+def _by_tenant(spans: list[Span]) -> dict[int, list[Span]]:
+    found: dict[int, list[Span]] = {}
+    for span in spans:
+        found.setdefault(span.tenant_id, []).append(span)
+    return found
+
+
+def _lock_tenants(conn: Connection, tenants: list[int]) -> None:
+    for tenant_id in tenants:
+        conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCK, tenant_id & 0x7FFFFFFF))
+
+
+def _decide(spans: list[Span], related: dict[int, Related]) -> set[SpanKey]:
+    """All calls that count, of the batch and of what was there."""
+    counted: set[SpanKey] = set()
+    new: dict[int, list[ClaimInfo]] = {tenant_id: [] for tenant_id in related}
+    for span in spans:
+        if span.is_call:
+            new[span.tenant_id].append(claim_of(span))
+    for tenant_id, found in related.items():
+        claims = [claim.info for claim in found.claims.values()] + new[tenant_id]
+        counted |= {(tenant_id, *key) for key in decide(claims, found.parents)}
+    return counted
+
+
+Blocks = list[tuple[int, int, date, bytes]]
+
+
+def _insert_spans(
+    conn: Connection, spans: list[Span], related: dict[int, Related]
+) -> tuple[set[SpanKey] | None, Blocks]:
+    """Which calls count, and the blocks to write; None when a span was there already (and nothing is written)."""
+    counted = _decide(spans, related)
+    places, contents = _place_contents(spans)
+    rows = (
+        span_row(s, (s.tenant_id, s.trace_id, s.span_id) in counted, preview(s), place)
+        for s, place in zip(spans, places, strict=True)
+    )
+    try:
+        with conn.transaction():
+            copy_spans(conn, rows)
+    except errors.UniqueViolation:
+        return None, []
+    return counted, [(tenant, block_id, day, make_block(block)) for (tenant, block_id, day), block in contents.items()]
+
+
+def _place_contents(
+    spans: list[Span],
+) -> tuple[list[tuple[int, int] | None], dict[tuple[int, int, date], list[Content]]]:
+    """Block and slot of each span's content: blocks are of one tenant and day, and bounded."""
+    places: list[tuple[int, int] | None] = []
+    blocks: dict[tuple[int, int, date], list[Content]] = {}
+    current: dict[tuple[int, int], tuple[tuple[int, int, date], int]] = {}  # (tenant, day): its open block, bytes in it
+    for span in spans:
+        if span.input is None and span.output is None:
+            places.append(None)
+            continue
+        size = len(span.input or "") + len(span.output or "")
+        owner = (span.tenant_id, span.start_ns // _DAY_NS)
+        key, filled = current.get(owner, (None, 0))
+        if key is None or len(blocks[key]) >= SPANS_PER_BLOCK or filled + size > BYTES_PER_BLOCK:
+            key, filled = (span.tenant_id, new_row_id(), _EPOCH_DAY + timedelta(days=owner[1])), 0
+            blocks[key] = []
+        places.append((key[1], len(blocks[key])))
+        blocks[key].append((span.input, span.output))
+        current[owner] = key, filled + size
+    return places, blocks
+
+
+def _without_known(conn: Connection, spans: list[Span]) -> list[Span]:
+    """Those that are not stored yet."""
+    columns: tuple[list[Any], ...] = ([], [], [], [])
+    for span in spans:
+        for column, value in zip(
+            columns, (span.tenant_id, span.trace_id, span.span_id, utc_from_ns(span.start_ns)), strict=True
+        ):
+            column.append(value)
+    known = {
+        (tenant_id, bytes(trace_id), bytes(span_id))
+        for tenant_id, trace_id, span_id in conn.execute(
+            "SELECT s.tenant_id, s.trace_id, s.span_id "
+            "FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::timestamptz[]) AS k (tenant_id, trace_id, "
+            "span_id, start) JOIN span s USING (tenant_id, trace_id, span_id, start)",
+            columns,
+        )
+    }
+    return [span for span in spans if (span.tenant_id, span.trace_id, span.span_id) not in known]
+
+
+def _settle_accounts(
+    conn: Connection,
+    batch: Batch,
+    spans: list[Span],
+    related: dict[int, Related],
+    counted: set[SpanKey],
+    budgets: Budgets,
+) -> list[Fold]:
+    """Claims, bills, flips, sums and spend; answers the folds."""
+    deltas, traces = Deltas(), TraceSums()
+    bills: list[Bill] = []
+    claims: list[Any] = []
+    unbilled: list[Billed] = []
+    for span in spans:
+        is_counted = span.is_call and (span.tenant_id, span.trace_id, span.span_id) in counted
+        bill = None
+        if is_counted and span.usage is not None:
+            bill = bill_of(span, new_row_id(), holds=batch.holds.get((span.tenant_id, span.span_id), ()))
+            bills.append(bill)
+        elif (holds := batch.holds.get((span.tenant_id, span.span_id))) is not None:
+            unbilled.append(_nothing_billed(span, holds))
+        if span.is_call:
+            claims.append(claim_row(span.tenant_id, claim_of(span), is_counted, bill.bill_id if bill else None))
+        deltas.add(span, 1, int(is_counted))
+        traces.add(span, 1, int(is_counted))
+    copy_claims(conn, claims)
+    flips = load_flips(conn, _flipped(related, counted))
+    bills += write_flips(conn, flips)
+    for flip in flips:
+        deltas.add(flip.span, 0, flip.calls)
+        traces.add(flip.span, 0, flip.calls)
+    billed = [_billed(bill) for bill in bills]
+    copy_bills(conn, (bill_row(bill, budget_ids(budgets, b)) for bill, b in zip(bills, billed, strict=True)))
+    deltas.write(conn)
+    traces.write(conn)
+    return add_spend(conn, budgets, billed + unbilled)
+
+
+def _flipped(related: dict[int, Related], counted: set[SpanKey]) -> Iterable[Flip]:
+    """Stored claims whose fate this batch changes."""
+    for tenant_id, found in related.items():
+        for key, claim in found.claims.items():
+            counts_now = (tenant_id, *key) in counted
+            if counts_now != claim.is_counted:
+                yield Flip(tenant_id, claim.info, 1 if counts_now else -1, claim.bill_id)
+
+
+def _billed(bill: Bill) -> Billed:
+    is_attempt = bool(bill.holds)
+    return Billed(
+        tenant_id=bill.tenant_id,
+        attribution=bill.attribution,
+        model=bill.model,
+        provider_name=bill.provider_name,
+        begin_ns=bill.begin_ns,
+        cost_nanousd=bill.cost_nanousd,
+        tokens=bill.tokens,
+        attempt=bill.span_id if is_attempt else None,
+        holds=bill.holds,
+    )
+
+
+def _nothing_billed(span: Span, holds: list[Hold]) -> Billed:
+    """An attempt that was not charged: the ledger drops it."""
+    return Billed(
+        tenant_id=span.tenant_id,
+        attribution=span.attribution,
+        model=span.model,
+        provider_name=span.provider_name,
+        begin_ns=span.start_ns,
+        cost_nanousd=0,
+        tokens=0,
+        attempt=span.span_id,
+        holds=holds,
+    )
+
+
+def _write_offsets(conn: Connection, offsets: list[Offset]) -> None:
+    """Compare and set, so that two writers never both write one stretch of a journal. Raises OffsetMoved."""
+    for o in sorted(offsets, key=lambda offset: offset.owner):
+        if o.was is None:
+            moved = conn.execute(
+                "INSERT INTO journal_offset (owner, host, low_water, committed) VALUES (%s, %s, %s, %s) "
+                "ON CONFLICT DO NOTHING",
+                (o.owner, o.host, o.low_water, o.committed),
+            )
+        else:
+            moved = conn.execute(
+                "UPDATE journal_offset SET low_water = %s, committed = %s, host = %s, updated_at = now() "
+                "WHERE owner = %s AND committed = %s",
+                (o.low_water, o.committed, o.host, o.owner, o.was),
+            )
+        if moved.rowcount != 1:
+            raise OffsetMoved(f"the journal {o.owner} is not at {o.was} any more")
+
+
+def _make_partitions(conn: Connection, spans: list[Span]) -> None:
+    days = {datetime.fromtimestamp(span.start_ns // NS_PER_SECOND, UTC).date() for span in spans}
+    with conn.transaction():
+        make_partitions(conn, days)
