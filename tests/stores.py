@@ -98,7 +98,7 @@ class Stores:
             return
         with psycopg.connect(self.database_url, autocommit=True) as conn:
             conn.execute("SET lock_timeout = '5s'")
-            names = sql.SQL(", ").join(sql.SQL(name) for name in tables)  # type: ignore[arg-type]
+            names = sql.SQL(", ").join(sql.SQL(name) for name in tables)
             conn.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(names))
 
     def stop(self) -> None:

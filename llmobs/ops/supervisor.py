@@ -198,7 +198,7 @@ def _is_orphan(process: psutil.Process, place: Place) -> bool:
     try:
         if process.pid == os.getpid() or process.info["name"] == "postgres":
             return False
-        return process.environ().get(MARK) == str(place.folder)
+        return bool(process.environ().get(MARK) == str(place.folder))
     except psutil.Error:
         return False
 

@@ -1,5 +1,7 @@
 """The embedded stores and the fixtures that every other test stands on."""
 
+from urllib.parse import urlsplit
+
 import psycopg
 import pytest
 import redis
@@ -38,7 +40,7 @@ def test_valkey_keeps_nothing_and_evicts_nothing(valkey: "redis.Redis") -> None:
 
 
 def test_valkey_asks_for_its_password(valkey_url: str) -> None:
-    right = redis.connection.parse_url(valkey_url)["password"]
+    right = urlsplit(valkey_url).password
     stranger = redis.Redis.from_url(valkey_url.replace(f":{right}@", ":wrong@"))
     with stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
