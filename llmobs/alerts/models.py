@@ -1,5 +1,8 @@
 """Who must know: channels, alerts, and each delivery of one to the other."""
 
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from llmobs.tenants.models import Tenant
@@ -22,6 +25,18 @@ class Channel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        parts = urlsplit(self.url)
+        is_mail = parts.scheme == "mailto" and "@" in parts.path
+        if not is_mail and not (parts.scheme in ("http", "https") and parts.hostname):
+            raise ValidationError({"url": "An address such as https://hooks.example.com/x or mailto:ops@example.com."})
+
+    @property
+    def target(self) -> str:
+        """Where it goes, without what is secret in a webhook's path."""
+        parts = urlsplit(self.url)
+        return self.url if parts.scheme == "mailto" else f"{parts.scheme}://{parts.hostname}/…"
 
 
 class Alert(models.Model):

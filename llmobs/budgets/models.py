@@ -3,8 +3,9 @@
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from llmobs.budgets.definition import COLUMNS
 from llmobs.core.money import MOST_NANOUSD
-from llmobs.tenants.models import Tenant
+from llmobs.tenants.models import Key, Tenant
 
 DEFAULT_THRESHOLDS = [70, 80, 100]  # percent of the limit
 
@@ -65,3 +66,25 @@ class Budget(models.Model):
         limit = self.limit_nanousd if self.limit_nanousd is not None else self.limit_tokens
         if limit is None or limit < 0 or limit > MOST_NANOUSD:
             raise ValidationError("A limit is between 0 and 9,000,000 USD (or 9·10¹⁵ tokens).")
+        self._clean_scope()
+        self._clean_thresholds()
+
+    def _clean_scope(self) -> None:
+        if not isinstance(self.scope, dict):
+            raise ValidationError({"scope": 'An object, such as {"feature": "chat", "user": "*"}; {}: everything.'})
+        for dimension, value in self.scope.items():
+            if dimension not in COLUMNS:
+                raise ValidationError({"scope": f"{dimension!r} is no dimension; use any of {', '.join(COLUMNS)}"})
+            if not isinstance(value, str) or not value:
+                raise ValidationError({"scope": f"{dimension}: a value, or * for one budget for each value"})
+        key = self.scope.get("key", "*")
+        if key != "*" and self.tenant_id and not self._has_key(key):
+            raise ValidationError({"scope": f"the tenant has no key named {key!r}"})
+
+    def _has_key(self, name: str) -> bool:
+        return Key.objects.filter(tenant_id=self.tenant_id, name=name.removeprefix(f"{self.tenant.slug}/")).exists()
+
+    def _clean_thresholds(self) -> None:
+        given = self.thresholds
+        if not isinstance(given, list) or not all(type(percent) is int and 1 <= percent <= 1000 for percent in given):
+            raise ValidationError({"thresholds": "A list of whole percents from 1 to 1000, such as [70, 80, 100]."})

@@ -1,5 +1,6 @@
 """How good: judges, what they were to judge and why it did not run, and scores."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from llmobs.tenants.models import Key, Tenant
@@ -24,6 +25,15 @@ class Judge(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant.slug}/{self.name}"
+
+    def clean(self) -> None:
+        if self.sample is not None and not 0 <= self.sample <= 1:
+            raise ValidationError({"sample": "A share of calls from 0 to 1, such as 0.05."})
+        criteria = self.criteria
+        if not isinstance(criteria, list) or not criteria or not all(isinstance(c, str) and c for c in criteria):
+            raise ValidationError({"criteria": 'A list of sentences, such as ["helpful and actionable"].'})
+        if self.key_id and self.key.tenant_id is None:
+            raise ValidationError({"key": "An operator key cannot pay for calls; name a tenant's key."})
 
 
 class Judgement(models.Model):

@@ -1,5 +1,8 @@
 """Who answers: providers, and routes (aliases) to ordered candidates."""
 
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
 from django.db import models
 
 
@@ -12,12 +15,14 @@ class Provider(models.Model):
 
     name = models.SlugField(max_length=100, unique=True)
     dialect = models.CharField(max_length=12, choices=Dialect.choices)
-    base_url = models.URLField(max_length=500)
+    base_url = models.CharField(max_length=500)
     credential = models.CharField(
         max_length=2000, blank=True, default="", help_text="env:VARIABLE, file:/path, or sealed (never shown)"
     )
     headers = models.JSONField(default=dict, blank=True)
-    prices_like = models.CharField(max_length=100, blank=True, default="", help_text="whose prices hold; empty: its own name's")
+    prices_like = models.CharField(
+        max_length=100, blank=True, default="", help_text="whose prices hold; empty: its own name's"
+    )
     is_enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -26,6 +31,16 @@ class Provider(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValidationError({"base_url": f"{self.base_url!r} is no address such as https://api.openai.com/v1"})
+        if parts.username or parts.password:
+            raise ValidationError({"base_url": "An address with a password in it; give that as the credential."})
+        headers = self.headers
+        if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+            raise ValidationError({"headers": 'An object of texts, such as {"openai-organization": "org-1"}.'})
 
 
 class Route(models.Model):

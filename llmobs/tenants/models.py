@@ -1,6 +1,9 @@
 """Who: tenants, their keys and people, and the record of what people changed."""
 
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.db import models
 
 
@@ -40,6 +43,16 @@ class Tenant(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    def clean(self) -> None:
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValidationError(
+                {"time_zone": f"{self.time_zone!r} is no IANA time zone, such as Europe/Berlin"}
+            ) from None
+        if self.retention_days < 1:
+            raise ValidationError({"retention_days": "Spans are kept for at least a day."})
+
 
 class Membership(models.Model):
     """A person's place in a tenant."""
@@ -78,7 +91,9 @@ class Key(models.Model):
     service = models.CharField(max_length=100, blank=True, default="")
     environment = models.CharField(max_length=100, blank=True, default="")
     feature = models.CharField(max_length=100, blank=True, default="")
-    allowed_models = models.JSONField(default=list, blank=True, help_text='Names or globs, such as ["gpt-*"]; empty: any')
+    allowed_models = models.JSONField(
+        default=list, blank=True, help_text='Names or globs, such as ["gpt-*"]; empty: any'
+    )
     criticality = models.CharField(max_length=12, choices=Criticality.choices, default=Criticality.BACKGROUND)
     cache = models.CharField(max_length=10, default="off")
     unpriced = models.CharField(max_length=8, choices=Unpriced.choices, default=Unpriced.REFUSE)
@@ -92,6 +107,13 @@ class Key(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant.slug}/{self.name}" if self.tenant else f"operator/{self.name}"
+
+    def clean(self) -> None:
+        models_named = self.allowed_models
+        if not isinstance(models_named, list) or not all(isinstance(name, str) and name for name in models_named):
+            raise ValidationError({"allowed_models": 'A list of names or globs, such as ["gpt-*"]; empty: any.'})
+        if self.cache != "off":
+            raise ValidationError({"cache": f"{self.cache!r}: the response cache is not in this version; use off."})
 
 
 class AuditEntry(models.Model):
