@@ -1,6 +1,6 @@
 """The ledger in Valkey: what each budget has spent and holds, changed by scripts that run whole.
 
-This module knows keys, scripts, arguments and replies; it does no I/O but in `run`. The steps of a call:
+This module knows keys, arguments and replies and does no I/O. The steps of a call:
 
 1. `reserve` takes the upper bound of a call's cost on every budget that applies, or on none.
 2. The gateway appends Begin to its journal, sends, appends End.
@@ -27,7 +27,7 @@ exactly once when all is folded; so no grant ever passes a limit, and what errs,
   The older fold's attempts stay pending until it comes: over-counted for a moment.
 - *Fold repeated, or of an attempt never seen* (reserved under another epoch, reported by OTLP): nothing to drop.
 - *Fold lost* (the writer died between commit and fold): the attempt stays, counted twice if another fold brings the
-  base. `recovery.drop_billed` finds attempts that have a bill and drops them with the base that holds it.
+  base. `sweep.drop_billed` finds attempts that have a bill and drops them with the base that holds it.
 - *Hand-in repeated, or by gateway and writer both*: the field is there; held becomes pending, never the reverse.
 - *Hand-in after the fold of the same attempt*: prevented by order (a gateway hands in only what has no End yet and
   acknowledges; the writer reads the journals after that, from the offset of the snapshot whose bases it loaded), and
@@ -37,7 +37,7 @@ exactly once when all is folded; so no grant ever passes a limit, and what errs,
 - *A key that is not there*: nothing was spent in it, but only if the budget was counted and its sums were brought
   here: `ledger:{tenant}:counted` names such budgets, else `reserve` answers UNCOUNTED.
 - *An owner that dies*: what its journal began is billed by the writer and folded; what remains of it once the
-  journal is read to its end never was sent: `recovery.release_owner`.
+  journal is read to its end never was sent: `sweep.release_owner`.
 
 The scripts themselves are in `budgets/scripts.py`.
 """
@@ -346,23 +346,3 @@ def text(word: bytes | str | None) -> str:
     if word is None:
         return ""
     return word.decode() if isinstance(word, bytes) else word
-
-
-# ---------------------------------------------------------------- for synchronous callers
-
-
-class Client(Protocol):
-    """What we need of redis-py's client."""
-
-    def execute_command(self, *args: Any, **options: Any) -> Any: ...
-
-
-def run(client: Client, command: Command) -> Sequence[Any]:
-    """Send one command through a synchronous client. Raises what the client raises when the server is away."""
-    try:
-        reply = client.execute_command(*command.evalsha())
-    except Exception as error:
-        if "NOSCRIPT" not in str(error):
-            raise
-        reply = client.execute_command(*command.eval())
-    return list(reply)

@@ -1,0 +1,314 @@
+"""The durable side of budgets: what the writer adds to `budget_spend` in the transaction that commits the bills.
+
+1. `current_budgets` first in the transaction: a shared lock, and definitions that are not older than it.
+2. Bills are written, each with its `budget_ids`.
+3. `add_spend` adds them up per budget, value and window, and records thresholds passed.
+4. After the commit the folds go to the ledger (`ledger.fold`), in their order.
+
+`count_new_budgets` takes the same lock alone, so it waits until every commit under way is done, and every later one
+knows the budget as counted: each bill is in the sum or is added to it, never both, never neither. All of this asks
+for READ COMMITTED, PostgreSQL's default: each statement must see what was committed while it waited for the lock.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from psycopg import sql
+
+from llmobs.budgets.definition import (
+    COLUMNS,
+    EACH,
+    USD,
+    BudgetInfo,
+    Budgets,
+    Connection,
+    canonical_value,
+    key_value,
+    load,
+)
+from llmobs.budgets.ledger import Fold, HoldLike
+from llmobs.budgets.window import window_bounds
+from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
+from llmobs.tenants.attribution import Attribution
+from llmobs.tenants.config_version import config_version
+
+# Advisory lock: shared by every commit of bills, taken alone to count a budget. The number says nothing.
+BUDGETS_LOCK = 0x6275646765740001
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """What budgets must know of a bill. `cost_nanousd` None is unpriced; a reversal has negative figures.
+
+    `model` is the one that was sent upstream (what the hold was matched by). `attempt` is the span id of a gateway's
+    attempt, `holds` what its Begin says it holds. An attempt that cost nothing passes 0 and 0, so that it is dropped.
+    """
+
+    tenant_id: int
+    attribution: Attribution
+    model: str
+    provider_name: str
+    begin_ns: int
+    cost_nanousd: int | None
+    tokens: int
+    attempt: bytes | None = None
+    holds: Sequence[HoldLike] = ()
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class SpendKey:
+    """A row of `budget_spend`; sorted, so that every writer locks rows in the same order."""
+
+    tenant_id: int
+    budget_id: int
+    revision: int
+    value: str
+    window_start_s: int
+
+
+def current_budgets(conn: Connection, budgets: Budgets) -> Budgets:
+    """These budgets, or newer ones if the configuration has changed; they stay true until the transaction ends.
+
+    Call it first in the transaction: one that holds other locks while it waits here could deadlock.
+    """
+    conn.execute("SELECT pg_advisory_xact_lock_shared(%s)", (BUDGETS_LOCK,))
+    return budgets if config_version(conn) == budgets.version else load(conn)
+
+
+def budget_ids(budgets: Budgets, bill: Billed) -> list[int]:
+    """Which budgets a bill is counted in (`bill.budget_ids`)."""
+    return sorted({key.budget_id for key, _ in _counted_in(budgets, bill)})
+
+
+def add_spend(conn: Connection, budgets: Budgets, bills: Iterable[Billed]) -> list[Fold]:
+    """Add bills to the durable spend, in the caller's transaction; answers what the ledger must learn once it commits.
+
+    A budget that an attempt holds is the one it is counted in, under the same key; others are matched.
+    """
+    budgets = current_budgets(conn, budgets)
+    amounts: dict[SpendKey, int] = {}
+    attempts: dict[SpendKey, list[str]] = {}
+    for bill in bills:
+        keys = [_hold_key(bill.tenant_id, hold) for hold in bill.holds]
+        for key, budget in _counted_in(budgets, bill):
+            amounts[key] = amounts.get(key, 0) + budget.amount(bill.cost_nanousd, bill.tokens)
+            if key not in keys:
+                keys.append(key)
+        if bill.attempt is not None:
+            for key in keys:
+                attempts.setdefault(key, []).append(bill.attempt.hex())
+    rows = _upsert(conn, _ADD, {key: amount for key, amount in amounts.items() if amount})
+    _record_thresholds(conn, budgets, rows)
+    return _folds(rows, attempts)
+
+
+def _counted_in(budgets: Budgets, bill: Billed) -> list[tuple[SpendKey, BudgetInfo]]:
+    """Keys that a bill is added to, each with its budget."""
+    found: dict[int, tuple[SpendKey, BudgetInfo]] = {}
+    for hold in bill.holds:
+        budget = budgets.get(hold.budget_id)
+        if budget is not None and budget.revision == hold.revision and budget.is_counted:
+            found[budget.id] = _hold_key(bill.tenant_id, hold), budget
+    for applied in budgets.applying(bill.tenant_id, bill.attribution, bill.model, bill.provider_name, bill.begin_ns):
+        budget = budgets.get(applied.budget.id)
+        if budget is not None and budget.id not in found:
+            key = SpendKey(bill.tenant_id, budget.id, budget.revision, applied.value, applied.window_start_s)
+            found[budget.id] = key, budget
+    return list(found.values())
+
+
+def _hold_key(tenant_id: int, hold: HoldLike) -> SpendKey:
+    return SpendKey(tenant_id, hold.budget_id, hold.revision, hold.value, hold.window_start_s)
+
+
+_ROWS = """
+INSERT INTO budget_spend AS s (tenant_id, budget_id, revision, value, window_start, spent, version)
+SELECT t, b, r, v, w, a, 1
+FROM unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::text[], %s::timestamptz[], %s::bigint[])
+    AS given (t, b, r, v, w, a)
+ON CONFLICT (tenant_id, budget_id, revision, value, window_start)
+"""
+_RETURNED = "updated_at = now() RETURNING tenant_id, budget_id, revision, value, window_start, spent, version"
+_ADD = f"{_ROWS} DO UPDATE SET spent = s.spent + excluded.spent, version = s.version + 1, {_RETURNED}"
+_SET = f"{_ROWS} DO UPDATE SET spent = excluded.spent, version = s.version + 1, {_RETURNED}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A row of `budget_spend` after a change."""
+
+    key: SpendKey
+    spent: int
+    version: int
+
+
+def _upsert(conn: Connection, statement: str, amounts: dict[SpendKey, int]) -> list[Spent]:
+    """Write rows in sorted order, which is the order of their locks."""
+    if not amounts:
+        return []
+    keys = sorted(amounts)
+    columns = (
+        [key.tenant_id for key in keys],
+        [key.budget_id for key in keys],
+        [key.revision for key in keys],
+        [key.value for key in keys],
+        [utc_from_ns(key.window_start_s * NS_PER_SECOND) for key in keys],
+        [amounts[key] for key in keys],
+    )
+    return [spent_row(row) for row in conn.execute(statement, columns)]
+
+
+def spent_row(row: tuple[Any, ...]) -> Spent:
+    """A row of (tenant_id, budget_id, revision, value, window_start, spent, version)."""
+    tenant_id, budget_id, revision, value, window_start, spent, version = row
+    starts_s = ns_from_utc(window_start) // NS_PER_SECOND
+    return Spent(SpendKey(tenant_id, budget_id, revision, value, starts_s), spent, version)
+
+
+def fold_of(row: Spent, attempts: Sequence[str] = (), announces: bool = False) -> Fold:
+    """What the ledger must learn of a row."""
+    return _fold(row.key, row.spent, row.version, attempts, announces)
+
+
+def _fold(key: SpendKey, base: int | None, version: int, attempts: Sequence[str], announces: bool = False) -> Fold:
+    return Fold(
+        key.tenant_id,
+        key.budget_id,
+        key.revision,
+        key.window_start_s,
+        key.value,
+        base,
+        version,
+        tuple(dict.fromkeys(attempts)),
+        announces,
+    )
+
+
+def _folds(rows: list[Spent], attempts: dict[SpendKey, list[str]]) -> list[Fold]:
+    """A fold per row, and one that only drops where attempts held what their bills did not change."""
+    changed = {row.key for row in rows}
+    folds = [fold_of(row, attempts.get(row.key, ())) for row in rows]
+    return folds + [_fold(key, None, -1, names) for key, names in attempts.items() if key not in changed]
+
+
+_THRESHOLD = """
+INSERT INTO threshold_event (tenant_id, budget_id, revision, value, window_start, threshold, spent, limit_amount)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+
+
+def _record_thresholds(conn: Connection, budgets: Budgets, rows: list[Spent]) -> None:
+    """One event per threshold, value and window, committed with the spend that reached it (an outbox)."""
+    events = []
+    for row in rows:
+        budget = budgets.get(row.key.budget_id)
+        if budget is None or row.spent <= 0:
+            continue
+        window_start = utc_from_ns(row.key.window_start_s * NS_PER_SECOND)
+        key = (row.key.tenant_id, row.key.budget_id, row.key.revision, row.key.value, window_start)
+        reached = [percent for percent in budget.thresholds if row.spent * 100 >= percent * budget.limit]
+        events += [(*key, percent, row.spent, budget.limit) for percent in reached]
+    if events:
+        with conn.cursor() as cursor:
+            cursor.executemany(_THRESHOLD, events)
+
+
+# ---------------------------------------------------------------- counting
+
+
+def count_new_budgets(conn: Connection, at_ns: int) -> list[Fold]:
+    """Sum what was billed in the current window of each budget that is not counted yet, and mark it counted.
+
+    In a transaction of its own; answers the folds to send after its commit. Costs one look when there is none.
+    """
+    if conn.execute(_UNCOUNTED + " LIMIT 1").fetchone() is None or not _uncounted(load(conn)):
+        return []
+    conn.execute("SELECT pg_advisory_xact_lock(%s)", (BUDGETS_LOCK,))
+    new = {budget_id for (budget_id,) in conn.execute(_UNCOUNTED + " FOR UPDATE")}
+    # Loaded under the row locks: what is summed is what is marked.
+    budgets = load(conn)
+    counted = [budget for budget in _uncounted(budgets) if budget.id in new]
+    folds = [fold for budget in counted for fold in _count(conn, budgets, budget, at_ns // NS_PER_SECOND)]
+    conn.execute("SELECT set_config('llmobs.counts_budgets', 'on', true)")
+    conn.execute(
+        "UPDATE budgets_budget SET counted_at = %s WHERE id = ANY(%s)",
+        (utc_from_ns(at_ns), [budget.id for budget in counted]),
+    )
+    conn.execute("SELECT set_config('llmobs.counts_budgets', 'off', true)")
+    return folds
+
+
+_UNCOUNTED = "SELECT id FROM budgets_budget WHERE is_active AND counted_at IS NULL"
+
+
+def _uncounted(budgets: Budgets) -> list[BudgetInfo]:
+    """Those to count; a faulty definition, which `load` leaves out, is not tried again and again."""
+    return [budget for budget in budgets.infos if not budget.is_counted]
+
+
+def _count(conn: Connection, budgets: Budgets, budget: BudgetInfo, at_s: int) -> list[Fold]:
+    zone = ZoneInfo(budget.zone)
+    starts_s, ends_s = window_bounds(budget.window, zone, at_s)
+    last_s = _last_bill_s(conn, budget.tenant_id, starts_s)
+    first = SpendKey(budget.tenant_id, budget.id, budget.revision, "", starts_s)
+    amounts: dict[SpendKey, int] = {}
+    while starts_s <= last_s:  # the current window, and later ones where clocks ahead of ours have billed already
+        for value, amount in billed_by_value(conn, budget, starts_s, ends_s).items():
+            amounts[SpendKey(budget.tenant_id, budget.id, budget.revision, value, starts_s)] = amount
+        starts_s, ends_s = window_bounds(budget.window, zone, ends_s)
+    rows = _upsert(conn, _SET, amounts)
+    _record_thresholds(conn, budgets, rows)
+    # The announcement comes last, when every value's sum is there. Version 0 is older than any row.
+    return [fold_of(row) for row in rows] + [_fold(first, 0, 0, (), announces=True)]
+
+
+def _last_bill_s(conn: Connection, tenant_id: int, from_s: int) -> int:
+    row = conn.execute(
+        "SELECT max(begin_at) FROM bill WHERE tenant_id = %s AND begin_at >= %s",
+        (tenant_id, utc_from_ns(from_s * NS_PER_SECOND)),
+    ).fetchone()
+    return ns_from_utc(row[0]) // NS_PER_SECOND if row and row[0] else -1
+
+
+TOKENS_OF_BILL = (
+    "uncached_input_tokens + cache_read_input_tokens + cache_write_5m_input_tokens + cache_write_1h_input_tokens"
+    " + output_tokens"
+)
+
+
+def billed_by_value(conn: Connection, budget: BudgetInfo, from_s: int, to_s: int) -> dict[str, int]:
+    """What the bills begun from `from_s` to before `to_s` take of a budget, by value: its spend, from the bills."""
+    each = sql.SQL(", ").join([sql.Identifier(COLUMNS[name]) for name in budget.each])
+    query = sql.SQL("SELECT sum({amount}) {each} FROM bill WHERE {conditions} {group}").format(
+        amount=sql.SQL("cost_nanousd" if budget.unit == USD else TOKENS_OF_BILL),
+        each=sql.SQL(", {}").format(each) if budget.each else sql.SQL(""),
+        conditions=scope_condition(budget),
+        group=sql.SQL("GROUP BY {}").format(each) if budget.each else sql.SQL(""),
+    )
+    bounds = (utc_from_ns(from_s * NS_PER_SECOND), utc_from_ns(to_s * NS_PER_SECOND))
+    return {
+        canonical_value(_values(budget, row[1:])): int(row[0])
+        for row in conn.execute(query, (budget.tenant_id, *bounds, *scope_values(budget)))
+        if row[0]
+    }
+
+
+def scope_condition(budget: BudgetInfo) -> sql.Composed:
+    """WHERE for the bills of a budget: tenant, from, to, then `scope_values`."""
+    fixed = [sql.SQL("{} = %s").format(sql.Identifier(COLUMNS[name])) for name, value in budget.scope if value != EACH]
+    return sql.SQL(" AND ").join([sql.SQL("tenant_id = %s AND begin_at >= %s AND begin_at < %s"), *fixed])
+
+
+def scope_values(budget: BudgetInfo) -> list[str | int]:
+    """Parameters of `scope_condition` after tenant, from and to."""
+    return [int(value) if name == "key" else value for name, value in budget.scope if value != EACH]
+
+
+def _values(budget: BudgetInfo, columns: Sequence[Any]) -> str | tuple[str, ...]:
+    """The bill's columns as `definition.applying` sees them: sorted by dimension, a key by its id."""
+    texts = tuple(
+        key_value(column) if name == "key" else str(column) for name, column in zip(budget.each, columns, strict=True)
+    )
+    return texts[0] if len(texts) == 1 else texts

@@ -1,0 +1,146 @@
+"""Mends the ledger while it is open: what dead processes left in it, and keys of windows that are long over.
+
+The writer calls these now and then; each reads the whole ledger in steps, so not often. All may be repeated.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from psycopg import IsolationLevel
+
+from llmobs.budgets import ledger
+from llmobs.budgets.definition import Budgets, Connection
+from llmobs.budgets.ledger import PREFIX, Fold, KeyParts, Live
+from llmobs.budgets.spend import fold_of, spent_row
+from llmobs.budgets.valkey import Client, fold, run, scan
+from llmobs.budgets.window import LONGEST_S, TOTAL
+from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
+
+# Windows that ended this long ago may be swept: no call begins in them any more.
+SWEEP_AFTER_S = 86_400
+
+# Attempts younger than this are left alone by `drop_billed`: their fold is on its way.
+SETTLING_S = 10
+
+
+def live_attempts(client: Client) -> Iterator[tuple[KeyParts, list[Live]]]:
+    """All keys of budgets in which attempts live: reads the whole ledger, in steps."""
+    for key in scan(client, f"{PREFIX}{{*"):
+        parts = ledger.key_parts(key)
+        if parts is not None:
+            found = ledger.parse_live(_pairs(client.execute_command("HGETALL", key)))
+            if found:
+                yield parts, found
+
+
+def release_owner(client: Client, epoch: str, owner: str) -> int:
+    """Give back all that a dead owner still holds; how many.
+
+    Only after its journal was read to the end and committed, and those folds have been sent: what is left was never
+    sent upstream, or its fold was lost while its bill is in the base.
+    """
+    return _drop(
+        client, epoch, ((key, [live for live in found if live.owner == owner]) for key, found in live_attempts(client))
+    )
+
+
+def _drop(client: Client, epoch: str, doomed: Iterable[tuple[str, list[Live]]]) -> int:
+    folds = [
+        Fold(
+            parts.tenant_id,
+            parts.budget_id,
+            parts.revision,
+            parts.window_start_s,
+            parts.value,
+            None,
+            -1,
+            tuple(live.attempt for live in found),
+        )
+        for key, found in doomed
+        if found and (parts := ledger.key_parts(key)) is not None
+    ]
+    fold(client, epoch, folds)
+    return sum(len(each.attempts) for each in folds)
+
+
+def drop_billed(conn: Connection, client: Client, epoch: str, at_ns: int, older_than_s: int = SETTLING_S) -> int:
+    """Drop attempts whose bill is committed but whose fold never came, with the base that holds it; how many.
+
+    Attempts are read first, PostgreSQL after: what has a bill in the snapshot is in the snapshot's base.
+    """
+    before_s = at_ns // NS_PER_SECOND - older_than_s
+    waiting = [
+        (parts, old)
+        for parts, found in live_attempts(client)
+        if (old := [live for live in found if live.begin_s <= before_s])
+    ]
+    if not waiting:
+        return 0
+    with one_moment(conn):
+        folds = [each for parts, found in waiting if (each := _billed_fold(conn, parts, found)) is not None]
+    return fold(client, epoch, folds)
+
+
+@contextmanager
+def one_moment(conn: Connection) -> Iterator[None]:
+    """A transaction that sees PostgreSQL as of one moment. `conn` must not be in a transaction."""
+    before = conn.isolation_level
+    conn.isolation_level = IsolationLevel.REPEATABLE_READ
+    try:
+        with conn.transaction():
+            yield
+    finally:
+        conn.isolation_level = before
+
+
+# A bill's begin is its attempt's, give or take what a gateway may round.
+_NEAR_S = 3600
+
+_BILLED = """
+SELECT DISTINCT span_id FROM bill
+WHERE tenant_id = %s AND begin_at BETWEEN %s AND %s AND span_id = ANY(%s)
+"""
+
+_BASE = """
+SELECT tenant_id, budget_id, revision, value, window_start, spent, version FROM budget_spend
+WHERE tenant_id = %s AND budget_id = %s AND revision = %s AND value = %s AND window_start = %s
+"""
+
+
+def _billed_fold(conn: Connection, parts: KeyParts, found: list[Live]) -> Fold | None:
+    begun = [live.begin_s for live in found]
+    between = _at(min(begun) - _NEAR_S), _at(max(begun) + _NEAR_S)
+    ids = [bytes.fromhex(live.attempt) for live in found]
+    billed = conn.execute(_BILLED, (parts.tenant_id, *between, ids)).fetchall()
+    attempts = [span_id.hex() for (span_id,) in billed]
+    if not attempts:
+        return None
+    key = (parts.tenant_id, parts.budget_id, parts.revision, parts.value, _at(parts.window_start_s))
+    row = conn.execute(_BASE, key).fetchone()
+    return fold_of(spent_row(row), attempts) if row is not None else _dropping(parts, attempts)
+
+
+def _at(seconds: int) -> datetime:
+    return utc_from_ns(seconds * NS_PER_SECOND)
+
+
+def sweep_windows(client: Client, epoch: str, budgets: Budgets, at_ns: int) -> int:
+    """Delete keys of windows that ended a day ago and in which no attempt lives; how many. Keys never expire."""
+    at_s = at_ns // NS_PER_SECOND
+    deleted = 0
+    for key in scan(client, f"{PREFIX}{{*"):
+        parts = ledger.key_parts(key)
+        budget = budgets.get(parts.budget_id) if parts is not None else None
+        if parts is None or budget is None or budget.window == TOTAL:
+            continue
+        if parts.window_start_s + LONGEST_S[budget.window] + SWEEP_AFTER_S < at_s:
+            reply = run(client, ledger.sweep(epoch, key))
+            deleted += reply[1] if reply[0] == ledger.DONE else 0
+    return deleted
+
+
+def _pairs(reply: Any) -> dict[Any, Any]:
+    """HGETALL's answer, whether the client has made a dict of it or not."""
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
