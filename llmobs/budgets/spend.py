@@ -231,12 +231,10 @@ def count_new_budgets(conn: Connection, at_ns: int) -> list[Fold]:
     budgets = load(conn)
     counted = [budget for budget in _uncounted(budgets) if budget.id in new]
     folds = [fold for budget in counted for fold in _count(conn, budgets, budget, at_ns // NS_PER_SECOND)]
-    conn.execute("SELECT set_config('llmobs.counts_budgets', 'on', true)")
     conn.execute(
         "UPDATE budgets_budget SET counted_at = %s WHERE id = ANY(%s)",
         (utc_from_ns(at_ns), [budget.id for budget in counted]),
     )
-    conn.execute("SELECT set_config('llmobs.counts_budgets', 'off', true)")
     return folds
 
 

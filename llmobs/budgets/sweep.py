@@ -41,28 +41,20 @@ def release_owner(client: Client, epoch: str, owner: str) -> int:
     Only after its journal was read to the end and committed, and those folds have been sent: what is left was never
     sent upstream, or its fold was lost while its bill is in the base.
     """
-    return _drop(
-        client, epoch, ((key, [live for live in found if live.owner == owner]) for key, found in live_attempts(client))
+    return fold(
+        client,
+        epoch,
+        [
+            _dropping(parts, [live.attempt for live in found if live.owner == owner])
+            for parts, found in live_attempts(client)
+        ],
     )
 
 
-def _drop(client: Client, epoch: str, doomed: Iterable[tuple[str, list[Live]]]) -> int:
-    folds = [
-        Fold(
-            parts.tenant_id,
-            parts.budget_id,
-            parts.revision,
-            parts.window_start_s,
-            parts.value,
-            None,
-            -1,
-            tuple(live.attempt for live in found),
-        )
-        for key, found in doomed
-        if found and (parts := ledger.key_parts(key)) is not None
-    ]
-    fold(client, epoch, folds)
-    return sum(len(each.attempts) for each in folds)
+def _dropping(parts: KeyParts, attempts: Sequence[str]) -> Fold:
+    """A fold that leaves the base and drops attempts."""
+    key = (parts.tenant_id, parts.budget_id, parts.revision, parts.window_start_s, parts.value)
+    return Fold(*key, base=None, version=-1, attempts=tuple(attempts))
 
 
 def drop_billed(conn: Connection, client: Client, epoch: str, at_ns: int, older_than_s: int = SETTLING_S) -> int:

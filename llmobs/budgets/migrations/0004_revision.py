@@ -1,8 +1,8 @@
-"""Whoever changes what a budget counts, its revision grows and it is counted anew; nobody else marks it counted.
+"""Whoever changes what a budget counts, its revision grows and it is counted anew.
 
-A trigger, because the admin, the REST API, `apply` and plain SQL all write these rows, often from a copy that is
-older than the writer's last count. What is counted changes with scope, window, unit, tenant and the tenant's time
-zone, and by pausing: bills that come meanwhile are not added. A limit may change freely.
+A trigger, because the admin, the REST API, `apply` and plain SQL all write these rows, some from an older copy: a
+revision never goes back. What is counted changes with scope, window, unit, tenant and the tenant's time zone, and by
+pausing: bills that come meanwhile are not added. A limit may change freely.
 """
 
 from django.db import migrations
@@ -14,9 +14,8 @@ BEGIN
        IS DISTINCT FROM (OLD.scope, OLD."window", OLD.limit_nanousd IS NULL, OLD.tenant_id, OLD.is_active) THEN
         NEW.revision := OLD.revision + 1;
         NEW.counted_at := NULL;
-    ELSIF current_setting('llmobs.counts_budgets', true) IS DISTINCT FROM 'on' THEN
+    ELSIF current_setting('llmobs.moves_revision', true) IS DISTINCT FROM 'on' THEN
         NEW.revision := OLD.revision;
-        NEW.counted_at := OLD.counted_at;
     END IF;
     RETURN NEW;
 END $$;
@@ -24,9 +23,9 @@ CREATE TRIGGER budget_revision BEFORE UPDATE ON budgets_budget FOR EACH ROW EXEC
 
 CREATE FUNCTION budget_time_zone() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM set_config('llmobs.counts_budgets', 'on', true);
+    PERFORM set_config('llmobs.moves_revision', 'on', true);
     UPDATE budgets_budget SET revision = revision + 1, counted_at = NULL WHERE tenant_id = NEW.id;
-    PERFORM set_config('llmobs.counts_budgets', 'off', true);
+    PERFORM set_config('llmobs.moves_revision', 'off', true);
     RETURN NULL;
 END $$;
 CREATE TRIGGER budget_time_zone AFTER UPDATE ON tenants_tenant FOR EACH ROW
