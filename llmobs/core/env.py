@@ -242,7 +242,7 @@ def with_db(valkey_url: str, db: int) -> str:
     parts = urlsplit(valkey_url)
     if parts.scheme == "unix":
         query = {**dict(parse_qsl(parts.query)), "db": str(db)}
-        return urlunsplit(("unix", parts.netloc, parts.path, urlencode(query), ""))
+        return f"unix://{parts.netloc}{parts.path}?{urlencode(query)}"
     return urlunsplit((parts.scheme, parts.netloc, f"/{db}", parts.query, ""))
 
 

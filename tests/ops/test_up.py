@@ -1,0 +1,114 @@
+"""`manage.py up` as a process of its own, with its embedded stores."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from llmobs.core.env import Place
+from llmobs.ops.platform import take_folder
+from tests.ops.test_supervisor import pids, until
+
+ROOT = Path(__file__).parents[2]
+
+
+def up(place: Place, *arguments: str) -> "subprocess.Popen[str]":
+    env = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "VALKEY_URL", "DJANGO_SETTINGS_MODULE")}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "manage.py"), "up", "--data", str(place.folder), *arguments],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "data")
+
+
+@pytest.fixture
+def platform(place: Place) -> "Iterator[subprocess.Popen[str]]":
+    process = up(place, "--web-port", "0", "--gateway-port", "0")
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+def lines_until(process: "subprocess.Popen[str]", words: str) -> str:
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if words in line:
+            return seen
+    raise AssertionError(f"it ended without saying {words!r}: {seen}")
+
+
+def answers(port: int, path: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def test_it_refuses_a_taken_folder(place: Place) -> None:
+    with take_folder(place):
+        process = up(place)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"the data folder {place.folder} is taken" in said
+
+
+def test_it_refuses_a_taken_port_and_starts_nothing(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = up(place, "--gateway-port", "0", "--web-port", str(port))
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"port {port} on 127.0.0.1" in said
+    assert "--web-port" in said
+    assert not place.postgres.exists()
+
+
+def test_it_starts_everything_again_after_a_kill_and_ends_cleanly(
+    place: Place, platform: "subprocess.Popen[str]"
+) -> None:
+    said = lines_until(platform, "llmobs is up")
+    secrets = json.loads(place.secrets_file.read_bytes())
+    assert f"Sign in as admin with the password {secrets['admin_password']}" in said
+    web_port = place_connections(place)["web_port"]
+    assert answers(web_port, "/accounts/login/")
+
+    first = pids(place)
+    assert all(len(first[kind]) == 1 for kind in ("postgres", "valkey", "web"))
+    for kind in ("postgres", "valkey", "web"):
+        os.kill(first[kind][0], signal.SIGKILL)
+    until(lambda: all(pids(place)[kind] not in ([], first[kind]) for kind in ("postgres", "valkey", "web")), 30)
+    until(lambda: answers(web_port, "/accounts/login/"), 30)
+    last = [pid for found in pids(place).values() for pid in found]
+
+    platform.send_signal(signal.SIGTERM)
+    rest, _ = platform.communicate(timeout=60)
+    assert platform.returncode == 0
+    assert "is killed" not in rest
+    assert not any(psutil.pid_exists(pid) for pid in last)
+    assert not place.run_file.exists()
+
+
+def place_connections(place: Place) -> dict[str, int]:
+    found: dict[str, int] = json.loads(place.connections_file.read_bytes())
+    return found
