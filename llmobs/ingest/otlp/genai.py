@@ -1,0 +1,142 @@
+"""`gen_ai.*`: the official conventions, old and new, and the libraries that extend them (traceloop, pydantic-ai …).
+
+Every other adapter ends here too, for what it did not find under its own names: a span may carry both.
+"""
+
+from llmobs.core import semconv
+from llmobs.ingest.otlp import messages
+from llmobs.ingest.otlp.flattened import take_nested
+from llmobs.ingest.otlp.reading import (
+    Attributes,
+    Reading,
+    count,
+    take,
+    take_seconds,
+    take_text,
+    take_texts,
+    take_usd,
+)
+
+OPERATION = "gen_ai.operation.name"
+REQUEST_MODEL = "gen_ai.request.model"
+
+OPERATIONS = {
+    "completion": semconv.CHAT,
+    "acompletion": semconv.CHAT,
+    "message": semconv.CHAT,
+    "messages": semconv.CHAT,
+    "responses": semconv.CHAT,
+    "aresponses": semconv.CHAT,
+    "embedding": semconv.EMBEDDINGS,
+    "aembedding": semconv.EMBEDDINGS,
+    "atext_completion": semconv.TEXT_COMPLETION,
+}
+
+_PROVIDER = ("gen_ai.provider.name", "gen_ai.system")
+_REQUEST_MODEL = (REQUEST_MODEL,)
+_RESPONSE_MODEL = ("gen_ai.response.model",)
+_RESPONSE_ID = ("gen_ai.response.id",)
+_FINISH = ("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason")
+# Where a span has several names of one count, the earlier line is believed.
+_COUNTS = {
+    "gen_ai.usage.input_tokens": "input_tokens",
+    "gen_ai.usage.prompt_tokens": "input_tokens",
+    "gen_ai.usage.output_tokens": "output_tokens",
+    "gen_ai.usage.completion_tokens": "output_tokens",
+    "gen_ai.usage.cache_read.input_tokens": "cache_read",
+    "gen_ai.usage.cache_read_input_tokens": "cache_read",
+    "gen_ai.usage.details.cache_read_input_tokens": "cache_read",
+    "gen_ai.usage.details.cache_read_tokens": "cache_read",
+    "gen_ai.usage.cache_write.input_tokens": "cache_write",
+    "gen_ai.usage.cache_creation.input_tokens": "cache_write",
+    "gen_ai.usage.cache_creation_input_tokens": "cache_write",
+    "gen_ai.usage.details.cache_creation_input_tokens": "cache_write",
+    "gen_ai.usage.details.cache_write_tokens": "cache_write",
+    "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": "cache_write_1h",
+    "gen_ai.usage.reasoning.output_tokens": "reasoning",
+    "gen_ai.usage.reasoning_tokens": "reasoning",
+    "gen_ai.usage.details.reasoning_tokens": "reasoning",
+}
+_PLACES = {name: place for place, name in enumerate(_COUNTS)}
+_COST = ("operation.cost", "gen_ai.cost.total_cost", "gen_ai.usage.cost")
+_TTFT = (
+    "gen_ai.response.time_to_first_chunk",
+    "gen_ai.client.operation.time_to_first_chunk",
+    "gen_ai.server.time_to_first_token",
+)
+_IS_STREAM = ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming", "gen_ai.request.is_stream")
+_ERROR = ("error.type",)
+_INPUT = ("gen_ai.input.messages", "pydantic_ai.all_messages", "all_messages_events")
+_OUTPUT = ("gen_ai.output.messages",)
+_SYSTEM = ("gen_ai.system_instructions",)
+_TOOL_INPUT = ("gen_ai.tool.call.arguments", "tool_arguments")
+_TOOL_OUTPUT = ("gen_ai.tool.call.result", "tool_response")
+_RESULT = ("final_result",)
+# A schema of other attributes; repeats of what traceloop's entity attributes hold.
+_DROPPED = ("logfire.json_schema", "gen_ai.task.input", "gen_ai.task.output")
+
+
+def operation(name: str) -> str:
+    return OPERATIONS.get(name, name)
+
+
+def fill(attributes: Attributes, reading: Reading) -> None:
+    """Take what these names say, for fields that are still unknown."""
+    name = attributes.pop(OPERATION, None)
+    if not reading.operation_name and isinstance(name, str):
+        reading.operation_name = operation(name)
+    reading.provider_name = reading.provider_name or take_text(attributes, _PROVIDER)
+    reading.request_model = reading.request_model or take_text(attributes, _REQUEST_MODEL)
+    reading.response_model = reading.response_model or take_text(attributes, _RESPONSE_MODEL)
+    reading.response_id = reading.response_id or take_text(attributes, _RESPONSE_ID)
+    reading.error_type = reading.error_type or take_text(attributes, _ERROR)
+    _fill_content(attributes, reading)
+    if reading.is_call:
+        _fill_call(attributes, reading)
+
+
+def _fill_call(attributes: Attributes, reading: Reading) -> None:
+    reading.finish_reasons = reading.finish_reasons or take_texts(attributes, _FINISH)
+    _fill_usage(attributes, reading)
+    if reading.stated_cost_nanousd is None:
+        reading.stated_cost_nanousd = take_usd(attributes, _COST)
+    if reading.ttft_ns is None:
+        reading.ttft_ns = take_seconds(attributes, _TTFT)
+    reading.is_stream = take(attributes, _IS_STREAM) in (True, "true") or reading.is_stream
+
+
+def _fill_usage(attributes: Attributes, reading: Reading) -> None:
+    for name in sorted(attributes.keys() & _COUNTS.keys(), key=_PLACES.__getitem__):
+        found = count(attributes.pop(name))
+        if getattr(reading, _COUNTS[name]) is None:
+            setattr(reading, _COUNTS[name], found)
+
+
+def _fill_content(attributes: Attributes, reading: Reading) -> None:
+    given, system, answer = take(attributes, _INPUT), take(attributes, _SYSTEM), take(attributes, _OUTPUT)
+    if reading.input is None and (given is not None or system is not None):
+        reading.input = messages.official(given, system, "user")
+    if reading.output is None and answer is not None:
+        reading.output = messages.official(answer, None, "assistant")
+    if not reading.is_call:
+        _fill_tool(attributes, reading)
+    for name in _DROPPED:
+        attributes.pop(name, None)
+
+
+def _fill_tool(attributes: Attributes, reading: Reading) -> None:
+    arguments, result = take(attributes, _TOOL_INPUT), take(attributes, _TOOL_OUTPUT)
+    if reading.input is None:
+        reading.input = messages.normal(arguments, "tool")
+    if reading.output is None:
+        reading.output = messages.normal(result if result is not None else take(attributes, _RESULT), "assistant")
+
+
+def fill_numbered(attributes: Attributes, reading: Reading) -> None:
+    """`gen_ai.prompt.N.*` and `gen_ai.completion.N.*`, as traceloop wrote them up to 0.4x and litellm does."""
+    prompts = take_nested(attributes, "gen_ai.prompt.")
+    completions = take_nested(attributes, "gen_ai.completion.")
+    if reading.input is None and prompts:
+        reading.input = messages.normal(prompts, "user")
+    if reading.output is None and completions:
+        reading.output = messages.normal(completions, "assistant")

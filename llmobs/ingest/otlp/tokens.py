@@ -1,0 +1,33 @@
+"""Token counts as a library writes them into the one normal form of usage."""
+
+from llmobs.core import semconv
+from llmobs.ingest.otlp.reading import Reading
+from llmobs.pricing.usage import Usage
+
+
+def normal_usage(reading: Reading) -> tuple[Usage | None, bool]:
+    """The usage of a call, and whether it is known in part only. A missing count is not zero: none at all is None.
+
+    Where cached tokens are more than the input, the input cannot include them: they are added; likewise reasoning.
+    """
+    if not reading.is_call or (reading.input_tokens is None and reading.output_tokens is None):
+        return None, False
+    is_partial = reading.input_tokens is None or (
+        reading.output_tokens is None and reading.operation_name != semconv.EMBEDDINGS
+    )
+    cache_read, cache_write = reading.cache_read or 0, reading.cache_write or 0
+    given, answered, reasoning = reading.input_tokens or 0, reading.output_tokens or 0, reading.reasoning or 0
+    if reading.excludes_cache or cache_read + cache_write > given:
+        given += cache_read + cache_write
+    if reasoning > answered:
+        answered += reasoning
+    write_1h = min(reading.cache_write_1h or 0, cache_write)
+    usage = Usage(
+        uncached_input=given - cache_read - cache_write,
+        cache_read=cache_read,
+        cache_write_5m=cache_write - write_1h,
+        cache_write_1h=write_1h,
+        output=answered,
+        reasoning=reasoning,
+    )
+    return usage, is_partial
