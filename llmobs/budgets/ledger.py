@@ -160,6 +160,15 @@ def hold_key(tenant_id: int, hold: HoldLike) -> str:
     return budget_key(tenant_id, hold.budget_id, hold.revision, hold.window_start_s, hold.value)
 
 
+# More than any limit, and still exact in a script: an amount beyond is cut to it, so a blocking budget refuses it.
+MOST_AMOUNT = 2**53
+
+
+def _digits(amount: int) -> str:
+    """An amount as the scripts take it: never negative, never past what they can add."""
+    return str(min(max(amount, 0), MOST_AMOUNT))
+
+
 def tail(begin_s: int, owner: str) -> str:
     """What every hold of an attempt carries beside its amount."""
     return f":{begin_s}:{owner}"
@@ -172,7 +181,12 @@ def reserve(epoch: str, attempt: str, begin_s: int, owner: str, asked: Sequence[
     for applied, amount in asked:
         budget = applied.budget
         keys.append(applied.key)
-        args += (f"{budget.id}:{budget.revision}", "b" if budget.is_blocking else "a", str(budget.limit), str(amount))
+        args += (
+            f"{budget.id}:{budget.revision}",
+            "b" if budget.is_blocking else "a",
+            str(budget.limit),
+            _digits(amount),
+        )
     return Command(RESERVE, keys, args)
 
 
@@ -181,7 +195,7 @@ def settle(epoch: str, attempt: str, actuals: Iterable[tuple[str, int]]) -> Comm
     keys, args = [EPOCH_KEY], [epoch, attempt]
     for key, amount in actuals:
         keys.append(key)
-        args.append(str(amount))
+        args.append(_digits(amount))
     return Command(SETTLE, keys, args)
 
 
@@ -197,7 +211,7 @@ def hand_in(
     keys, args = [EPOCH_KEY], [epoch, attempt, state, tail(begin_s, owner)]
     for key, amount in holds:
         keys.append(key)
-        args.append(str(amount))
+        args.append(_digits(amount))
     return Command(HAND_IN, keys, args)
 
 

@@ -3,7 +3,7 @@
 The writer calls these now and then; each reads the whole ledger in steps, so not often. All may be repeated.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -45,8 +45,9 @@ def release_owner(client: Client, epoch: str, owner: str) -> int:
         client,
         epoch,
         [
-            _dropping(parts, [live.attempt for live in found if live.owner == owner])
+            _dropping(parts, attempts)
             for parts, found in live_attempts(client)
+            if (attempts := [live.attempt for live in found if live.owner == owner])
         ],
     )
 

@@ -1,0 +1,130 @@
+"""How budgets stand: limit, spent, held, left. Read by one script in the ledger, never mixed from two stores.
+
+Without the ledger (Valkey is away, or it recovers) the durable spend answers alone, and says so: `is_live` is false,
+and what is held or not yet written is unknown.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from redis.exceptions import RedisError
+
+from llmobs.budgets import ledger
+from llmobs.budgets.definition import Applied, BudgetInfo, apply, apply_at
+from llmobs.budgets.ledger import Standing, Unavailable
+from llmobs.budgets.valkey import AT_ONCE, Client, run, scan
+from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
+
+# Values of one "each" budget that are told, the largest spenders first.
+MOST_VALUES = 1000
+
+
+class Cursor(Protocol):
+    """A DB-API cursor on PostgreSQL: psycopg's own, or Django's over it."""
+
+    def execute(self, query: str, params: Sequence[Any] | None = None, /) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One budget, for one value, in its window: amounts in its unit. `pending` is within `spent`."""
+
+    applied: Applied
+    spent: int
+    pending: int | None  # settled and not yet written; None: unknown
+    held: int | None  # of calls that run; None: unknown
+    is_live: bool
+
+    @property
+    def limit(self) -> int:
+        return self.applied.budget.limit
+
+    @property
+    def remaining(self) -> int:
+        """What another call may hold; 0 when overspent."""
+        return max(self.limit - self.spent - (self.held or 0), 0)
+
+    @property
+    def overspent(self) -> int:
+        """Spent beyond the limit: what no gateway could refuse."""
+        return max(self.spent - self.limit, 0)
+
+
+def status(cursor: Cursor, client: Client | None, budget: BudgetInfo, at_ns: int) -> list[Status]:
+    """How a budget stands now: one entry, or one per value of an "each" budget, largest spender first.
+
+    `client` None is a Valkey that is known to be away.
+    """
+    durable = _durable(cursor, budget, at_ns)
+    try:
+        if client is not None and (live := _live(client, budget, durable, at_ns)) is not None:
+            return _sorted(live)
+    except (RedisError, OSError):
+        pass  # said by is_live
+    return _sorted(Status(applied, spent, None, None, is_live=False) for applied, spent in durable.items())
+
+
+def _sorted(found: Iterable[Status]) -> list[Status]:
+    return sorted(found, key=lambda each: (-each.spent - (each.held or 0), each.applied.value))[:MOST_VALUES]
+
+
+def _durable(cursor: Cursor, budget: BudgetInfo, at_ns: int) -> dict[Applied, int]:
+    """Spend in PostgreSQL of each value in the current window."""
+    whole = apply_at(budget, "", at_ns // NS_PER_SECOND)
+    cursor.execute(
+        "SELECT value, spent FROM budget_spend WHERE tenant_id = %s AND budget_id = %s AND revision = %s "
+        "AND window_start = %s ORDER BY spent DESC, value LIMIT %s",
+        [
+            budget.tenant_id,
+            budget.id,
+            budget.revision,
+            utc_from_ns(whole.window_start_s * NS_PER_SECOND),
+            MOST_VALUES,
+        ],
+    )
+    found = {
+        apply(budget, value, whole.window_start_s, whole.window_end_s): spent for value, spent in cursor.fetchall()
+    }
+    return found if budget.each else {whole: found.get(whole, 0)}
+
+
+def _live(client: Client, budget: BudgetInfo, durable: dict[Applied, int], at_ns: int) -> list[Status] | None:
+    """The ledger's word on those values, and on values that so far only hold; None while it recovers."""
+    asked = list(durable)
+    if budget.each:
+        asked += _only_in_ledger(client, budget, set(asked), at_ns)
+    found: list[Status] = []
+    for first in range(0, len(asked), AT_ONCE):
+        some = asked[first : first + AT_ONCE]
+        standings = ledger.parse_status(run(client, ledger.status([each.key for each in some])))
+        if isinstance(standings, Unavailable):
+            return None
+        found += [_status(*pair) for pair in zip(some, standings, strict=True) if _tells(budget, pair[1])]
+    return found
+
+
+def _tells(budget: BudgetInfo, standing: Standing) -> bool:
+    """An "each" budget does not tell of values that have neither spent nor held."""
+    return not budget.each or bool(standing.base or standing.pending or standing.held)
+
+
+def _status(applied: Applied, standing: Standing) -> Status:
+    return Status(applied, standing.base + standing.pending, standing.pending, standing.held, is_live=True)
+
+
+def _only_in_ledger(client: Client, budget: BudgetInfo, known: set[Applied], at_ns: int) -> list[Applied]:
+    whole = apply_at(budget, "", at_ns // NS_PER_SECOND)
+    found: set[Applied] = set()
+    for key in scan(client, f"{whole.key}*"):
+        parts = ledger.key_parts(key)
+        if parts is None:
+            continue
+        each = apply(budget, parts.value, whole.window_start_s, whole.window_end_s)
+        if each not in known:
+            found.add(each)
+        if len(found) >= MOST_VALUES:
+            break
+    return list(found)
