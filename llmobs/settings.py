@@ -42,7 +42,10 @@ IS_HTTPS = BASE_URL.startswith("https://")
 SECRET_KEY = SECRETS.secret_key
 DEBUG = read_bool("LLMOBS_DEBUG", default=False)
 ALLOWED_HOSTS = [
-    *read_list("LLMOBS_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
+    "localhost",
+    "127.0.0.1",
+    "[::1]",  # health checks, and a machine of one's own
+    *read_list("LLMOBS_ALLOWED_HOSTS"),
     *([urlsplit(BASE_URL).hostname or ""] if BASE_URL else []),
 ]
 

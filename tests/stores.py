@@ -33,6 +33,7 @@ class Stores:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="llmobs-tests-"))
         self.place = Place(self.folder)
+        (self.folder / "static").mkdir()  # whitenoise looks for it at its start
         self.postgres = EmbeddedPostgres(
             self.place.postgres, self.place.secrets().postgres_password, {**FAST, "unix_socket_permissions": "0700"}
         )

@@ -36,7 +36,7 @@ VARIABLES = {
     "LLMOBS_JOURNAL_KEY": "32 bytes in base64 that seal journals and snapshot; default: made once, in secrets.json",
     "LLMOBS_ADMIN_PASSWORD": "first password of the operator `admin`; default: made once, in secrets.json",
     "LLMOBS_OPERATOR_KEY": "bootstraps an operator key for the REST API",
-    "LLMOBS_ALLOWED_HOSTS": "comma-separated names of the web (default localhost, 127.0.0.1, [::1])",
+    "LLMOBS_ALLOWED_HOSTS": "comma-separated names of the web, besides this machine's own",
     "LLMOBS_BASE_URL": "the web's public address, such as https://llmobs.example.com",
     "LLMOBS_DEBUG": "yes: Django's debug pages, never in production (default no)",
     "LLMOBS_EMAIL_URL": "smtp://user:password@host:port or smtps://…; default: e-mail is printed to the log",

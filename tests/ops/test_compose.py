@@ -1,0 +1,97 @@
+"""The production shape, without an engine: the file parses, its commands exist, its variables are known."""
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import get_commands
+
+from llmobs.core.env import VARIABLES
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+OURS = {name: service for name, service in COMPOSE["services"].items() if service.get("image") == "llmobs"}
+# Read by the stores' own images, or by the compose file itself.
+OTHERS = {
+    "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "VALKEY_PASSWORD", "REDISCLI_AUTH", "RABBITMQ_DEFAULT_USER",
+    "RABBITMQ_DEFAULT_PASS", "RABBITMQ_PASSWORD", "GATEWAY_PORTS", "WEB_PORT",
+}  # fmt: skip
+
+
+def test_it_has_every_process_and_the_stores() -> None:
+    assert set(COMPOSE["services"]) == {
+        "postgres", "valkey", "rabbitmq", "migrate", "gateway", "writer", "web", "worker", "beat"
+    }  # fmt: skip
+    assert set(OURS) == {"migrate", "gateway", "writer", "web", "worker", "beat"}
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_each_command_exists(name: str) -> None:
+    command = OURS[name]["command"]
+    assert command[0] == "python"
+    if command[1] == "manage.py":
+        assert command[2] in get_commands()
+    else:
+        assert command[1] == "-m"
+        assert _is_runnable(command[2]), command[2]
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_each_health_check_names_a_module(name: str) -> None:
+    check = OURS[name].get("healthcheck")
+    if check is not None:
+        assert check["test"][:3] == ["CMD", "python", "-m"]
+        assert _is_runnable(check["test"][3])
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_each_variable_of_ours_is_one_that_we_read(name: str) -> None:
+    assert OURS[name]["environment"].keys() <= VARIABLES.keys()
+
+
+def test_each_variable_it_asks_for_is_known() -> None:
+    asked = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    assert asked <= VARIABLES.keys() | OTHERS
+
+
+def test_all_of_ours_share_secrets_journals_and_stores() -> None:
+    for service in OURS.values():
+        assert service["volumes"] == ["data:/data"]
+        assert {"LLMOBS_DATA", "DATABASE_URL", "VALKEY_URL"} <= service["environment"].keys()
+
+
+def test_the_ledger_evicts_nothing_and_keeps_nothing() -> None:
+    command = COMPOSE["services"]["valkey"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert (options["--save"], options["--appendonly"], options["--maxmemory-policy"]) == ("", "no", "noeviction")
+
+
+def test_the_image_holds_what_the_commands_need() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    copied = [path for line in re.findall(r"^COPY (.+)$", dockerfile, re.M) for path in line.split()[:-1]]
+    assert {"requirements.txt", "manage.py", "llmobs", "gateway", "dashboards"} <= set(copied)
+    assert all((ROOT / path).exists() for path in copied)
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(copied) <= allowed
+    assert re.search(r"^USER llmobs$", dockerfile, re.M)
+
+
+def test_every_variable_that_is_read_is_listed_with_its_meaning() -> None:
+    read: set[str] = set()
+    reader = re.compile(r"""(?:read_(?:str|int|bool|list)|environ\.get)\(\s*"([A-Z_]+)\"""")
+    for folder in ("llmobs", "gateway", "dashboards"):
+        for path in (ROOT / folder).rglob("*.py"):
+            read |= set(
+                re.findall(r"""(?:read_(?:str|int|bool|list)|environ\.get)\(\s*"([A-Z_]+)\"""", path.read_text())
+            )
+    assert read - {"PYTHONPATH"} <= VARIABLES.keys()
+
+
+def _is_runnable(module: str) -> bool:
+    spec = importlib.util.find_spec(module)
+    if spec is not None and spec.submodule_search_locations is not None:
+        return importlib.util.find_spec(f"{module}.__main__") is not None
+    return spec is not None
