@@ -1,0 +1,132 @@
+"""Entries into spans ready to be written: decoded, priced, bounded, and past the content's door."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from llmobs.budgets.definition import Budgets
+from llmobs.core.env import Secrets
+from llmobs.ingest.attempts import abandoned_span, ended_span, refused_span
+from llmobs.ingest.bounds import keep_bounds
+from llmobs.ingest.content import Door
+from llmobs.ingest.entries import Begin, End, Hold, NativeSpans, OtlpBody, Refused
+from llmobs.ingest.native import decode_native
+from llmobs.ingest.otlp.decode import decode
+from llmobs.ingest.tails import Found
+from llmobs.pricing.book import PriceBook
+from llmobs.pricing.cost import cost
+from llmobs.pricing.price import Price
+from llmobs.spans.record import Span
+from llmobs.tenants.attribution import Attribution
+from llmobs.tenants.roster import Roster
+
+MOST_VERSIONS_KNOWN = 10_000
+
+
+class Unreadable(Exception):
+    """The entry cannot become spans. The message names no content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the writer must know of the configuration, as of one version."""
+
+    version: int
+    roster: Roster
+    book: PriceBook
+    budgets: Budgets
+    door: Door
+
+    @classmethod
+    def of(cls, version: int, roster: Roster, book: PriceBook, budgets: Budgets, secrets: Secrets) -> "Config":
+        policies = {tenant.id: tenant.content for tenant in roster.tenants.values()}
+        return cls(version, roster, book, budgets, Door(policies, secrets.secret_key.encode()))
+
+
+@dataclass(slots=True)
+class Piece:
+    """What one entry comes to."""
+
+    found: Found
+    spans: list[Span] = field(default_factory=list)
+    holds: dict[tuple[int, bytes], list[Hold]] = field(default_factory=dict)
+    prices: list[Price] = field(default_factory=list)
+
+
+class Translator:
+    """Makes pieces of entries. Remembers which price versions are stored already."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._known: set[tuple[str, str, str]] = set()
+
+    def piece(self, found: Found, now_ns: int) -> Piece:
+        """What the entry comes to. Raises Unreadable, or whatever a decoder stumbles over."""
+        piece = Piece(found)
+        piece.spans = list(self._spans(found, piece, now_ns))
+        for span in piece.spans:
+            self.config.door.apply(span)
+            keep_bounds(span)
+        return piece
+
+    def _spans(self, found: Found, piece: Piece, now_ns: int) -> Iterable[Span]:
+        entry = found.entry
+        if isinstance(entry, End):
+            if found.begin is None:
+                raise Unreadable("an attempt's end without its begin")
+            return [self._attempt(found.begin, ended_span(found.begin, entry), piece)]
+        if isinstance(entry, Begin):
+            return [self._attempt(entry, abandoned_span(entry, now_ns), piece)]
+        if isinstance(entry, Refused):
+            return [refused_span(entry)]
+        if isinstance(entry, OtlpBody):
+            return self._priced(decode(entry, self._key(entry.key_id), self._retention_days(entry.tenant_id)), piece)
+        assert isinstance(entry, NativeSpans)
+        return self._priced(decode_native(entry, self._key(entry.key_id)), piece)
+
+    def _attempt(self, begin: Begin, span: Span, piece: Piece) -> Span:
+        if begin.holds:
+            piece.holds[begin.tenant_id, begin.attempt] = begin.holds
+        if span.price_version:
+            # Priced by the gateway: the same rates are kept here, so that the cost can be recomputed.
+            price = self.config.book.price(begin.tenant_id, begin.priced_as, begin.model, begin.start_ns)
+            if price is not None and price.version == span.price_version:
+                self._keep(price, piece)
+        return span
+
+    def _priced(self, spans: list[Span], piece: Piece) -> Iterable[Span]:
+        for span in spans:
+            if span.is_call and span.usage is not None:
+                self._price(span, piece)
+            yield span
+
+    def _price(self, span: Span, piece: Piece) -> None:
+        """By the model that answered, else the one that was asked; None stays: unpriced, never a guess."""
+        assert span.usage is not None
+        for model in dict.fromkeys((span.response_model, span.request_model)):
+            price = self.config.book.price(span.tenant_id, span.provider_name, model, span.start_ns) if model else None
+            if price is not None:
+                span.cost_nanousd = cost(span.usage, price)
+                span.price_version = price.version
+                self._keep(price, piece)
+                return
+
+    def _keep(self, price: Price, piece: Piece) -> None:
+        key = (price.version, price.provider, price.model)
+        if key not in self._known:
+            piece.prices.append(price)
+
+    def were_kept(self, prices: Iterable[Price]) -> None:
+        """These are committed: no need to write them again."""
+        if len(self._known) > MOST_VERSIONS_KNOWN:
+            self._known.clear()
+        self._known.update((price.version, price.provider, price.model) for price in prices)
+
+    def _key(self, key_id: int) -> Attribution:
+        key = self.config.roster.keys_by_id.get(key_id)
+        if key is None:
+            return Attribution(key_id=key_id)
+        return Attribution(service=key.service, environment=key.environment, feature=key.feature, key_id=key_id)
+
+    def _retention_days(self, tenant_id: int) -> int:
+        tenant = self.config.roster.tenants.get(tenant_id)
+        return tenant.retention_days if tenant else 400

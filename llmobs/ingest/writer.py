@@ -1,0 +1,344 @@
+"""The writer: the only process that writes spans (`python -m llmobs.ingest.writer`), one per host.
+
+ 1. Read what waits in each owner's journal, up to some thousand spans. No timer: a lone span is written at once.
+ 2. Translate: decode, price, apply the content's policy. What cannot be read becomes a dead letter.
+ 3. `commit_batch`: one transaction, with the offsets. What PostgreSQL refuses is found entry by entry and buried.
+ 4. Fold into the ledger; delete the segments below the low-water mark.
+ 5. An owner that is dead and read to its end: attempts left open are billed at their hold; its folder goes.
+PostgreSQL away: nothing more is read (the journals hold it), tried again with growing pauses, and everything in
+memory starts over from the stored offsets, since nobody knows whether the last commit came through. Valkey away:
+commits go on. SIGTERM: what is there is written, then it ends.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psycopg
+import redis
+import structlog
+
+from llmobs.budgets import definition
+from llmobs.budgets.spend import count_new_budgets
+from llmobs.core.clock import now_ns
+from llmobs.core.env import Connections, EnvError, Place, Secrets
+from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
+from llmobs.ingest.dead_letters import bury
+from llmobs.ingest.journal import JournalReader, owners
+from llmobs.ingest.ledger_keeper import LedgerKeeper
+from llmobs.ingest.seal import Sealer
+from llmobs.ingest.tails import Found, Tail
+from llmobs.ingest.translate import Config, Piece, Translator, Unreadable
+from llmobs.pricing import book
+from llmobs.tenants import roster
+from llmobs.tenants.config_version import config_version
+
+MOST_SPANS = 2000  # of one transaction, from where on larger ones are not faster (STORAGE: 36,800 spans/s at 2,000)
+MOST_BYTES = 8 * 1024 * 1024  # of journal read for one transaction
+READ_BYTES = 1024 * 1024  # of one owner at a time, so that owners take turns
+IDLE_SECONDS = 0.01
+CONFIG_SECONDS = 0.5
+HEARTBEAT_SECONDS = 1.0
+OWNERS_SECONDS = 0.25
+OFFSETS_SECONDS = 0.5  # where only begins were read
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+
+Connection = psycopg.Connection[Any]
+
+log = structlog.get_logger()
+
+
+class Writer:
+    """One writer over one data folder's journals. `turn` writes what waits; `run` turns until it is told to stop."""
+
+    def __init__(self, journal: Path, secrets: Secrets, conn: Connection, client: redis.Redis, owner: str = "") -> None:
+        self._journal = journal
+        self._secrets = secrets
+        self._conn = conn
+        self._host = socket.gethostname()
+        self.owner = owner or f"writer-{self._host}-{os.getpid()}-{os.urandom(3).hex()}"
+        self._sealer = Sealer(secrets.journal_key)
+        self._keeper = LedgerKeeper(client, self.owner, journal, secrets.journal_key)
+        self._tails: dict[str, Tail] = {}
+        self._translator = Translator(self._load_config())
+        self._config_at = self._heartbeat_at = self._owners_at = self._offsets_at = 0.0
+
+    # ---- the loop
+
+    def run(self, is_stopping: Callable[[], bool]) -> None:
+        """Until told to stop, then until nothing waits. Raises psycopg.OperationalError when PostgreSQL is away."""
+        while True:
+            stopping = is_stopping()
+            wrote = self.turn()
+            if stopping and not wrote:
+                self._forget()
+                return
+            if not wrote:
+                time.sleep(IDLE_SECONDS)
+
+    def turn(self) -> int:
+        """Write what waits, once; how many entries it was. Raises psycopg.OperationalError."""
+        now = time.monotonic()
+        self._refresh(now)
+        found = self._read()
+        abandoned = self._abandon_dead() if not found else []
+        if found or abandoned or self._is_offset_due(now):
+            self._offsets_at = now + OFFSETS_SECONDS
+            self._write(found + abandoned)
+        self._keeper.keep(self._conn, self._translator.config.budgets)
+        self._bury_owners()
+        return len(found) + len(abandoned)
+
+    def drain(self) -> None:
+        """Turn until nothing waits (for tests and for the end)."""
+        while self.turn():
+            pass
+
+    def _is_offset_due(self, now: float) -> bool:
+        """Begins alone move the offset without a haste: read again after a crash, they do no harm."""
+        moved = [tail for tail in self._tails.values() if tail.has_moved]
+        return bool(moved) and (now >= self._offsets_at or any(tail.found_dead for tail in moved))
+
+    # ---- reading
+
+    def _read(self) -> list[Found]:
+        found: list[Found] = []
+        read_bytes = 0
+        for tail in self._tails.values():
+            before = tail.read_to
+            found += tail.read(READ_BYTES)
+            read_bytes += tail.read_to - before
+            if read_bytes > MOST_BYTES or len(found) >= MOST_SPANS:
+                break
+            if tail.skipped_frames:
+                log.error("damaged journal entries passed over", owner=tail.owner, frames=tail.skipped_frames)
+                tail.skipped_frames = 0
+        return found
+
+    def _abandon_dead(self) -> list[Found]:
+        """Nothing new was read: what dead owners left open was abandoned."""
+        return [found for tail in self._tails.values() if tail.found_dead for found in tail.abandon()]
+
+    def _bury_owners(self) -> None:
+        """Dead owners whose journals are written to the end."""
+        for tail in [t for t in self._tails.values() if t.found_dead and not t.open and not t.has_moved]:
+            if tail.reader.read(tail.read_to).entries or not tail.reader.delete_folder():
+                continue
+            self._conn.execute("DELETE FROM journal_offset WHERE owner = %s", (tail.owner,))
+            self._keeper.release_dead(tail.owner)
+            del self._tails[tail.owner]
+            log.info("journal of a dead owner written to its end", owner=tail.owner)
+
+    # ---- writing
+
+    def _write(self, found: list[Found]) -> None:
+        pieces = [piece for each in found if (piece := self._piece(each)) is not None]
+        offsets = [tail.offset() for tail in self._tails.values() if tail.has_moved]
+        try:
+            groups = _in_groups(pieces)
+            for group in groups[:-1]:
+                self._commit(_batch(group, []))
+            self._commit(_batch(groups[-1] if groups else [], offsets))
+        except OffsetMoved as moved:
+            log.warning("journals read again", reason=str(moved))
+            self._tails.clear()
+            self._owners_at = 0.0
+            return
+        except psycopg.OperationalError as error:
+            if not _is_refusal(error):
+                raise
+            self._write_one_by_one(pieces, offsets)
+        except (psycopg.Error, ValueError, TypeError, OverflowError):
+            self._write_one_by_one(pieces, offsets)
+        for tail in self._tails.values():
+            if tail.has_moved:
+                tail.was_committed()
+                tail.reader.delete_below(tail.low_water)
+
+    def _piece(self, found: Found) -> Piece | None:
+        """None: it was buried. One body that cannot be read must not hold up the others, whatever is wrong with it."""
+        try:
+            return self._translator.piece(found, now_ns())
+        except Unreadable as reason:
+            self._bury(found, str(reason))
+        except psycopg.Error:
+            raise
+        except Exception as error:
+            self._bury(found, f"it does not decode: {type(error).__name__}")
+        return None
+
+    def _commit(self, batch: Batch) -> None:
+        committed = commit_batch(self._conn, batch, self._translator.config.budgets)
+        self._translator.were_kept(batch.prices)
+        self._keeper.add(committed.folds)
+        if committed.duplicates:
+            log.info("spans seen before", duplicates=committed.duplicates, spans=committed.spans)
+
+    def _write_one_by_one(self, pieces: list[Piece], offsets: list[Offset]) -> None:
+        """Something in the batch is refused: each entry alone, those that are refused again are buried."""
+        for piece in pieces:
+            try:
+                self._commit(_batch([piece], []))
+            except psycopg.OperationalError as error:
+                if not _is_refusal(error):
+                    raise
+                self._bury(piece.found, f"PostgreSQL refuses it: {type(error).__name__}")
+            except (psycopg.Error, ValueError, TypeError, OverflowError) as error:
+                self._bury(piece.found, f"it cannot be written: {type(error).__name__}")
+        self._commit(_batch([], offsets))
+
+    def _bury(self, found: Found, reason: str) -> None:
+        log.error("dead letter", owner=found.owner, position=found.position, reason=reason)
+        bury(self._conn, self._sealer, found, reason)
+
+    # ---- now and then
+
+    def _refresh(self, now: float) -> None:
+        if now >= self._owners_at:
+            self._owners_at = now + OWNERS_SECONDS
+            self._find_owners()
+        if now >= self._config_at:
+            self._config_at = now + CONFIG_SECONDS
+            if config_version(self._conn) != self._translator.config.version:
+                self._translator.config = self._load_config()
+            self._count_new_budgets()
+        if now >= self._heartbeat_at:
+            self._heartbeat_at = now + HEARTBEAT_SECONDS
+            self._beat()
+
+    def _find_owners(self) -> None:
+        new = [folder for folder in owners(self._journal) if folder.name not in self._tails]
+        for folder in new:
+            stored = self._conn.execute(
+                "SELECT low_water, committed FROM journal_offset WHERE owner = %s", (folder.name,)
+            ).fetchone()
+            reader = JournalReader(folder, self._secrets.journal_key)
+            self._tails[folder.name] = Tail.resume(reader, self._host, stored)
+
+    def _load_config(self) -> Config:
+        # The version is read first: what changes meanwhile is loaded again.
+        version = config_version(self._conn)
+        return Config.of(
+            version, roster.load(self._conn), book.load(self._conn), definition.load(self._conn), self._secrets
+        )
+
+    def _count_new_budgets(self) -> None:
+        with self._conn.transaction():
+            folds = count_new_budgets(self._conn, now_ns())
+        if folds:
+            self._keeper.add(folds)
+            self._translator.config = self._load_config()
+
+    def _beat(self) -> None:
+        waiting = sum(tail.waiting_bytes() for tail in self._tails.values())
+        self._conn.execute(
+            "INSERT INTO heartbeat (owner, kind, host, pid, config_version, waiting_spans) "
+            "VALUES (%s, 'writer', %s, %s, %s, %s) ON CONFLICT (owner) DO UPDATE SET "
+            "config_version = excluded.config_version, waiting_spans = excluded.waiting_spans, seen_at = now()",
+            # Nobody has counted what waits: bytes by the size of a middling span, and never 0 while any wait.
+            (self.owner, self._host, os.getpid(), self._translator.config.version, -(-waiting // 2000)),
+        )
+
+    def _forget(self) -> None:
+        self._conn.execute("DELETE FROM heartbeat WHERE owner = %s", (self.owner,))
+
+
+def _in_groups(pieces: list[Piece]) -> list[list[Piece]]:
+    """Pieces by transaction: some thousand spans each, entries whole."""
+    groups: list[list[Piece]] = []
+    count = MOST_SPANS
+    for piece in pieces:
+        if count >= MOST_SPANS:
+            groups.append([])
+            count = 0
+        groups[-1].append(piece)
+        count += len(piece.spans)
+    return groups
+
+
+def _batch(pieces: list[Piece], offsets: list[Offset]) -> Batch:
+    batch = Batch(offsets=offsets)
+    for piece in pieces:
+        batch.spans += piece.spans
+        batch.holds |= piece.holds
+        batch.prices += piece.prices
+    return batch
+
+
+def _is_refusal(error: psycopg.OperationalError) -> bool:
+    """PostgreSQL answered and refused this data (an index row too long, say); else it is away, full or going down."""
+    return isinstance(error, psycopg.errors.ProgramLimitExceeded)
+
+
+# ---------------------------------------------------------------- the process
+
+
+def main() -> int:
+    """Run until SIGTERM, through losses of PostgreSQL and Valkey."""
+    stopping: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        stopping.append(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    try:
+        place = Place.from_env()
+        place.make()
+        secrets, connections = place.secrets(), place.connections()
+    except EnvError as error:
+        log.error("writer cannot start", error=str(error))
+        return 2
+    place.journal.mkdir(mode=0o700, exist_ok=True)
+    lock = _only_one(place.journal, stopping)
+    if lock is None:
+        return 0
+    _run(place.journal, secrets, connections, stopping)
+    os.close(lock)
+    return 0
+
+
+def _only_one(journal: Path, stopping: list[int]) -> int | None:
+    """Wait until no other writer works on these journals (one that was killed leaves the lock at once)."""
+    lock = os.open(journal / ".writer.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    told = False
+    while not stopping:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if not told:
+                log.warning("another writer works on these journals; waiting for its end")
+                told = True
+            time.sleep(0.2)
+    os.close(lock)
+    return None
+
+
+def _run(journal: Path, secrets: Secrets, connections: Connections, stopping: list[int]) -> None:
+    client = redis.Redis.from_url(connections.valkey_url, socket_timeout=5, socket_connect_timeout=2)
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            with psycopg.connect(connections.database_url, autocommit=True, connect_timeout=5) as conn:
+                writer = Writer(journal, secrets, conn, client)
+                pause = FIRST_PAUSE_SECONDS
+                writer.run(lambda: bool(stopping))
+                return
+        except psycopg.OperationalError as error:
+            log.warning("PostgreSQL is away; the journals hold what comes", error=type(error).__name__, pause=pause)
+        if stopping:
+            return
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
