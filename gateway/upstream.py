@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
         "is_closed",
         "is_complete",
         "is_ending",
+        "is_idle",
         "keeps_alive",
         "most_bytes",
         "origin",
@@ -82,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self.is_closed = False
+        self.is_idle = False
         self.idle_since = 0.0
         self._parser = httptools.HttpResponseParser(self)
         self._reset()
@@ -108,7 +110,7 @@ class Connection(asyncio.Protocol):
         self.most_bytes = most_bytes
         transport = self._transport
         if transport is None or self.is_closed or transport.is_closing():
-            self._error = Cut("the connection was closed before the request was sent")
+            self._error = ConnectFailed("the connection was closed before the request was sent")
         elif len(body) < PAUSE_BYTES:
             transport.write(head + body)
         else:
@@ -217,6 +219,9 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
+        if self.is_idle:  # nothing was asked: whatever this is, it must not become the next call's answer
+            self.close()
+            return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -293,6 +298,7 @@ class Origin:
         self.count = 0
 
     def keep(self, connection: Connection, now: float) -> None:
+        connection.is_idle = True
         connection.idle_since = now
         self.idle.append(connection)
 
@@ -310,6 +316,7 @@ class Origin:
             if connection.is_closed:
                 continue
             if now - connection.idle_since < self.keep_seconds:
+                connection.is_idle = False
                 return connection
             connection.close()
         return None

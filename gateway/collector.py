@@ -1,0 +1,150 @@
+"""The collector: OTLP over HTTP, answered once the journal has it.
+
+1. The key: Bearer, x-api-key, or Basic with the key as password. 2. The body: bounded before and after
+decompression. 3. `ingest.otlp.check`: does it parse, which spans cannot be (`partial_success`). 4. Append; 200.
+
+Fails closed and says when to come again: what was not appended is not acknowledged.
+"""
+
+import asyncio
+import base64
+import binascii
+import zlib
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from gateway.body import read_body
+from gateway.call import Receive, Send
+from gateway.errors import FACES, Headers, Refusal
+from gateway.plane import Plane
+from gateway.stages.authenticate import holder, secret_of
+from llmobs.ingest.entries import OtlpBody
+from llmobs.ingest.journal import JournalError
+from llmobs.ingest.otlp.check import Checked, OtlpError, UnknownContentType, check
+from llmobs.tenants.roster import KeyInfo, TenantInfo
+
+MOST_BODY_BYTES = 32 * 1024 * 1024  # as sent
+MOST_PLAIN_BYTES = 64 * 1024 * 1024  # decompressed: more is refused before it is in memory
+INLINE_BYTES = 256 * 1024  # larger ones are checked on a thread, so that calls go on
+MOST_BYTES_AT_ONCE = 128 * 1024 * 1024  # of all bodies being taken in
+
+
+T = TypeVar("T")
+
+
+class TooMuch(Exception):
+    """The collector is under pressure."""
+
+
+class Collector:
+    """Takes in traces; answers logs and metrics with 200 and drops them, counted."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._bytes_under_way = 0
+
+    async def traces(self, headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
+        """POST /v1/traces."""
+        kind = headers.get(b"content-type", b"").decode("latin-1")
+        try:
+            tenant, key = self._holder(headers, now_ns)
+            body = await self._body(headers, receive)
+            checked = await self._checked(body, kind, now_ns, tenant)
+            if checked.accepted_spans:
+                entry = OtlpBody(tenant.id, key.id, now_ns, checked.content_type, body)
+                self._plane.recorder.journal.append(entry)
+        except Refusal as refusal:
+            status = FACES[refusal.reason].openai[0]
+            await _fail(send, status, refusal.message, refusal.reason, FACES[refusal.reason].headers)
+        except UnknownContentType as error:
+            await _fail(send, 415, str(error), "invalid_request")
+        except OtlpError as error:
+            await _fail(send, 400, str(error), "invalid_request")
+        except JournalError as error:
+            self._plane.counts.not_journalled["otlp"] += 1
+            await _fail(send, 503, str(error), "journal_full", FACES["journal_full"].headers)
+        except TooMuch:
+            await _fail(send, 429, "too much is under way; send again", "overloaded", FACES["journal_full"].headers)
+        else:
+            self._plane.counts.spans_received += checked.accepted_spans
+            self._plane.counts.spans_rejected += checked.rejected_spans
+            await _respond(send, 200, checked.response, [(b"content-type", checked.content_type.encode())])
+
+    async def drop(self, signal: str, headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
+        """POST /v1/logs, /v1/metrics: exporters send all three, and must not repeat what we do not keep."""
+        try:
+            self._holder(headers, now_ns)
+            await read_body(receive, headers, MOST_BODY_BYTES)
+        except Refusal as refusal:
+            await _fail(send, FACES[refusal.reason].openai[0], refusal.message, refusal.reason)
+            return
+        self._plane.counts.dropped[signal] += 1
+        is_json = b"json" in headers.get(b"content-type", b"")
+        kind = b"application/json" if is_json else b"application/x-protobuf"
+        await _respond(send, 200, b"{}" if is_json else b"", [(b"content-type", kind)])
+
+    def _holder(self, headers: dict[bytes, bytes], now_ns: int) -> tuple[TenantInfo, KeyInfo]:
+        snapshot = self._plane.snapshot
+        if snapshot is None:
+            raise Refusal("not_ready", "the gateway has no configuration yet")
+        given = headers.get(b"authorization", b"")
+        secret = _basic_password(given[6:]) if given[:6].lower() == b"basic " else secret_of(headers)
+        return holder(snapshot, secret, self._plane.platform_secret, now_ns)
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        if self._bytes_under_way > MOST_BYTES_AT_ONCE:
+            raise TooMuch
+        body = await read_body(receive, headers, MOST_BODY_BYTES)
+        encoding = headers.get(b"content-encoding", b"identity").lower()
+        if encoding in (b"identity", b""):
+            return body
+        if encoding not in (b"gzip", b"deflate"):
+            raise OtlpError(f"content-encoding {encoding.decode('latin-1')[:20]!r} is not gzip, deflate or identity")
+        return await self._heavy(len(body), _decompress, body)
+
+    async def _checked(self, body: bytes, kind: str, now_ns: int, tenant: TenantInfo) -> Checked:
+        return await self._heavy(len(body), check, body, kind, now_ns, tenant.retention_days)
+
+    async def _heavy(self, size: int, work: Callable[..., T], *args: object) -> T:
+        if size < INLINE_BYTES:
+            return work(*args)
+        self._bytes_under_way += size
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, work, *args)
+        finally:
+            self._bytes_under_way -= size
+
+
+def _decompress(body: bytes) -> bytes:
+    try:
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        plain = inflate.decompress(body, MOST_PLAIN_BYTES)
+    except zlib.error:
+        raise OtlpError("the body is not what its content-encoding says") from None
+    if inflate.unconsumed_tail:
+        raise Refusal("too_large", f"the body is larger than {MOST_PLAIN_BYTES // 2**20} MB when decompressed")
+    if not inflate.eof:
+        raise OtlpError("the compressed body ends before its end")
+    return plain
+
+
+def _basic_password(encoded: bytes) -> str:
+    try:
+        return base64.b64decode(encoded, validate=True).decode("latin-1").partition(":")[2]
+    except (binascii.Error, ValueError):
+        raise Refusal("invalid_key", "the Authorization header is not Basic with the key as password") from None
+
+
+async def _fail(send: Send, status: int, message: str, reason: str, headers: Headers | None = None) -> None:
+    """As OTLP wants it: a body that says why, and retry-after where it may be sent again."""
+    body = msgspec.json.encode({"code": status, "message": message})
+    own: Headers = [(b"content-type", b"application/json"), (b"x-llmobs-reason", reason.encode()), *(headers or [])]
+    await _respond(send, status, body, own)
+
+
+async def _respond(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

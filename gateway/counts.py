@@ -1,0 +1,53 @@
+"""What the process has done, counted in plain integers and shown to Prometheus when it asks."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+
+class Counts(Collector):
+    """Counters of one gateway. Their labels are our own words: no tenant's, so none sees another's."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[tuple[str, str]] = Counter()  # dialect, status of the span
+        self.refused: Counter[str] = Counter()  # reason
+        self.cost_nanousd = 0
+        self.tokens: Counter[str] = Counter()  # input, output
+        self.spans_received = 0
+        self.spans_rejected = 0
+        self.dropped: Counter[str] = Counter()  # logs and metrics that OTLP exporters sent
+        self.not_journalled: Counter[str] = Counter()
+        self.in_flight = 0
+        self.gauges: dict[str, Callable[[], float]] = {}
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        calls = CounterMetricFamily("llmobs_calls", "Calls that were sent upstream", labels=["dialect", "status"])
+        for (dialect, status), count in self.calls.items():
+            calls.add_metric([dialect, status], count)
+        yield calls
+        yield _labelled("llmobs_refused", "Calls refused, by reason", "reason", self.refused)
+        yield _labelled("llmobs_tokens", "Tokens billed", "kind", self.tokens)
+        yield CounterMetricFamily("llmobs_cost_nanousd", "Cost of calls, nano-USD", value=self.cost_nanousd)
+        yield CounterMetricFamily("llmobs_otlp_spans", "Spans received by OTLP", value=self.spans_received)
+        yield CounterMetricFamily("llmobs_otlp_spans_rejected", "Spans that cannot be", value=self.spans_rejected)
+        yield _labelled("llmobs_otlp_dropped", "OTLP requests answered and dropped", "signal", self.dropped)
+        yield _labelled("llmobs_not_journalled", "Entries the journal did not take", "entry", self.not_journalled)
+        yield GaugeMetricFamily("llmobs_in_flight", "Calls under way", value=self.in_flight)
+        for name, value in self.gauges.items():
+            yield GaugeMetricFamily(f"llmobs_{name}", name.replace("_", " "), value=value())
+
+    def text(self) -> bytes:
+        """All in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+
+def _labelled(name: str, meaning: str, label: str, counts: Counter[str]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, meaning, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family

@@ -1,0 +1,59 @@
+"""Which headers pass: the caller's to the provider, the provider's to the caller, and our own."""
+
+from gateway.call import Call
+from gateway.errors import Headers
+from llmobs.core.money import exact_usd
+
+# What a provider may need of the caller's. Credentials, cookies, the caller's network and our own headers stay here.
+PASSED_ON = (
+    b"accept",
+    b"user-agent",
+    b"idempotency-key",
+    b"x-client-request-id",
+    b"openai-beta",
+    b"anthropic-version",
+    b"anthropic-beta",
+)
+ANTHROPIC_VERSION = b"anthropic-version: 2023-06-01\r\n"  # for callers that send none
+
+# What a caller may need of the provider's. Its rate limits are our account's, not the caller's, and stay here.
+PASSED_BACK = frozenset(
+    {b"content-type", b"request-id", b"x-request-id", b"openai-processing-ms", b"retry-after", b"retry-after-ms"}
+)
+
+
+def request_head(call: Call, unchanging: bytes, body_bytes: int) -> bytes:
+    """The head of a request upstream: the provider's lines, what passes of the caller's, the length."""
+    head = [unchanging]
+    headers = call.headers
+    for name in PASSED_ON:
+        value = headers.get(name)
+        if value is not None:
+            head.append(b"%s: %s\r\n" % (name, value))
+    if call.dialect.name == "anthropic" and b"anthropic-version" not in headers:
+        head.append(ANTHROPIC_VERSION)
+    head.append(b"content-length: %d\r\n\r\n" % body_bytes)
+    return b"".join(head)
+
+
+def passed_back(headers: Headers) -> Headers:
+    """The provider's headers that the caller sees."""
+    return [header for header in headers if header[0] in PASSED_BACK]
+
+
+def own_headers(call: Call) -> Headers:
+    """Where to find the call, and who answered it."""
+    headers: Headers = [
+        (b"x-llmobs-trace-id", call.trace_id.hex().encode()),
+        (b"x-llmobs-span-id", call.attempt.encode()),
+    ]
+    if call.has_begun and call.candidate is not None:
+        headers += [
+            (b"x-llmobs-provider", call.candidate.provider.name.encode()),
+            (b"x-llmobs-model", call.candidate.model.encode("ascii", "replace")),
+            (b"x-llmobs-attempts", b"1"),
+            (b"x-llmobs-cache", b"off"),
+        ]
+    if call.left_nanousd is not None:
+        headers.append((b"x-llmobs-budget-remaining-usd", exact_usd(max(call.left_nanousd, 0)).encode()))
+    return headers

@@ -1,0 +1,140 @@
+"""The gateway's side of the ledger: reserve, settle and give back, over one connection to Valkey.
+
+`budgets.attempts` decides what to send and when; this module sends it. Fails closed: where the ledger cannot answer,
+a reserve is `Unavailable`, and the caller refuses if a blocking budget applies.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.valkey import Away, Valkey
+from llmobs.budgets.attempts import Attempts, Joining
+from llmobs.budgets.definition import Applied
+from llmobs.budgets.ledger import DONE, EPOCH_KEY, Command, Exhausted, Granted, Unavailable, text
+from llmobs.budgets.scripts import SCRIPTS
+
+Outcome = Granted | Exhausted | Unavailable
+
+REJOIN_SECONDS = 0.05  # between two looks at a ledger that recovers
+PATIENCE_SECONDS = 0.25  # how long a call waits for the ledger to be joined before it is refused
+OPENING_SECONDS = 0.5
+
+
+class Holds:
+    """Holds of this process. `start` connects; all on one event loop."""
+
+    def __init__(self, url: str, owner: str) -> None:
+        self.attempts = Attempts(owner)
+        self.valkey = Valkey(url, self._on_connect)
+        self._rejoining: asyncio.Task[None] | None = None
+        self._ends: set[asyncio.Future[Any]] = set()
+        self.unsettled = 0  # settlements whose reply never came: the writer's fold ends them
+
+    async def start(self) -> None:
+        await self.valkey.start()
+
+    async def stop(self) -> None:
+        """Let what was sent be answered, then disconnect."""
+        if self._ends:
+            await asyncio.wait(self._ends, timeout=1.0)
+        if self._rejoining is not None:
+            self._rejoining.cancel()
+        await self.valkey.stop()
+
+    async def reserve(self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]]) -> Outcome:
+        """Hold every amount, or none. Whatever comes of it, the attempt holds nothing unless it is Granted."""
+        outcome: Outcome = Unavailable("")
+        for _ in range(2):
+            try:
+                outcome = await self._ask(attempt, begin_s, asked)
+            except Away:
+                break
+            if not isinstance(outcome, Unavailable):
+                return outcome
+            if outcome.uncounted_index is not None or not await self._is_rejoined():
+                break
+        self.give_back(attempt)
+        return outcome
+
+    def settle(self, attempt: str, cost_nanousd: int | None, tokens: int) -> None:
+        """Replace a hold by what the attempt cost; its End is in the journal, which mends a settlement that is lost."""
+        command = self.attempts.settle(attempt, cost_nanousd, tokens)
+        if command is not None:
+            self._send(command, None)
+
+    def give_back(self, attempt: str) -> None:
+        """Nothing was charged. Repeated after a reconnect until the ledger has confirmed it."""
+        command = self.attempts.give_back(attempt)
+        if command is not None:
+            self._send(command, attempt)
+
+    async def _ask(self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]]) -> Outcome:
+        if not self.attempts.is_joined and not await self._is_rejoined():
+            return Unavailable(self.attempts.epoch)
+        reply = await self.valkey.run_script(self.attempts.ask(attempt, begin_s, asked, time.monotonic()))
+        return self.attempts.answered(attempt, reply, time.monotonic())
+
+    def _send(self, command: Command, released: str | None) -> None:
+        try:
+            reply = self.valkey.send_script(command)
+        except Away:
+            self.unsettled += released is None
+            return
+        self._ends.add(reply)
+
+        def answered(future: "asyncio.Future[Any]") -> None:
+            self._ends.discard(future)
+            if future.cancelled() or future.exception() is not None or not isinstance(future.result(), list):
+                self.unsettled += released is None
+            elif released is not None:
+                self.attempts.given_back(released)
+
+        reply.add_done_callback(answered)
+
+    # ------------------------------------------------------------ the epoch
+
+    async def _on_connect(self, run_id: str) -> None:
+        for script in SCRIPTS:
+            await self.valkey.call("SCRIPT", "LOAD", script.text)
+        if not await self._try_to_join(run_id):
+            self._rejoin()
+
+    async def _is_rejoined(self) -> bool:
+        """Join again, waiting for a moment; the joining goes on when the wait is over."""
+        if not self.valkey.is_connected:
+            return False
+        await asyncio.wait([self._rejoin()], timeout=PATIENCE_SECONDS)
+        return self.attempts.is_joined
+
+    def _rejoin(self) -> "asyncio.Task[None]":
+        if self._rejoining is None or self._rejoining.done():
+            self._rejoining = asyncio.create_task(self._keep_trying_to_join())
+        return self._rejoining
+
+    async def _keep_trying_to_join(self) -> None:
+        try:
+            # Polled: the ledger says nothing by itself when it is open again.
+            while not (self.valkey.is_connected and await self._try_to_join(self.valkey.run_id)):  # noqa: ASYNC110
+                await asyncio.sleep(REJOIN_SECONDS)
+        except Away:
+            return  # the next connection joins
+
+    async def _try_to_join(self, run_id: str) -> bool:
+        word = text(await self.valkey.call("GET", EPOCH_KEY))
+        joining = self.attempts.met(run_id, word)
+        if joining is None:
+            return False
+        return await self._join(joining) and word.startswith("open ")
+
+    async def _join(self, joining: Joining) -> bool:
+        replies = [self.valkey.call(*command.evalsha()) for command in joining.commands]
+        for reply in replies:
+            answer = await reply
+            if not isinstance(answer, list) or answer[0] != DONE:
+                return False
+        if joining.ack:
+            await self.valkey.call(*joining.ack)
+        self.attempts.joined(joining.epoch)
+        return True

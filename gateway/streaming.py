@@ -1,0 +1,193 @@
+"""A stream: bytes flow through as whole events, only what carries usage is parsed, and its last bytes wait.
+
+1. Wait for the first whole event; until then an error can still be a whole response.
+2. Pass on block by block. What a block's end cuts in two waits for its rest. Back-pressure goes both ways: a slow
+   client stops our reading, a slow provider is waited for.
+3. The block with the last event ([DONE], message_stop) is kept back: `respond` sends it once End is journalled.
+4. When the client has gone, read on for a bounded time, for the usage that the provider bills.
+5. At the end read the usage from the first and the last blocks. Without it: a conservative count of what was seen,
+   never below the truth, marked estimated.
+"""
+
+import asyncio
+import time
+from collections import deque
+
+from gateway.call import Answer, Call
+from gateway.errors import ProviderGarbage, error_event
+from gateway.headers import own_headers, passed_back
+from gateway.patience import BETWEEN_CHUNKS_SECONDS, READ_ON_SECONDS, STREAM_SECONDS
+from gateway.recorder import KEPT_BYTES
+from gateway.upstream import Connection, TimedOut, UpstreamError
+from gateway.whole import estimate, finish
+from llmobs.core import semconv
+
+TAIL_BLOCKS = 64  # usage comes in the last few events
+MOST_EVENT_BYTES = 1024 * 1024  # a longer one is passed on in parts
+# Written by a provider after we stopped reading, before it noticed: a second's worth of a fast model.
+UNREAD_TOKENS = 1_000
+_SSE = b"text/event-stream"
+
+
+async def stream(call: Call, connection: Connection, first_byte_deadline: float) -> None:
+    """Fill outcome and answer. Raises UpstreamError or ProviderGarbage as long as nothing was sent to the client."""
+    await connection.head(first_byte_deadline)
+    if connection.status != 200 or not _is_event_stream(connection):
+        finish(call, connection.status, connection.headers, await connection.whole(first_byte_deadline))
+        return
+    if any(name == b"content-encoding" and value.lower() != b"identity" for name, value in connection.headers):
+        raise ProviderGarbage("the provider compressed its stream, unasked")
+    call.outcome.http_status = connection.status
+    await _Flow(call, connection).run(first_byte_deadline)
+
+
+def _is_event_stream(connection: Connection) -> bool:
+    return any(name == b"content-type" and value.lower().startswith(_SSE) for name, value in connection.headers)
+
+
+class _Flow:
+    """One stream under way."""
+
+    __slots__ = ("call", "connection", "first", "gone", "has_started", "kept", "kept_bytes", "last", "partial", "tail")
+
+    def __init__(self, call: Call, connection: Connection) -> None:
+        self.call = call
+        self.connection = connection
+        self.first = b""
+        self.kept: list[bytes] = []
+        self.kept_bytes = 0
+        self.tail: deque[bytes] = deque(maxlen=TAIL_BLOCKS)
+        self.partial = b""
+        self.last = b""  # kept back
+        self.has_started = False
+        self.gone: asyncio.Future[dict[str, object]] | None = None
+
+    async def run(self, first_byte_deadline: float) -> None:
+        try:
+            async with asyncio.timeout(STREAM_SECONDS):
+                await self._flow(first_byte_deadline)
+            self._end(None)
+        except UpstreamError as error:
+            if not self.has_started and not self.kept:
+                raise
+            self._end(error)
+        except TimeoutError:
+            self._end(TimedOut(f"the stream took longer than {STREAM_SECONDS:g} s"))
+        finally:
+            if self.gone is not None:
+                self.gone.cancel()
+
+    async def _flow(self, deadline: float) -> None:
+        call, connection = self.call, self.connection
+        clock = asyncio.get_running_loop().time
+        dialect = call.dialect
+        hides_usage = call.asked is not None and not call.asked.wants_usage
+        while True:
+            data = await connection.chunk(deadline)
+            if not data:
+                self.last = self._keep(self.partial) if self.partial else b""
+                return
+            block = self._whole_events(data)
+            if not block:
+                continue
+            self._keep(block)
+            if hides_usage:
+                block = dialect.without_usage(block)
+            if dialect.is_last(block):
+                self.last = block
+                connection.is_ending = True
+                return
+            if block and not call.is_client_gone:
+                await self._pass_on(block)
+            deadline = self._next_deadline(clock(), deadline)
+
+    def _next_deadline(self, now: float, deadline: float) -> float:
+        call = self.call
+        if not call.is_client_gone and self.gone is not None and self.gone.done():
+            call.is_client_gone = True
+            return now + READ_ON_SECONDS
+        return deadline if call.is_client_gone else now + BETWEEN_CHUNKS_SECONDS
+
+    def _whole_events(self, data: bytes) -> bytes:
+        """The whole events of what has come; the rest waits."""
+        if self.partial:
+            data = self.partial + data
+            self.partial = b""
+        if data.endswith((b"\n\n", b"\r\n\r\n")):
+            return data
+        end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
+        if end < 4:
+            end = 0 if len(data) < MOST_EVENT_BYTES else len(data)
+        self.partial = data[end:]
+        return data[:end]
+
+    def _keep(self, block: bytes) -> bytes:
+        if self.kept_bytes < KEPT_BYTES:
+            self.kept.append(block)
+        else:
+            self.tail.append(block)
+        if not self.kept_bytes:
+            self.call.outcome.ttft_ns = time.monotonic_ns() - self.call.started
+        self.kept_bytes += len(block)
+        return block
+
+    async def _pass_on(self, block: bytes) -> None:
+        call = self.call
+        if not self.has_started:
+            await self._start()
+        await call.send({"type": "http.response.body", "body": block, "more_body": True})
+
+    async def _start(self) -> None:
+        call = self.call
+        self.has_started = True
+        headers = passed_back(self.connection.headers) + own_headers(call)
+        headers.append((b"cache-control", b"no-cache"))
+        self.gone = asyncio.ensure_future(call.receive())
+        await call.send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    # ------------------------------------------------------------ the end
+
+    def _end(self, error: UpstreamError | None) -> None:
+        call, outcome = self.call, self.call.outcome
+        if self.gone is not None and self.gone.done():
+            call.is_client_gone = True
+        blocks = self.kept + list(self.tail)
+        answered = call.dialect.streamed(blocks if len(blocks) <= TAIL_BLOCKS else [blocks[0], *blocks[-TAIL_BLOCKS:]])
+        outcome.response_id, outcome.response_model = answered.response_id, answered.response_model
+        outcome.finish_reasons, outcome.error_type = answered.finish_reasons, answered.error_type
+        outcome.response_body = b"".join(self.kept)
+        outcome.is_truncated = self.kept_bytes > len(outcome.response_body)
+        outcome.usage = answered.usage
+        if answered.usage is None:
+            self._estimate()
+        outcome.status = self._status(error)
+        self._answer(error)
+
+    def _status(self, error: UpstreamError | None) -> str:
+        outcome = self.call.outcome
+        if self.call.is_client_gone:
+            outcome.error_type = outcome.error_type or "client_gone"
+            return semconv.CUT_OFF
+        if error is not None:
+            outcome.error_type = outcome.error_type or "stream_cut"
+            return semconv.TIMED_OUT if isinstance(error, TimedOut) else semconv.CUT_OFF
+        return semconv.FAILED if outcome.error_type else semconv.OK
+
+    def _estimate(self) -> None:
+        call, outcome = self.call, self.call.outcome
+        assert call.asked is not None
+        beyond = self.kept_bytes - len(outcome.response_body)
+        shown = call.dialect.shown_bytes(outcome.response_body) + beyond + UNREAD_TOKENS
+        outcome.usage = estimate(call.asked, call.held_usage, shown)
+        outcome.is_estimated = True
+
+    def _answer(self, error: UpstreamError | None) -> None:
+        call = self.call
+        last = self.last
+        if error is not None:
+            reason = "provider_timeout" if isinstance(error, TimedOut) else "provider_unavailable"
+            last += error_event(reason, f"the stream broke off: {error}", call.dialect.name)
+        if self.has_started:
+            call.answer = Answer(0, [], last)
+        else:  # so short that its first block is its last
+            call.answer = Answer(200, passed_back(self.connection.headers), last)
