@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
+from redis.exceptions import NoScriptError
+
 from llmobs.budgets import ledger
 from llmobs.budgets.ledger import Command, Fold, text
 
@@ -28,10 +30,8 @@ def run(client: Client, command: Command) -> Sequence[Any]:
     """Send one command, answer its reply. Raises what the client raises when the server is away."""
     try:
         return list(client.execute_command(*command.evalsha()))
-    except Exception as error:
-        if "NOSCRIPT" not in str(error):
-            raise
-    return list(client.execute_command(*command.eval()))
+    except NoScriptError:  # a new server; it keeps the script from now on
+        return list(client.execute_command(*command.eval()))
 
 
 def send(client: Client, commands: Iterable[Command]) -> int:
