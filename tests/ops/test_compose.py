@@ -84,9 +84,7 @@ def test_every_variable_that_is_read_is_listed_with_its_meaning() -> None:
     reader = re.compile(r"""(?:read_(?:str|int|bool|list)|environ\.get)\(\s*"([A-Z_]+)\"""")
     for folder in ("llmobs", "gateway", "dashboards"):
         for path in (ROOT / folder).rglob("*.py"):
-            read |= set(
-                re.findall(r"""(?:read_(?:str|int|bool|list)|environ\.get)\(\s*"([A-Z_]+)\"""", path.read_text())
-            )
+            read |= set(reader.findall(path.read_text()))
     assert read - {"PYTHONPATH"} <= VARIABLES.keys()
 
 

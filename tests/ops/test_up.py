@@ -91,14 +91,14 @@ def test_it_starts_everything_again_after_a_kill_and_ends_cleanly(
     secrets = json.loads(place.secrets_file.read_bytes())
     assert f"Sign in as admin with the password {secrets['admin_password']}" in said
     web_port = place_connections(place)["web_port"]
-    assert answers(web_port, "/accounts/login/")
+    assert answers(web_port, "/readyz")
 
     first = pids(place)
     assert all(len(first[kind]) == 1 for kind in ("postgres", "valkey", "web"))
     for kind in ("postgres", "valkey", "web"):
         os.kill(first[kind][0], signal.SIGKILL)
     until(lambda: all(pids(place)[kind] not in ([], first[kind]) for kind in ("postgres", "valkey", "web")), 30)
-    until(lambda: answers(web_port, "/accounts/login/"), 30)
+    until(lambda: answers(web_port, "/readyz"), 30)
     last = [pid for found in pids(place).values() for pid in found]
 
     platform.send_signal(signal.SIGTERM)
@@ -107,6 +107,28 @@ def test_it_starts_everything_again_after_a_kill_and_ends_cleanly(
     assert "is killed" not in rest
     assert not any(psutil.pid_exists(pid) for pid in last)
     assert not place.run_file.exists()
+
+
+def test_after_its_own_kill_it_starts_on_the_same_folder_and_ports(place: Place) -> None:
+    first = up(place, "--web-port", "0", "--gateway-port", "0")
+    lines_until(first, "llmobs is up")
+    ports = place_connections(place)
+    left = [pid for found in pids(place).values() for pid in found]
+    first.kill()
+    first.communicate()
+    second = up(place, "--web-port", str(ports["web_port"]), "--gateway-port", str(ports["gateway_port"]))
+    try:
+        lines_until(second, "llmobs is up")
+        assert not set(left) & {process.pid for process in psutil.process_iter() if is_alive(process)}
+        until(lambda: answers(ports["web_port"], "/readyz"), 30)
+    finally:
+        second.send_signal(signal.SIGTERM)
+        second.communicate(timeout=60)
+    assert second.returncode == 0
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return bool(process.status() != psutil.STATUS_ZOMBIE)
 
 
 def place_connections(place: Place) -> dict[str, int]:
