@@ -18,6 +18,7 @@ from llmobs.ops.embedded_valkey import EmbeddedValkey
 MARK = "LLMOBS_SUPERVISED_BY"
 WEB_POOL = 8  # database connections of the web process
 WORKER_PROCESSES = 2
+GATEWAY_STOP_SECONDS = 40.0  # it gives calls under way 30 s
 _ROOT = Path(__file__).resolve().parents[2]  # where `llmobs` and `gateway` are imported from
 
 
@@ -71,6 +72,7 @@ def gateway_programs(count: int, descriptor: int) -> list[Program]:
             lambda: _python("gateway", "--fd", str(descriptor), "--owner", f"gateway-{secrets.token_hex(6)}"),
             _DOOR_RANK,
             pass_fds=(descriptor,),
+            stop_seconds=GATEWAY_STOP_SECONDS,
         )
         for number in range(1, count + 1)
     ]

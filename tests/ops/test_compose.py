@@ -31,12 +31,18 @@ def test_it_has_every_process_and_the_stores() -> None:
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_each_command_exists(name: str) -> None:
     command = OURS[name]["command"]
+    if command[:2] == ["sh", "-c"]:
+        command = command[2].removeprefix("exec ").split()
     assert command[0] == "python"
     if command[1] == "manage.py":
         assert command[2] in get_commands()
     else:
         assert command[1] == "-m"
         assert _is_runnable(command[2]), command[2]
+
+
+def test_each_gateway_has_a_journal_of_its_own() -> None:
+    assert "--owner gateway-$$(cat /proc/sys/kernel/random/uuid)" in OURS["gateway"]["command"][2]
 
 
 @pytest.mark.parametrize("name", sorted(OURS))

@@ -1,7 +1,7 @@
 """`prepare`: bring database and static files to what this version needs. Idempotent; `up` runs it first."""
 
 from argparse import ArgumentParser
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import psycopg
 from django.conf import settings
@@ -10,12 +10,11 @@ from django.core.management.base import BaseCommand
 
 from llmobs.core.env import Secrets, read_str
 from llmobs.ops.static_files import collect
-from llmobs.spans.partitions import DAYS_AHEAD, make_partitions
+from llmobs.spans.partitions import make_ahead
 from llmobs.tenants.keys import prefix_of, secret_hash
 from llmobs.tenants.models import Key, User
 
 OPERATOR = "admin"
-DAYS_BACK = 2  # spans of yesterday still arrive; the writer makes older days when they come
 _LOCK = 0x6C6C6D6F  # "llmo": one preparation at a time, on however many machines
 
 
@@ -31,8 +30,7 @@ class Command(BaseCommand):
             conn.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
             call_command("migrate", interactive=False, verbosity=0)
             with conn.transaction():
-                today = datetime.now(UTC).date()
-                make_partitions(conn, {today + timedelta(days=n) for n in range(-DAYS_BACK, DAYS_AHEAD + 1)})
+                make_ahead(conn, datetime.now(UTC).date())
             is_new = make_operator(settings.SECRETS)
             make_operator_key(read_str("LLMOBS_OPERATOR_KEY"))
         collect(settings.PLACE)
