@@ -4,7 +4,7 @@ A bill is never edited. Who stops counting gets a reversal, who begins gets a bi
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -25,7 +25,9 @@ COUNTED_AFTER_ALL = "the report that counted instead no longer does"
 
 Connection = psycopg.Connection[Any]
 
-_EMPTY = Span(0, b"", b"", None, 0, 0, "", 0)
+
+def _not_loaded() -> Span:
+    return Span(0, b"", b"", None, 0, 0, "", 0)
 
 
 @dataclass(slots=True)
@@ -36,7 +38,7 @@ class Flip:
     claim: ClaimInfo
     calls: int
     bill_id: int | None
-    span: Span = _EMPTY
+    span: Span = field(default_factory=_not_loaded)
 
 
 def load_flips(conn: Connection, flips: Iterable[Flip]) -> list[Flip]:

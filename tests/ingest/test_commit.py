@@ -1,0 +1,180 @@
+"""One transaction per batch: each span and each bill once, and every sum in step, whatever comes twice or too late."""
+
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+
+from llmobs.core import semconv
+from llmobs.core.clock import utc_from_ns
+from llmobs.ingest import commit as committing
+from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
+from llmobs.pricing.usage import Usage
+from llmobs.spans.blocks import read_content
+from tests.ingest.making import START_NS, call, commit, step, sums
+
+Connection = psycopg.Connection[Any]
+COST = 3  # of making.call(): 1000 * 1000 + 500 * 4000 nano-USD per million tokens
+
+
+def test_a_call_is_stored_billed_and_summed(pg: Connection) -> None:
+    commit(pg, call(), step())
+    found = sums(pg)
+    assert (found.spans, found.counted, found.bills) == (2, 1, 1)
+    assert found.billed_nanousd == found.rolled_up_nanousd == found.trace_nanousd == COST
+    assert found.users == {"user-1": COST}
+
+
+def test_a_span_twice_in_a_batch_is_written_and_counted_once(pg: Connection) -> None:
+    span = call()
+    assert commit(pg, span, replace(span)).duplicates == 1
+    assert (sums(pg).spans, sums(pg).billed_nanousd) == (1, COST)
+
+
+def test_a_batch_that_comes_again_adds_nothing(pg: Connection) -> None:
+    spans = [call(), call(), step()]
+    commit(pg, *spans)
+    before = sums(pg)
+    assert commit(pg, *spans).spans == 0
+    assert sums(pg) == before
+
+
+def test_only_what_is_new_in_a_batch_is_added(pg: Connection) -> None:
+    old, old_step = call(), step()
+    commit(pg, old, old_step)
+    committed = commit(pg, old, old_step, call(), step())
+    assert (committed.spans, committed.duplicates) == (2, 2)
+    assert (sums(pg).spans, sums(pg).billed_nanousd) == (4, 2 * COST)
+
+
+def test_a_call_sent_again_with_another_start_is_the_same_call(pg: Connection) -> None:
+    span = call()
+    commit(pg, span)
+    commit(pg, replace(span, start_ns=span.start_ns + 10**9))
+    assert (sums(pg).spans, sums(pg).bills) == (1, 1)
+
+
+def test_the_gateways_span_takes_the_bill_from_a_report_that_came_first(pg: Connection) -> None:
+    reported = call(response_id="r-1")
+    commit(pg, reported)
+    own = call(response_id="r-1", source=semconv.SOURCE_GATEWAY, scope_name="", trace_id=reported.trace_id)
+    own.parent_span_id = reported.span_id
+    commit(pg, own)
+    found = sums(pg)
+    assert (found.spans, found.counted, found.bills, found.reversals) == (2, 1, 1, 1)
+    assert found.billed_nanousd == found.rolled_up_nanousd == found.trace_nanousd == COST
+    assert found.rolled_up_calls == 1
+    row = pg.execute("SELECT is_counted, cost_nanousd FROM span WHERE source = 2").fetchone()
+    assert row == (False, None)
+
+
+def test_order_does_not_change_what_is_billed(pg: Connection) -> None:
+    parent = call(response_id="r-2")
+    child = call(response_id="r-2", trace_id=parent.trace_id, parent_span_id=parent.span_id, scope_name="other")
+    commit(pg, child)
+    commit(pg, parent)
+    assert (sums(pg).counted, sums(pg).billed_nanousd) == (1, COST)
+
+
+def test_unknown_usage_is_counted_and_not_billed(pg: Connection) -> None:
+    commit(pg, call(usage=None))
+    assert (sums(pg).counted, sums(pg).bills) == (1, 0)
+    row = pg.execute("SELECT unpriced_calls FROM rollup_delta").fetchone()
+    assert row == (1,)
+
+
+def test_an_unpriced_call_has_a_bill_without_a_cost(pg: Connection) -> None:
+    commit(pg, call(cost_nanousd=None, price_version=""))
+    assert pg.execute("SELECT cost_nanousd, uncached_input_tokens FROM bill").fetchone() == (None, 1000)
+
+
+def test_contents_are_read_back_from_their_block(pg: Connection) -> None:
+    spans = [call(input=f'["{n}"]', output=None) for n in range(250)]
+    commit(pg, *spans)
+    rows = pg.execute("SELECT span_id, block_id, block_slot, start FROM span").fetchall()
+    found = {
+        bytes(span_id): read_content(pg, 1, block_id, utc_from_ns(START_NS).date(), slot)
+        for span_id, block_id, slot, _ in rows
+    }
+    assert found == {span.span_id: (span.input, None) for span in spans}
+    assert pg.execute("SELECT count(*) FROM payload_block").fetchone() == (3,)
+
+
+def test_two_tenants_never_share_a_span_or_a_block(pg: Connection) -> None:
+    span = call()
+    commit(pg, span, replace(span, tenant_id=2))
+    assert pg.execute("SELECT count(*), count(DISTINCT tenant_id) FROM span").fetchone() == (2, 2)
+    assert pg.execute("SELECT count(DISTINCT block_id) FROM payload_block").fetchone() == (2,)
+
+
+def test_a_day_without_partition_gets_one(pg: Connection) -> None:
+    commit(pg, call(start_ns=START_NS - 40 * 86_400 * 10**9))
+    assert sums(pg).spans == 1
+
+
+def test_texts_that_postgresql_cannot_hold_do_not_stop_a_batch(pg: Connection) -> None:
+    commit(pg, call(attributes={"a\0": "nul \0 here", "b": ["\ud800"], "c": float("nan")}))
+    assert pg.execute("SELECT attributes->>'a' FROM span").fetchone() == ("nul  here",)
+
+
+def test_the_journal_offset_moves_with_the_batch_and_only_from_where_it_was(pg: Connection) -> None:
+    commit_batch(pg, Batch([call()], offsets=[Offset("g", "h", 0, 100, None)]), _no_budgets())
+    with pytest.raises(OffsetMoved):
+        commit_batch(pg, Batch([call()], offsets=[Offset("g", "h", 0, 200, 50)]), _no_budgets())
+    assert sums(pg).spans == 1
+    commit_batch(pg, Batch([call()], offsets=[Offset("g", "h", 150, 200, 100)]), _no_budgets())
+    assert pg.execute("SELECT low_water, committed FROM journal_offset").fetchone() == (150, 200)
+
+
+def test_a_trace_adds_up_over_batches_and_is_named_by_its_root(pg: Connection) -> None:
+    root = step(start_ns=START_NS)
+    root.name = "answer the customer"
+    child = call(trace_id=root.trace_id, parent_span_id=root.span_id, start_ns=START_NS + 10**9)
+    failed = call(trace_id=root.trace_id, parent_span_id=root.span_id, status="failed", usage=None, response_id="x")
+    commit(pg, child)
+    commit(pg, failed)
+    commit(pg, root)
+    row = pg.execute(
+        "SELECT name, status, span_count, call_count, error_count, cost_nanousd, models FROM trace"
+    ).fetchone()
+    assert row == ("answer the customer", "ok", 3, 2, 1, COST, ["gpt-4o-mini"])
+
+
+STEPS = [
+    "current_budgets", "load_related", "copy_spans", "copy_blocks", "copy_claims", "copy_bills", "add_spend",
+    "_write_offsets",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("step_name", STEPS)
+def test_a_writer_killed_at_any_step_leaves_nothing_half_done(
+    pg: Connection, monkeypatch: pytest.MonkeyPatch, step_name: str
+) -> None:
+    spans = [call(response_id="r"), step()]
+    with monkeypatch.context() as patch:
+        patch.setattr(committing, step_name, _killed)
+        with pytest.raises(KeyboardInterrupt):
+            commit(pg, *spans)
+    assert sums(pg).spans == 0
+    commit(pg, *spans)
+    assert (sums(pg).spans, sums(pg).billed_nanousd, sums(pg).rolled_up_nanousd) == (2, COST, COST)
+
+
+def test_negative_tokens_of_a_reversal_take_back_what_was_billed(pg: Connection) -> None:
+    reported = call(response_id="r-3", usage=Usage(10, 20, 30, 40, 50, 5))
+    commit(pg, reported)
+    commit(pg, call(response_id="r-3", source=semconv.SOURCE_GATEWAY, scope_name="", usage=Usage(1, 1, 1, 1, 1, 1)))
+    row = pg.execute(
+        "SELECT sum(uncached_input_tokens), sum(cache_read_input_tokens), sum(cache_write_5m_input_tokens), "
+        "sum(cache_write_1h_input_tokens), sum(output_tokens), sum(reasoning_output_tokens) FROM bill"
+    ).fetchone()
+    assert row == (1, 1, 1, 1, 1, 1)
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _no_budgets() -> Any:
+    return committing.Budgets()
