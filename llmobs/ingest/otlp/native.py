@@ -50,8 +50,11 @@ class NativeChecked:
     errors: list[ItemError]
 
 
-class Item(msgspec.Struct, forbid_unknown_fields=True):
-    """One span as the API takes it. `end` or `duration_ms` says how long it took; unknown counts are left out."""
+class Item(msgspec.Struct):
+    """One span as the API takes it. `end` or `duration_ms` says how long it took; unknown counts are left out.
+
+    Other fields are ignored, so that what the API answered can be sent back.
+    """
 
     trace_id: str
     span_id: str

@@ -1,0 +1,136 @@
+"""Which call spans count: each response once, in whatever order and however split the reports come."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmobs.core.semconv import SOURCE_GATEWAY, SOURCE_OTLP
+from llmobs.ingest.count_once import ClaimInfo, Key, claim_of, decide
+from tests.ingest.otlp import captured
+
+SECOND = 1_000_000_000
+AT = 1_800_000_000 * SECOND
+SDK = "com.anthropic.sdk.python"
+USAGE = (10, 0, 0, 0, 5, 0)
+
+
+def claim(
+    span: int,
+    *,
+    trace: int = 1,
+    parent: int | None = None,
+    at: tuple[float, float] = (0, 1),
+    scope: str = "library",
+    response_id: str = "",
+    usage: tuple[int, ...] | None = USAGE,
+    source: int = SOURCE_OTLP,
+) -> ClaimInfo:
+    return ClaimInfo(
+        trace_id=trace.to_bytes(16),
+        span_id=span.to_bytes(8),
+        parent_span_id=None if parent is None else parent.to_bytes(8),
+        start_ns=AT + int(at[0] * SECOND),
+        end_ns=AT + int(at[1] * SECOND),
+        source=source,
+        scope_name=scope,
+        yields=scope == SDK,
+        response_id=response_id,
+        usage=usage,
+    )
+
+
+def counted(*claims: ClaimInfo, parents: dict[Key, bytes | None] | None = None) -> set[int]:
+    return {int.from_bytes(span_id) for _, span_id in decide(claims, parents or {})}
+
+
+def test_of_a_chain_the_innermost_with_usage_counts() -> None:
+    assert counted(claim(1), claim(2, parent=1), claim(3, parent=2)) == {3}
+
+
+def test_a_chain_holds_over_spans_that_are_no_calls() -> None:
+    between: dict[Key, bytes | None] = {((1).to_bytes(16), (9).to_bytes(8)): (1).to_bytes(8)}
+    assert counted(claim(1), claim(2, parent=9), parents=between) == {2}
+    assert counted(claim(1), claim(2, parent=9)) == {1, 2}
+
+
+def test_siblings_are_calls_of_their_own() -> None:
+    assert counted(claim(1), claim(2, parent=1), claim(3, parent=1)) == {2, 3}
+
+
+def test_a_call_without_usage_inside_one_with_usage_is_the_same_call() -> None:
+    assert counted(claim(1), claim(2, parent=1, usage=None)) == {1}
+
+
+def test_a_failed_attempt_beside_the_one_that_answered_counts_as_a_request() -> None:
+    assert counted(claim(1), claim(2, parent=1, usage=None), claim(3, parent=1)) == {2, 3}
+
+
+def test_an_sdks_own_span_inside_an_instrumentations_gives_way() -> None:
+    assert counted(claim(1), claim(2, parent=1, scope=SDK)) == {1}
+
+
+def test_an_sdks_own_span_counts_where_it_alone_has_usage() -> None:
+    assert counted(claim(1, usage=None), claim(2, parent=1, scope=SDK)) == {2}
+
+
+def test_an_sdks_own_span_alone_counts() -> None:
+    assert counted(claim(2, scope=SDK, response_id="msg_1")) == {2}
+
+
+def test_equal_response_ids_of_two_scopes_at_one_time_are_one_call_across_traces() -> None:
+    one = claim(1, response_id="msg_1")
+    assert counted(one, claim(2, trace=2, scope=SDK, response_id="msg_1", at=(0.1, 0.9))) == {1}
+
+
+def test_equal_response_ids_of_one_scope_are_several_answers() -> None:
+    assert counted(claim(1, response_id="r"), claim(2, trace=2, response_id="r")) == {1, 2}
+
+
+def test_equal_response_ids_at_different_times_are_several_answers() -> None:
+    later = claim(2, trace=2, scope="other", response_id="r", at=(5, 6))
+    assert counted(claim(1, response_id="r"), later) == {1, 2}
+
+
+def test_a_span_without_an_id_absorbs_the_sdks_of_equal_usage_at_its_time() -> None:
+    inside = claim(2, trace=2, scope=SDK, response_id="msg_1", at=(0.1, 0.9))
+    assert counted(claim(1), inside) == {1}
+    assert counted(claim(1), replace(inside, usage=(11, 0, 0, 0, 5, 0))) == {1, 2}
+    assert counted(claim(1, at=(2, 3)), inside) == {1, 2}
+
+
+def test_a_failure_seen_twice_is_one_request() -> None:
+    assert counted(claim(1, usage=None), claim(2, trace=2, scope=SDK, usage=None, at=(0.1, 0.9))) == {1}
+
+
+def test_the_gateways_own_span_is_authoritative_over_reports_of_its_response() -> None:
+    own = claim(1, trace=2, source=SOURCE_GATEWAY, scope="", response_id="r")
+    assert counted(own, claim(2, response_id="r", at=(30, 31))) == {1}
+
+
+def test_the_gateways_span_inside_the_applications_counts_even_without_usage() -> None:
+    own = claim(2, parent=1, source=SOURCE_GATEWAY, scope="", usage=None)
+    assert counted(claim(1), own) == {2}
+
+
+def test_each_attempt_of_the_gateway_counts() -> None:
+    first = claim(2, parent=1, source=SOURCE_GATEWAY, usage=None)
+    second = claim(3, parent=1, source=SOURCE_GATEWAY, response_id="r")
+    assert counted(claim(1, response_id="r"), first, second) == {2, 3}
+
+
+def test_parents_in_a_circle_end() -> None:
+    assert counted(claim(1, parent=2), claim(2, parent=1)) in ({1}, {2})
+
+
+@pytest.mark.parametrize("case", ["traceloop-anthropic", "otel-genai-anthropic", "pydantic-ai-agent"])
+@given(seed=st.randoms(use_true_random=False))
+@settings(max_examples=20, deadline=None)
+def test_the_outcome_depends_on_the_set_alone(case: str, seed: object) -> None:
+    spans = captured.spans(case)
+    parents = {(span.trace_id, span.span_id): span.parent_span_id for span in spans}
+    claims = [claim_of(span) for span in spans if span.is_call]
+    expected = decide(claims, parents)
+    seed.shuffle(claims)  # type: ignore[attr-defined]
+    assert decide(claims, dict(reversed(parents.items()))) == expected
