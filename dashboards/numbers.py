@@ -38,6 +38,13 @@ def round_money(nanousd: int | None) -> str:
     return cents(nanousd)
 
 
+def rough_money(nanousd: int | None) -> str:
+    """A forecast: whole dollars from $100, below that cents."""
+    if nanousd is not None and abs(nanousd) >= 100 * NANOUSD_PER_USD:
+        return _signed(nanousd, f"${round(_usd(abs(nanousd))):,}")
+    return cents(nanousd)
+
+
 def rate_money(nanousd: int | None) -> str:
     """Three significant digits, as the run rate and forecasts are shown."""
     if nanousd is None:

@@ -1,11 +1,10 @@
-"""What was spent of budgets (durable, from PostgreSQL), how it grew, and which thresholds were passed.
+"""How a budget's spend grew, which thresholds it passed, and what was refused for it.
 
-What running calls hold is in the ledger: `llmobs.budgets.status` knows it; here is what remains when Valkey is away.
+How it stands now, with what running calls hold, is told by `llmobs.budgets.status`.
 """
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -17,16 +16,7 @@ from dashboards.window import HOUR, Window
 from llmobs.budgets.definition import EACH, TOKENS, BudgetInfo
 from llmobs.budgets.window import window_bounds
 
-MOST_VALUES = 10_000  # of an "each" budget; beyond, the largest are read
 MOST_EVENTS = 20
-
-
-@dataclass(frozen=True)
-class Spend:
-    """What one value of a budget has spent in its current window, in the budget's unit."""
-
-    value: str
-    spent: int
 
 
 @dataclass(frozen=True)
@@ -55,28 +45,6 @@ def current_window(budget: BudgetInfo, now: datetime) -> tuple[datetime, datetim
     start_s, end_s = window_bounds(budget.window, ZoneInfo(budget.zone), int(now.timestamp()))
     end = None if budget.window == "total" else datetime.fromtimestamp(end_s, UTC)
     return datetime.fromtimestamp(start_s, UTC), end
-
-
-def spend_by_budget(cursor: Cursor, budgets: Sequence[BudgetInfo], now: datetime) -> dict[int, list[Spend]]:
-    """For each budget its values' spend in the current window, largest first; nothing spent is an empty list."""
-    starts = [current_window(budget, now)[0] for budget in budgets]
-    cursor.execute(
-        "SELECT s.budget_id, s.value, s.spent FROM budget_spend s "
-        "JOIN unnest(%s::bigint[], %s::bigint[], %s::int[], %s::timestamptz[]) AS b(tenant_id, id, revision, start) "
-        "ON s.tenant_id = b.tenant_id AND s.budget_id = b.id AND s.revision = b.revision AND s.window_start = b.start "
-        "ORDER BY s.spent DESC, s.value LIMIT %s",
-        [
-            [budget.tenant_id for budget in budgets],
-            [budget.id for budget in budgets],
-            [budget.revision for budget in budgets],
-            starts,
-            MOST_VALUES,
-        ],
-    )
-    found: dict[int, list[Spend]] = {budget.id: [] for budget in budgets}
-    for budget_id, value, spent in cursor.fetchall():
-        found[budget_id].append(Spend(value, spent))
-    return found
 
 
 def thresholds_passed(

@@ -9,13 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-import zstandard
 
 from dashboards.queries.scope import Cursor
 from dashboards.queries.traces import TraceRow, trace_totals
+from llmobs.spans.blocks import read_block
 
 MOST_SPANS = 5_000  # of one trace that a page reads; the page says when there are more
-LONGEST_BODY_BYTES = 64 * 1024 * 1024  # a payload block, unpacked
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,8 @@ def bills_of(cursor: Cursor, found: TraceRow, span_id: str) -> list[BillRow]:
         "AND begin_at >= %s AND begin_at <= %s ORDER BY created_at, bill_id",
         [found.tenant_id, bytes.fromhex(found.trace_id), bytes.fromhex(span_id), start, end],
     )
-    return [BillRow(*row[:-2], tuple(row[-2]), row[-1]) for row in cursor.fetchall()]
+    rows = [dict(zip(BILL_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
+    return [BillRow(**{**row, "budget_ids": tuple(row["budget_ids"])}) for row in rows]
 
 
 def content_of(cursor: Cursor, tenant_id: int, span: SpanRow) -> Content | None:
@@ -164,8 +164,7 @@ def content_of(cursor: Cursor, tenant_id: int, span: SpanRow) -> Content | None:
     row = cursor.fetchone()
     if row is None:
         return None
-    unpacked = zstandard.ZstdDecompressor().decompress(bytes(row[0]), max_output_size=LONGEST_BODY_BYTES)
-    slots = msgspec.msgpack.decode(unpacked, type=list[tuple[str | None, str | None]])
+    slots = read_block(bytes(row[0]))
     return Content(*slots[span.block_slot]) if span.block_slot < len(slots) else None
 
 

@@ -1,0 +1,254 @@
+"""A budget as it is shown: spent, held, left, forecast, its state in words, and how urgent it is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from dashboards import numbers
+from dashboards.forecast import HISTORY, Forecast, forecast
+from dashboards.queries.budgets import (
+    ThresholdPassed,
+    current_window,
+    refusals_by_budget,
+    spend_by_hour,
+    thresholds_passed,
+)
+from dashboards.queries.scope import Cursor, Scope
+from dashboards.svg import BudgetBar
+from dashboards.window import Window
+from llmobs.budgets.definition import EACH, USD, BudgetInfo, Budgets
+from llmobs.budgets.status import Status, status
+from llmobs.budgets.valkey import Client
+from llmobs.core.clock import ns_from_utc
+
+# Most urgent first.
+STOPPED, RUNS_OUT, PAST_THRESHOLD, WITHIN = range(4)
+HISTOGRAM_STEPS = 10
+LONGEST_LOOK_BACK = timedelta(days=62)  # a lifetime is not read further back for its refusals
+NEARLY = 0.8  # of the limit: values above it are counted apart
+WINDOW_WORDS = {"hour": "hour", "day": "day", "week": "week", "month": "month", "total": "lifetime"}
+ACTION_WORDS = {"block": "block", "alert": "alert only"}
+
+
+@dataclass(frozen=True)
+class BudgetFigure:
+    """One budget's figures in its unit. `held` None: the ledger could not be asked."""
+
+    info: BudgetInfo
+    start: datetime
+    end: datetime | None
+    spent: int
+    held: int | None
+    values: tuple[Status, ...]
+    forecast: Forecast | None
+    urgency: int
+    kind: str
+    state: str
+    detail: str
+    refused: int
+
+    @property
+    def is_each(self) -> bool:
+        return bool(self.info.each)
+
+    @property
+    def left(self) -> int | None:
+        """What can still be held; an "each" budget has no one figure."""
+        return None if self.is_each else max(self.info.limit - self.spent - (self.held or 0), 0)
+
+    @property
+    def forecast_amount(self) -> int | None:
+        """What will have been asked for at the window's end; None where it has no end, or too little is known."""
+        return self.forecast.amount if self.forecast else None
+
+    @property
+    def runs_out_at(self) -> datetime | None:
+        return self.forecast.passes_at if self.forecast else None
+
+    @property
+    def window_word(self) -> str:
+        return WINDOW_WORDS[self.info.window]
+
+    @property
+    def spent_of(self) -> str:
+        """$813 of $1,000."""
+        spent = numbers.rough_money(self.spent) if self.info.unit == USD else numbers.short_count(self.spent)
+        return f"{spent} of {self.limit_words}" if not self.is_each else f"{spent}, {self.limit_words} each"
+
+    @property
+    def limit_words(self) -> str:
+        """$1,000, or 5 M tokens."""
+        if self.info.unit == USD:
+            return numbers.round_money(self.info.limit)
+        return self.amount(self.info.limit)
+
+    @property
+    def overspent(self) -> int:
+        return 0 if self.is_each else max(self.spent - self.info.limit, 0)
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.urgency == STOPPED
+
+    @property
+    def scope_words(self) -> str:
+        """month, feature support-agent; day, one for each user."""
+        window = WINDOW_WORDS[self.info.window]
+        if not self.info.scope:
+            return f"{window}, the whole tenant"
+        parts = [f"one for each {name}" if v == EACH else f"{name} {v}" for name, v in self.info.scope]
+        return ", ".join([window, *parts])
+
+    @property
+    def action_words(self) -> str:
+        return ACTION_WORDS.get(self.info.action, self.info.action)
+
+    @property
+    def histogram(self) -> list[int]:
+        """How many values have used 0–10 %, … 90–100 % of the limit."""
+        counts = [0] * HISTOGRAM_STEPS
+        for value in self.values:
+            share = value.spent / self.info.limit if self.info.limit else 1.0
+            counts[max(0, min(int(share * HISTOGRAM_STEPS), HISTOGRAM_STEPS - 1))] += 1
+        return counts
+
+    @property
+    def sentence(self) -> str:
+        """What the bar shows, in words."""
+        amount = self.amount
+        text = f"{amount(self.spent)} spent, {amount(self.held)} held"
+        text += f", {amount(self.left)} left of {amount(self.info.limit)}"
+        if self.forecast_amount is not None:
+            text += f", forecast {amount(self.forecast_amount)}"
+        return f"{text}; {self.state}"
+
+    @property
+    def bar(self) -> BudgetBar:
+        return BudgetBar(
+            spent=self.spent,
+            held=self.held or 0,
+            limit=self.info.limit,
+            thresholds=self.info.thresholds,
+            forecast=self.forecast_amount,
+            is_used_up=self.is_stopped,
+            sentence=self.sentence,
+        )
+
+    def amount(self, value: int | None) -> str:
+        """An amount in the budget's unit, as columns of budgets show it."""
+        if self.info.unit == USD:
+            return numbers.cents(value)
+        return f"{numbers.short_count(value)} tokens"
+
+
+def budget_figures(
+    cursor: Cursor,
+    budgets: Budgets,
+    scope: Scope,
+    now: datetime,
+    client: Client | None,
+) -> list[BudgetFigure]:
+    """Every active budget of the tenants in scope, most urgent first. `client` None: the ledger cannot be asked."""
+    infos = [info for info in budgets.infos if info.tenant_id in scope.tenant_ids]
+    if not infos:
+        return []
+    starts = {info.id: current_window(info, now)[0] for info in infos}
+    earliest = max(min(starts.values()), now - LONGEST_LOOK_BACK)
+    refused = refusals_by_budget(cursor, Scope(scope.tenant_ids, Window(earliest, now, ZoneInfo("UTC"))))
+    passed = thresholds_passed(cursor, scope.tenant_ids, min(starts.values()))
+    figures = []
+    for info in infos:
+        standing = status(cursor, client, info, ns_from_utc(now))
+        if standing and not standing[0].is_live:
+            client = None  # away or recovering: not asked again for each budget
+        figures.append(_figure(cursor, info, standing, refused, passed, now))
+    return sorted(
+        figures, key=lambda figure: (figure.urgency, _soonest(figure), -_share_used(figure), figure.info.name)
+    )
+
+
+def _figure(
+    cursor: Cursor,
+    info: BudgetInfo,
+    standing: Sequence[Status],
+    refused: Mapping[str, tuple[int, datetime]],
+    passed: Sequence[ThresholdPassed],
+    now: datetime,
+) -> BudgetFigure:
+    start, end = current_window(info, now)
+    spent = sum(value.spent for value in standing)
+    held = None if any(value.held is None for value in standing) else sum(value.held or 0 for value in standing)
+    expected = None
+    if not info.each and end is not None:
+        expected = forecast(spent, spend_by_hour(cursor, info, now - HISTORY, now), now, end, info.limit)
+    refusals, since = refused.get(info.name, (0, now))
+    crossed = [event for event in passed if event.budget_id == info.id and event.at >= start]
+    urgency, kind, state, detail = _state(info, standing, spent, held, expected, refusals, max(since, start), crossed)
+    return BudgetFigure(
+        info=info,
+        start=start,
+        end=end,
+        spent=spent,
+        held=held,
+        values=tuple(standing),
+        forecast=expected,
+        urgency=urgency,
+        kind=kind,
+        state=state,
+        detail=detail,
+        refused=refusals,
+    )
+
+
+def _state(
+    info: BudgetInfo,
+    values: Sequence[Status],
+    spent: int,
+    held: int | None,
+    expected: Forecast | None,
+    refusals: int,
+    since: datetime,
+    crossed: Sequence[ThresholdPassed],
+) -> tuple[int, str, str, str]:
+    zone = ZoneInfo(info.zone)
+    calls = f"{numbers.count(refusals)} {'call' if refusals == 1 else 'calls'} refused"
+    if info.each:
+        return _state_of_each(info, values, calls if refusals else "")
+    if refusals or (info.is_blocking and spent >= info.limit):
+        rest = ": the rest fits no call" if refusals and spent < info.limit else ""
+        words = f"stopped since {_when(since, zone)}" if refusals else "used up"
+        return STOPPED, "bad", words, f"{calls}{rest}" if refusals else "no call was refused yet"
+    newest = max(crossed, key=lambda event: event.threshold, default=None)
+    told = ", told" if newest is not None and newest.alerted_at else ""
+    detail = f"{newest.threshold} % passed {_when(newest.at, zone)}{told}" if newest else ""
+    if spent >= info.limit:
+        return PAST_THRESHOLD, "warn", "past its limit", detail
+    if expected is not None and expected.passes_at is not None:
+        return RUNS_OUT, "warn", f"runs out {_when(expected.passes_at, zone)}", detail
+    if newest is not None:
+        return PAST_THRESHOLD, "warn", f"past {newest.threshold} %", detail
+    return WITHIN, "ok", "within limit", "" if held is not None else "held is unknown: the ledger cannot be asked"
+
+
+def _state_of_each(info: BudgetInfo, values: Sequence[Status], refused: str) -> tuple[int, str, str, str]:
+    full = sum(1 for value in values if value.spent >= info.limit)
+    near = sum(1 for value in values if info.limit * NEARLY <= value.spent < info.limit)
+    noun = info.each[0] if len(info.each) == 1 else "value"
+    detail = ", ".join(part for part in (f"{near} above 80 %" if near else "", refused) if part)
+    if full or refused:
+        words = f"{full} {noun}{'s' if full != 1 else ''} stopped" if full else "stopped calls"
+        return STOPPED, "bad", words, detail
+    return (PAST_THRESHOLD, "warn", f"{near} above 80 %", "") if near else (WITHIN, "ok", "within limit", "")
+
+
+def _when(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%-d %b, %H:%M}"
+
+
+def _soonest(figure: BudgetFigure) -> float:
+    return figure.runs_out_at.timestamp() if figure.runs_out_at else 0.0
+
+
+def _share_used(figure: BudgetFigure) -> float:
+    return figure.spent / figure.info.limit if figure.info.limit else 1.0

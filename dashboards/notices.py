@@ -1,0 +1,83 @@
+"""What needs a person, most urgent first: at most three on the overview, the rest counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dashboards import numbers
+from dashboards.budget_figures import RUNS_OUT, STOPPED, BudgetFigure
+from dashboards.queries.costs import Unpriced
+from dashboards.queries.freshness import Freshness
+from dashboards.usual import Spike
+from dashboards.visit import Visit
+
+MOST_SHOWN = 3
+RANK = {"bad": 0, "warn": 1, "unknown": 2}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence: `strong` is the fact, `rest` since when and what follows; `short` is for the phone."""
+
+    kind: str
+    strong: str
+    rest: str
+    short: str
+    url: str
+    word: str
+
+
+def notices(
+    visit: Visit,
+    budgets: Sequence[BudgetFigure],
+    unpriced: Sequence[Unpriced],
+    ongoing: Spike | None,
+    fresh: Freshness,
+) -> list[Notice]:
+    """Everything that is worth a notice, most urgent first."""
+    found = [*_fresh(visit, fresh), *_budgets(visit, budgets)]
+    if ongoing is not None:
+        since = visit.local(ongoing.start)
+        rest = f" since {since:%H:%M}: {ongoing.failed} calls failed, at worst {numbers.share(ongoing.peak)}."
+        url = visit.url("traces", status="failed", **{"from": _iso(visit, ongoing)})
+        found.append(Notice("bad", "Errors spike", rest, "error spike", url, "Traces"))
+    if unpriced:
+        calls = sum(row.calls for row in unpriced)
+        models = ", ".join(dict.fromkeys(row.model or "no model named" for row in unpriced[:3]))
+        noun = "1 call has" if calls == 1 else f"{numbers.count(calls)} calls have"
+        rest = f" ({models}). Their cost is unknown and in no sum."
+        url = visit.url("costs")
+        found.append(Notice("unknown", f"{noun} no price", rest, f"{calls} unpriced", url, "Costs"))
+    return sorted(found, key=lambda notice: RANK[notice.kind])
+
+
+def _budgets(visit: Visit, budgets: Sequence[BudgetFigure]) -> list[Notice]:
+    found = []
+    for figure in budgets:
+        url = visit.url("budgets", budget=figure.info.id)
+        if figure.urgency == STOPPED:
+            limit = (
+                numbers.round_money(figure.info.limit)
+                if figure.info.unit == "usd"
+                else figure.amount(figure.info.limit)
+            )
+            rest = f": {figure.state}; {figure.detail}. Its limit is {limit}, {figure.scope_words}."
+            found.append(Notice("bad", f"Budget “{figure.info.name}” stops calls", rest, "stopped", url, "Budget"))
+        elif figure.urgency == RUNS_OUT and figure.info.is_blocking:
+            rest = f": at this rate it {figure.state} ({figure.scope_words})."
+            found.append(Notice("warn", f"Budget “{figure.info.name}” will not last", rest, "runs out", url, "Budget"))
+    return found
+
+
+def _fresh(visit: Visit, fresh: Freshness) -> list[Notice]:
+    found = []
+    if fresh.behind is not None:
+        rest = f": nothing was written since {visit.local(fresh.as_of):%H:%M:%S}. The gateway keeps serving."
+        found.append(Notice("bad", "Figures are behind", rest, "behind", visit.url("overview"), "Reload"))
+    if fresh.differences:
+        rest = f": the roll-ups or budgets do not match the raw spans ({fresh.differences} differences). Run verify."
+        found.append(Notice("bad", "Sums do not add up", rest, "differences", visit.url("overview"), "Reload"))
+    return found
+
+
+def _iso(visit: Visit, spike: Spike) -> str:
+    return f"{visit.local(spike.start):%Y-%m-%dT%H:%M}"

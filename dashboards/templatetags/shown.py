@@ -1,0 +1,93 @@
+"""How templates write figures, and the links between pages."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from dashboards import numbers, svg
+from dashboards.visit import Visit
+
+register = template.Library()
+
+for _name in ("money", "cents", "round_money", "rough_money", "rate_money", "exact_money", "count", "short_count"):
+    register.filter(_name, getattr(numbers, _name))
+for _name in ("duration", "milliseconds", "times"):
+    register.filter(_name, getattr(numbers, _name))
+register.filter("of", numbers.share)  # {{ part|of:whole }}: its share
+register.simple_tag(svg.shape, name="shape")
+register.simple_tag(svg.budget_bar, name="budget_bar")
+
+WRITERS = {"cents": numbers.cents, "round": numbers.round_money, "rough": numbers.rough_money}
+
+STATES = {  # span and trace status: (shape, word)
+    "ok": ("ok", "ok"),
+    "degraded": ("warn", "degraded"),
+    "refused": ("unknown", "refused"),
+    "failed": ("bad", "failed"),
+    "timed_out": ("bad", "timed out"),
+    "cut_off": ("bad", "cut off"),
+    "abandoned": ("bad", "abandoned"),
+    "running": ("unknown", "running"),
+}
+
+
+@register.simple_tag
+def usd(nanousd: int | None, estimated: bool = False, style: str = "") -> SafeString:
+    """Money as shown, with every digit in its title."""
+    text = WRITERS[style](nanousd) if style else numbers.money(nanousd, estimated)
+    if nanousd is None:
+        return format_html('<span title="unknown">{}</span>', text)
+    return format_html('<data value="{0}" title="{0}">{1}</data>', numbers.exact_money(nanousd), text)
+
+
+@register.simple_tag
+def state(status: str, word: str = "") -> SafeString:
+    """A status as shape and word."""
+    kind, known = STATES.get(status, ("unknown", status))
+    return verdict(kind, word or known)
+
+
+@register.simple_tag
+def verdict(kind: str, words: str) -> SafeString:
+    """A shape and words, coloured unless all is well."""
+    colour = {"warn": "warn", "bad": "bad"}.get(kind, "")
+    return format_html('<span class="state {}">{}{}</span>', colour, svg.shape(kind), words)
+
+
+@register.simple_tag
+def spark(values: Sequence[float | None], colour: str = "") -> SafeString:
+    return svg.spark(values, colour)
+
+
+@register.simple_tag
+def bar(part: float, colour: str = "neutral") -> SafeString:
+    return svg.bar(part, colour)
+
+
+@register.simple_tag(takes_context=True)
+def link(context: dict[str, Any], page: str, *arguments: str, **changes: Any) -> str:
+    """A page's address with the visit's window and filters, changed as said."""
+    visit: Visit = context["visit"]
+    return visit.url(page, *arguments, **changes)
+
+
+@register.simple_tag(takes_context=True)
+def without(context: dict[str, Any], parameter: str) -> str:
+    """This page's address without a filter."""
+    visit: Visit = context["visit"]
+    return visit.url(visit.page, **{parameter: None})
+
+
+@register.simple_tag(takes_context=True)
+def at(context: dict[str, Any], moment: datetime | None, form: str = "%-d %b, %H:%M") -> SafeString:
+    """A time in the tenant's zone, ISO with offset on hover."""
+    if moment is None:
+        return SafeString(numbers.UNKNOWN)
+    local = context["visit"].local(moment)
+    return format_html(
+        '<time datetime="{0}" title="{0}">{1}</time>', local.isoformat(timespec="seconds"), f"{local:{form}}"
+    )

@@ -1,0 +1,165 @@
+"""One visit of a page: who asks, for which tenant and window, with which filters; and the frame around the answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.contrib.auth.decorators import login_required
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from dashboards import window as windows
+from dashboards.access import ALL, Seen, seen_by
+from dashboards.queries.freshness import Freshness, freshness
+from dashboards.queries.scope import Cursor, Filters, Scope
+from dashboards.window import Window
+
+THEME_COOKIE = "llmobs_theme"
+THEMES = ("light", "dark")
+TEXT_FILTERS = ("service", "environment", "feature", "provider", "model", "status", "error", "user", "session")
+LONGEST_FILTER = 400
+KEPT_ON_OTHER_PAGES = ("service", "environment", "feature", "provider", "model", "key")
+
+# The pages that exist, as the rail groups them: (group, ((page, word), …)).
+RAIL = (
+    ("", (("overview", "Overview"),)),
+    ("Explore", (("traces", "Traces"),)),
+    ("Money", (("costs", "Costs"), ("budgets", "Budgets"))),
+)
+
+
+@dataclass
+class Visit:
+    """What a view works with. `cursor` is open for the request."""
+
+    request: HttpRequest
+    page: str
+    cursor: Cursor
+    seen: Seen
+    now: datetime
+    zone: ZoneInfo
+    window: Window
+    filters: Filters
+    problems: list[str] = field(default_factory=list)
+    rail_notes: dict[str, tuple[str, str]] = field(default_factory=dict)  # page: (words, class)
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.seen.tenant_ids, self.window, self.filters)
+
+    @property
+    def is_empty_handed(self) -> bool:
+        """A person without any tenant."""
+        return not self.seen.tenant_ids
+
+    def scope_of(self, window: Window) -> Scope:
+        return self.scope.over(window)
+
+    def url(self, page: str, *arguments: str, **changes: Any) -> str:
+        """A page's address with this window and these filters; a change of None takes a parameter away."""
+        query: dict[str, Any] = {**self.window.query}
+        given = self.filters.given
+        names = given if page == self.page else [name for name in KEPT_ON_OTHER_PAGES if name in given]
+        query |= {("q" if name == "search" else name): given[name] for name in names}
+        query |= changes
+        if "from" in changes or "last" in changes:
+            for name in {"from", "to", "last"} - changes.keys():
+                query.pop(name, None)
+        text = urlencode({name: value for name, value in query.items() if value is not None and value != ""})
+        path = reverse(f"dashboards:{page}", args=arguments)
+        return f"{path}?{text}" if text else path
+
+    def local(self, at: datetime) -> datetime:
+        return at.astimezone(self.zone)
+
+
+View = Callable[..., HttpResponse]
+
+
+def page(name: str, default_window: str = "24h") -> Callable[[Callable[..., HttpResponse]], View]:
+    """A page for people who are signed in: makes the Visit and hands it to the view."""
+
+    def decorate(view: Callable[..., HttpResponse]) -> View:
+        @never_cache
+        @login_required
+        @require_safe
+        @wraps(view)
+        def answer(request: HttpRequest, *arguments: Any, **named: Any) -> HttpResponse:
+            with connection.cursor() as cursor:
+                return view(visit_of(request, name, cursor, default_window), *arguments, **named)
+
+        return answer
+
+    return decorate
+
+
+def visit_of(request: HttpRequest, name: str, cursor: Any, default_window: str) -> Visit:
+    """Read tenant, window and filters out of a request; raises Http404 for a tenant not theirs."""
+    seen = seen_by(request)
+    now = datetime.now(UTC)
+    zone = zone_of(seen.zone_name)
+    parameters = {name: request.GET.get(name, "") for name in ("from", "to", "last")}
+    window = windows.read(parameters, now, zone, default_window)
+    filters, problems = read_filters(request.GET)
+    if window.problem:
+        problems.append(f"The window in the address was not taken: {window.problem}. Shown: {window.label}.")
+    return Visit(request, name, cursor, seen, now, zone, window, filters, problems)
+
+
+def show(visit: Visit, template: str, status: int = 200, **context: Any) -> HttpResponse:
+    """The template in its frame."""
+    fresh = freshness(visit.cursor, visit.now)
+    return render(visit.request, template, {"visit": visit, "frame": frame(visit, fresh), **context}, status=status)
+
+
+def frame(visit: Visit, fresh: Freshness) -> dict[str, Any]:
+    """What surrounds every page: rail, switches, top bar, foot."""
+    offset = visit.local(visit.now).strftime("%z")
+    return {
+        "theme": theme_of(visit.request),
+        "groups": [
+            (group, [(name, word, visit.rail_notes.get(name)) for name, word in pages]) for group, pages in RAIL
+        ],
+        "choices": [replace(windows.read({"last": c}, visit.now, visit.zone, c)) for c in windows.CHOICES],
+        "chips": [(("q" if name == "search" else name), name, value) for name, value in visit.filters.given.items()],
+        "offset": f"UTC{offset[0].replace('-', '−')}{int(offset[1:3])}"
+        + (f":{offset[3:]}" if offset[3:] != "00" else ""),
+        "fresh": fresh,
+        "all": ALL,
+    }
+
+
+def theme_of(request: HttpRequest) -> str:
+    """light or dark as the cookie says, "" for what the system prefers."""
+    theme = request.COOKIES.get(THEME_COOKIE, "")
+    return theme if theme in THEMES else ""
+
+
+def read_filters(parameters: QueryDict) -> tuple[Filters, list[str]]:
+    """The filters in an address, and what was wrong with those that were not taken."""
+    given: dict[str, Any] = {name: parameters[name][:LONGEST_FILTER] for name in TEXT_FILTERS if parameters.get(name)}
+    problems = []
+    if key := parameters.get("key", ""):
+        if key.isdecimal() and len(key) < 19:
+            given["key"] = int(key)
+        else:
+            problems.append("The filter “key” was not taken: it is the number of a key.")
+    if words := parameters.get("q", "").strip():
+        given["search"] = words[:LONGEST_FILTER].replace("\x00", "")
+    return Filters(**{name: v.replace("\x00", "") if isinstance(v, str) else v for name, v in given.items()}), problems
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The zone by its IANA name; UTC where there is none of that name."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
