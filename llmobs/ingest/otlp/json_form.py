@@ -22,7 +22,7 @@ class AnyValue(msgspec.Struct, rename="camel"):
         if self.string_value is not None:
             return self.string_value
         if self.int_value is not None:
-            return int(self.int_value)
+            return _int64(self.int_value)
         if self.bool_value is not None:
             return self.bool_value
         if self.double_value is not None:
@@ -94,3 +94,10 @@ class TracesRequest(msgspec.Struct, rename="camel"):
 
 def attributes(pairs: list[KeyValue] | None) -> dict[str, Any]:
     return {pair.key: None if pair.value is None else pair.value.plain() for pair in pairs or ()}
+
+
+def _int64(value: int | str) -> int:
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("not a 64-bit integer")
+    return number

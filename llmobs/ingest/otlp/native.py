@@ -59,9 +59,9 @@ class Item(msgspec.Struct):
     trace_id: str
     span_id: str
     name: str
-    start: datetime
+    start: datetime | int
     parent_span_id: str | None = None
-    end: datetime | None = None
+    end: datetime | int | None = None
     duration_ms: float | None = None
     operation_name: str | None = None
     provider_name: str | None = None
@@ -250,7 +250,10 @@ def _times(item: Item) -> tuple[int, int]:
     return start_ns, start_ns + duration_ns
 
 
-def _instant(at: datetime, field: str) -> int:
+def _instant(at: datetime | int, field: str) -> int:
+    """Nanoseconds since 1970, as which a bare number is taken too."""
+    if isinstance(at, int):
+        return at
     if at.tzinfo is None:
         raise ValueError(f"{field} has no time zone: write it like 2026-01-31T12:00:00Z")
     return ns_from_utc(at)
