@@ -26,7 +26,7 @@ from llmobs.budgets import ledger
 from llmobs.budgets.attempts import sound_epoch
 from llmobs.budgets.definition import Budgets, Connection, load
 from llmobs.budgets.ledger import CLOSED, EPOCH_KEY, OPEN, PREFIX, WIPING, Fold, text
-from llmobs.budgets.spend import SpendKey, Spent, fold_of, spent_row
+from llmobs.budgets.spend import announcement, fold_of, spent_row
 from llmobs.budgets.sweep import SWEEP_AFTER_S, drop_billed, one_moment
 from llmobs.budgets.valkey import Client, batches, fold, scan, send
 from llmobs.budgets.window import LONGEST_S, TOTAL
@@ -197,8 +197,7 @@ def _bases(conn: Connection, budgets: Budgets, at_ns: int) -> Iterator[Fold]:
     for row in conn.execute(_BASES, parameters):
         yield fold_of(spent_row(row))
     for budget in counted:
-        key = SpendKey(budget.tenant_id, budget.id, budget.revision, "", 0)
-        yield fold_of(Spent(key, 0, 0), announces=True)
+        yield announcement(budget)
 
 
 def publish(client: Client, epoch: str, snapshot: Snapshot) -> None:

@@ -167,9 +167,9 @@ def spent_row(row: tuple[Any, ...]) -> Spent:
     return Spent(SpendKey(tenant_id, budget_id, revision, value, starts_s), spent, version)
 
 
-def fold_of(row: Spent, attempts: Sequence[str] = (), announces: bool = False) -> Fold:
+def fold_of(row: Spent, attempts: Sequence[str] = ()) -> Fold:
     """What the ledger must learn of a row."""
-    return _fold(row.key, row.spent, row.version, attempts, announces)
+    return _fold(row.key, row.spent, row.version, attempts)
 
 
 def _fold(key: SpendKey, base: int | None, version: int, attempts: Sequence[str], announces: bool = False) -> Fold:
@@ -250,7 +250,6 @@ def _count(conn: Connection, budgets: Budgets, budget: BudgetInfo, at_s: int) ->
     zone = ZoneInfo(budget.zone)
     starts_s, ends_s = window_bounds(budget.window, zone, at_s)
     last_s = _last_bill_s(conn, budget.tenant_id, starts_s)
-    first = SpendKey(budget.tenant_id, budget.id, budget.revision, "", starts_s)
     amounts: dict[SpendKey, int] = {}
     while starts_s <= last_s:  # the current window, and later ones where clocks ahead of ours have billed already
         for value, amount in billed_by_value(conn, budget, starts_s, ends_s).items():
@@ -258,8 +257,12 @@ def _count(conn: Connection, budgets: Budgets, budget: BudgetInfo, at_s: int) ->
         starts_s, ends_s = window_bounds(budget.window, zone, ends_s)
     rows = _upsert(conn, _SET, amounts)
     _record_thresholds(conn, budgets, rows)
-    # The announcement comes last, when every value's sum is there. Version 0 is older than any row.
-    return [fold_of(row) for row in rows] + [_fold(first, 0, 0, (), announces=True)]
+    return [*(fold_of(row) for row in rows), announcement(budget)]
+
+
+def announcement(budget: BudgetInfo) -> Fold:
+    """Comes after the folds of all its values: from then on, what the ledger has no key for has spent nothing."""
+    return _fold(SpendKey(budget.tenant_id, budget.id, budget.revision, "", 0), None, -1, (), announces=True)
 
 
 def _last_bill_s(conn: Connection, tenant_id: int, from_s: int) -> int:

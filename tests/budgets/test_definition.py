@@ -114,7 +114,7 @@ def test_load_reads_active_budgets_and_resolves_keys(pg: Conn) -> None:
 )
 def test_what_changes_what_is_counted_starts_a_new_revision(pg: Conn, change: str, revision: int) -> None:
     make_budget(pg, make_tenant(pg), counted_at=utc_from_ns(AT_NS))
-    pg.execute(f"UPDATE budgets_budget SET {change}")  # type: ignore[arg-type]
+    pg.execute(f"UPDATE budgets_budget SET {change}")
     row = pg.execute("SELECT revision, counted_at IS NOT NULL FROM budgets_budget").fetchone()
     assert row == (revision, revision == 1)
 
