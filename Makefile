@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 # The first of these that is new enough makes the virtual environment.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11 python
 PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-PIP := $(RUN) -m pip --disable-pip-version-check --quiet
+PIP := $(RUN) -m pip --disable-pip-version-check -qq
 ARGS ?=
 
 .PHONY: install install-dev demo up test lint bench clean

@@ -94,7 +94,7 @@ def test_it_starts_everything_again_after_a_kill_and_ends_cleanly(
     assert answers(web_port, "/readyz")
 
     first = pids(place)
-    assert all(len(first[kind]) == 1 for kind in ("postgres", "valkey", "web"))
+    assert all(len(found) == 1 for found in first.values()), first
     for kind in ("postgres", "valkey", "web"):
         os.kill(first[kind][0], signal.SIGKILL)
     until(lambda: all(pids(place)[kind] not in ([], first[kind]) for kind in ("postgres", "valkey", "web")), 30)
