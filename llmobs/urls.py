@@ -1,14 +1,55 @@
 """Which address goes where."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.routers import SimpleRouter
 
+from dashboards.api.budgets import BudgetStatus
+from dashboards.api.figures import Metrics, UsageRows
+from dashboards.api.traces import TraceList, WholeTrace
+from llmobs.alerts.api import ChannelResource
+from llmobs.budgets.api import BudgetResource
+from llmobs.evals.api import JudgeResource, ScoreList
 from llmobs.ops import health
+from llmobs.pricing.api import PriceResource
+from llmobs.providers.api import ProviderResource, RouteResource
+from llmobs.tenants import problem
+from llmobs.tenants.api import AuditTrail, KeyResource, TenantResource
+
+# The admin's own sign-in knows no rate limits: people go through the one that does.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+router = SimpleRouter()
+router.register("tenants", TenantResource, "tenant")
+router.register("keys", KeyResource, "key")
+router.register("budgets", BudgetResource, "budget")
+router.register("providers", ProviderResource, "provider")
+router.register("models", PriceResource, "price")
+router.register("routes", RouteResource, "route")
+router.register("judges", JudgeResource, "judge")
+router.register("alert-channels", ChannelResource, "channel")
+router.register("scores", ScoreList, "score")
+router.register("audit", AuditTrail, "audit")
+
+api = [
+    *router.urls,
+    path("budgets/<str:pk>/status/", BudgetStatus.as_view()),
+    path("traces/", TraceList.as_view()),
+    path("traces/<str:trace_id>/", WholeTrace.as_view()),
+    path("metrics/", Metrics.as_view()),
+    path("usage/", UsageRows.as_view()),
+]
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
+    path("api/v1/", include((api, "api"))),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
+    re_path(r"^api/(?P<path>.*)$", problem.not_found),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.account.urls")),
 ]

@@ -1,0 +1,124 @@
+"""How a budget stands: `budgets/{id}/status/`, live from the ledger, with a forecast."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from dashboards.api.asked import Figures
+from dashboards.api.traces import usd
+from dashboards.budget_figures import LONGEST_LOOK_BACK
+from dashboards.live import budgets_now, ledger_client
+from dashboards.queries.budgets import current_window, spend_by_hour
+from dashboards.queries.scope import Cursor
+from llmobs.budgets.definition import USD, BudgetInfo
+from llmobs.budgets.forecast import Forecast, forecast
+from llmobs.budgets.models import Budget
+from llmobs.budgets.status import Status, status
+from llmobs.budgets.window import NEVER_S
+from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
+from llmobs.tenants import access
+from llmobs.tenants.authentication import caller_of
+
+
+class ValueShown(serializers.Serializer):
+    """One value of a budget that has one for each. Amounts in USD (decimal strings) or tokens."""
+
+    value = serializers.CharField()
+    spent = serializers.CharField()
+    held = serializers.CharField(allow_null=True)
+    remaining = serializers.CharField()
+
+
+class StatusShown(serializers.Serializer):
+    """Amounts in USD (decimal strings) or tokens (numbers). `null`: unknown."""
+
+    unit = serializers.ChoiceField(choices=["usd", "tokens"])
+    limit = serializers.CharField()
+    spent = serializers.CharField(allow_null=True)
+    held = serializers.CharField(allow_null=True)
+    remaining = serializers.CharField(allow_null=True)
+    forecast = serializers.CharField(allow_null=True)
+    exhausts_at = serializers.DateTimeField(allow_null=True)
+    window_start = serializers.DateTimeField(allow_null=True)
+    window_end = serializers.DateTimeField(allow_null=True)
+    is_live = serializers.BooleanField()
+    is_counted = serializers.BooleanField()
+    values = ValueShown(many=True)
+
+
+class BudgetStatus(Figures):
+    """Limit, spent, held, left and forecast of a budget in its current window."""
+
+    @extend_schema(responses=StatusShown)
+    def get(self, request: Request, pk: str) -> Response:
+        budget = access.find(Budget.objects.select_related("tenant"), caller_of(request), pk=pk)
+        info = budgets_now().get(budget.pk)
+        if info is None:  # switched off: nothing is counted
+            return Response(_unknown(budget))
+        now = timezone.now()
+        with connection.cursor() as cursor:
+            found = status(cursor, ledger_client(), info, ns_from_utc(now))
+            return Response(status_json(cursor, info, found, now))
+
+
+def status_json(cursor: Cursor, info: BudgetInfo, found: list[Status], now: datetime) -> dict[str, Any]:
+    start, end = current_window(info, now)
+    is_live = all(each.is_live for each in found)
+    spent = sum(each.spent for each in found)
+    expected = None if info.each else _forecast(cursor, info, spent, start, end, now)
+    exhausts_at_s = expected.exhausts_at_s if expected else None
+    return {
+        "unit": info.unit,
+        "limit": _amount(info, info.limit),
+        "spent": _amount(info, spent),
+        "held": _amount(info, sum(each.held or 0 for each in found) if is_live else None),
+        "remaining": None if info.each else _amount(info, found[0].remaining),
+        "forecast": _amount(info, expected.amount if expected else None),
+        "exhausts_at": None if exhausts_at_s is None else utc_from_ns(exhausts_at_s * NS_PER_SECOND),
+        "window_start": start,
+        "window_end": end,
+        "is_live": is_live,
+        "is_counted": info.is_counted,
+        "values": [_value(info, each) for each in found] if info.each else [],
+    }
+
+
+def _forecast(
+    cursor: Cursor, info: BudgetInfo, spent: int, start: datetime, end: datetime | None, now: datetime
+) -> Forecast | None:
+    hours = spend_by_hour(cursor, info, max(start, now - LONGEST_LOOK_BACK), now)
+    series = [(int(row.at.timestamp()), row.amount) for row in hours]
+    end_s = int(end.timestamp()) if end else NEVER_S
+    return forecast(series, spent, info.limit, int(start.timestamp()), end_s, int(now.timestamp()))
+
+
+def _value(info: BudgetInfo, each: Status) -> dict[str, Any]:
+    return {
+        "value": each.applied.value,
+        "spent": _amount(info, each.spent),
+        "held": _amount(info, each.held),
+        "remaining": _amount(info, each.remaining),
+    }
+
+
+def _amount(info: BudgetInfo, amount: int | None) -> str | int | None:
+    return usd(amount) if info.unit == USD else amount
+
+
+def _unknown(budget: Budget) -> dict[str, Any]:
+    names = ("spent", "held", "remaining", "forecast", "exhausts_at", "window_start", "window_end")
+    is_usd = budget.limit_nanousd is not None
+    return {
+        "unit": "usd" if is_usd else "tokens",
+        "limit": usd(budget.limit_nanousd) if is_usd else budget.limit_tokens,
+        **dict.fromkeys(names),
+        "is_live": False,
+        "is_counted": False,
+        "values": [],
+    }

@@ -1,0 +1,253 @@
+"""Figures over REST: `metrics/` out of the roll-ups, `usage/` out of the bills."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import NotAcceptable, ValidationError
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from dashboards.api.asked import Figures, next_page
+from dashboards.api.traces import slugs_of, usd
+from dashboards.queries.costs import key_names
+from dashboards.queries.rollup import COLUMNS, Latency, Totals, latencies, totals
+from dashboards.queries.scope import Cursor, Scope
+from dashboards.queries.usage import UsageRow, usage
+from llmobs.tenants.problem import TooLarge
+
+INTERVALS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+TTFT_QUANTILES = {f"ttft_{name}": q for name, q in QUANTILES.items()}
+SUMS: dict[str, Callable[[Totals], Any]] = {
+    "cost_usd": lambda row: None if row.calls and row.calls == row.unpriced_calls else usd(row.cost_nanousd),
+    "estimated_cost_usd": lambda row: usd(row.estimated_nanousd),
+    "requests": lambda row: row.calls,
+    "errors": lambda row: row.errors,
+    "degraded": lambda row: row.degraded,
+    "refused": lambda row: row.refused,
+    "unpriced_requests": lambda row: row.unpriced_calls,
+    "input_tokens": lambda row: row.input_tokens,
+    "output_tokens": lambda row: row.output_tokens,
+}
+METRICS = (*SUMS, *QUANTILES, *TTFT_QUANTILES)
+LATER = ("tokens_per_second", "cache_hit_rate", "quality")
+GROUPS = tuple(COLUMNS)
+MOST_BUCKETS = 10_000
+MOST_ROWS = 50_000
+
+PAGE, MOST_PAGE = 500, 5_000
+MOST_CSV_ROWS = 100_000
+
+
+class MetricsShown(serializers.Serializer):
+    """One row per group and bucket: `at` (with an interval), the groups by name, the metrics by name."""
+
+    results = serializers.ListField(child=serializers.DictField())
+    next = serializers.URLField(allow_null=True)
+
+
+class Metrics(Figures):
+    """Sums and latencies over time and by dimension."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("metric", OpenApiTypes.STR, description=f"any of {', '.join(METRICS)}, comma-separated"),
+            OpenApiParameter("group_by", OpenApiTypes.STR, description=f"any of {', '.join(GROUPS)}"),
+            OpenApiParameter("interval", OpenApiTypes.STR, enum=list(INTERVALS)),
+            *(OpenApiParameter(name, OpenApiTypes.STR) for name in ("tenant", "from", "to", "last", *COLUMNS)),
+        ],
+        responses=MetricsShown,
+    )
+    def get(self, request: Request) -> Response:
+        wanted = self._names("metric", METRICS) or ["cost_usd", "requests"]
+        groups = self._names("group_by", GROUPS)
+        scope, size = self.scope(), self._interval()
+        if scope.filters.needs_traces:
+            raise ValidationError("Metrics are not kept by user, session or words; use usage/ or traces/.")
+        if size is not None and scope.window.length / size > MOST_BUCKETS:
+            raise ValidationError({"interval": f"More than {MOST_BUCKETS} buckets; ask for a longer interval."})
+        with connection.cursor() as cursor:
+            rows = _rows(cursor, scope, wanted, groups, size)
+            if len(rows) > MOST_ROWS:
+                raise TooLarge(f"More than {MOST_ROWS} rows; narrow the window or group by less.")
+            return Response({"results": _shown(cursor, rows, groups, size), "next": None})
+
+    def _names(self, parameter: str, known: tuple[str, ...]) -> list[str]:
+        given = [name.strip() for name in self.request.query_params.get(parameter, "").split(",") if name.strip()]
+        for name in given:
+            if name in LATER and parameter == "metric":
+                raise ValidationError({parameter: f"{name} is not in this version."})
+            if name not in known:
+                raise ValidationError({parameter: f"{name[:60]!r} is none of {', '.join(known)}."})
+        return list(dict.fromkeys(given))
+
+    def _interval(self) -> timedelta | None:
+        name = self.request.query_params.get("interval", "")
+        if name and name not in INTERVALS:
+            raise ValidationError({"interval": f"One of {', '.join(INTERVALS)}."})
+        return INTERVALS.get(name)
+
+
+Key = tuple[datetime | None, tuple[Any, ...]]
+
+
+def _rows(
+    cursor: Cursor, scope: Scope, wanted: list[str], groups: list[str], size: timedelta | None
+) -> dict[Key, dict[str, Any]]:
+    """Metrics by bucket and group. Groups without a value for a latency have null there."""
+    rows: dict[Key, dict[str, Any]] = {}
+    empty = dict.fromkeys(wanted)
+    over_time = size is not None
+    for row in totals(cursor, scope, groups, over_time=over_time, bucket=size):
+        rows[row.at, row.key] = {**empty, **{name: SUMS[name](row) for name in wanted if name in SUMS}}
+    for of, quantiles in (("duration", QUANTILES), ("ttft", TTFT_QUANTILES)):
+        names = {name: q for name, q in quantiles.items() if name in wanted}
+        if names:
+            for latency in latencies(cursor, scope, groups, over_time=over_time, of=of, bucket=size):
+                rows.setdefault((latency.at, latency.key), dict(empty)).update(_quantiles(latency, names))
+    return rows
+
+
+def _quantiles(latency: Latency, names: Mapping[str, float]) -> dict[str, float | None]:
+    found = {name: latency.quantile_ms(q) for name, q in names.items()}
+    return {name: None if ms is None else round(ms, 3) for name, ms in found.items()}
+
+
+def _shown(
+    cursor: Cursor, rows: dict[Key, dict[str, Any]], groups: list[str], size: timedelta | None
+) -> list[dict[str, Any]]:
+    names: dict[str, Mapping[int, str]] = {}
+    for index, group in enumerate(groups):
+        ids = {key[index] for _, key in rows}
+        if group == "tenant":
+            names[group] = slugs_of(ids)
+        elif group == "key":
+            names[group] = key_names(cursor, list(ids))
+
+    def value(group: str, raw: Any) -> Any:
+        return names[group].get(raw) if group in names else raw or None
+
+    return [
+        {
+            **({} if size is None else {"at": at}),
+            **{group: value(group, raw) for group, raw in zip(groups, key, strict=True)},
+            **metrics,
+        }
+        for (at, key), metrics in rows.items()
+    ]
+
+
+class UsageShown(serializers.Serializer):
+    """What one combination was billed on one day (UTC)."""
+
+    tenant = serializers.CharField()
+    feature = serializers.CharField(allow_null=True)
+    user = serializers.CharField(allow_null=True)
+    service = serializers.CharField(allow_null=True)
+    environment = serializers.CharField(allow_null=True)
+    model = serializers.CharField(allow_null=True)
+    provider = serializers.CharField(allow_null=True)
+    day = serializers.DateField()
+    requests = serializers.IntegerField()
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    cache_read_input_tokens = serializers.IntegerField()
+    cache_creation_input_tokens = serializers.IntegerField()
+    reasoning_output_tokens = serializers.IntegerField()
+    cost_usd = serializers.CharField(allow_null=True)
+    unpriced_requests = serializers.IntegerField()
+
+
+class UsagePageShown(serializers.Serializer):
+    results = UsageShown(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+COLUMNS_OF_USAGE = tuple(UsageShown().fields)
+
+
+class CsvRenderer(BaseRenderer):  # type: ignore[misc]
+    """Text that the view has made."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+        return str(data).encode()
+
+
+class UsageRows(Figures):
+    """Chargeback rows of what was billed; the last 30 days unless asked. CSV holds the whole answer, JSON pages."""
+
+    renderer_classes = (JSONRenderer, CsvRenderer)
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        try:
+            return super().perform_content_negotiation(request, force)
+        except NotAcceptable:
+            raise NotAcceptable(
+                "Usage comes as application/json or text/csv; Parquet is not in this version."
+            ) from None
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(name, OpenApiTypes.STR)
+            for name in (
+                "tenant",
+                "from",
+                "to",
+                "last",
+                "feature",
+                "user",
+                "service",
+                "environment",
+                "model",
+                "provider",
+            )
+        ],
+        responses={(200, "application/json"): UsagePageShown, (200, "text/csv"): OpenApiTypes.STR},
+    )
+    def get(self, request: Request) -> Response:
+        scope = self.scope()
+        is_csv = request.accepted_renderer.format == "csv"
+        limit = MOST_CSV_ROWS if is_csv else max(self.number("limit", PAGE, MOST_PAGE) or PAGE, 1)
+        with connection.cursor() as cursor:
+            try:
+                found, mark = usage(cursor, scope, limit, "" if is_csv else request.query_params.get("cursor", ""))
+            except ValueError as error:
+                raise ValidationError({"cursor": str(error)}) from None
+        slugs = slugs_of({row.tenant_id for row in found})
+        rows = [_usage_json(row, slugs) for row in found]
+        if not is_csv:
+            return Response({"results": rows, "next": next_page(request, scope.window, mark)})
+        if mark:
+            raise TooLarge(f"More than {MOST_CSV_ROWS} rows; narrow the window, or page through JSON.")
+        return Response(_csv(rows), headers={"Content-Disposition": 'attachment; filename="usage.csv"'})
+
+
+def _usage_json(row: UsageRow, slugs: Mapping[int, str]) -> dict[str, Any]:
+    known = {name: getattr(row, name, None) for name in COLUMNS_OF_USAGE}
+    texts = {name: value or None for name, value in known.items() if isinstance(value, str)}
+    return {**known, **texts, "tenant": slugs.get(row.tenant_id), "cost_usd": usd(row.cost_nanousd), "day": row.day}
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS_OF_USAGE)
+    for row in rows:
+        writer.writerow([_cell(row[name]) for name in COLUMNS_OF_USAGE])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A name that a spreadsheet would run as a formula gets a quote before it: users choose their own ids."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,0 +1,103 @@
+"""Providers and routes over REST. Credentials and headers go in and never come out."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from rest_framework import serializers
+
+from llmobs.providers.credentials import store_form
+from llmobs.providers.models import Candidate, Provider, Route
+from llmobs.tenants import audit
+from llmobs.tenants.access import Caller
+from llmobs.tenants.authentication import caller_of
+from llmobs.tenants.resource import SharedResource, Shown
+
+
+class ProviderShown(Shown):
+    credential = serializers.CharField(
+        write_only=True, required=False, allow_blank=True, help_text="env:VARIABLE, file:/path, or the secret itself"
+    )
+    headers = serializers.DictField(child=serializers.CharField(), write_only=True, required=False)
+    has_credential = serializers.SerializerMethodField()
+    fixed = ("name",)
+
+    class Meta:
+        model = Provider
+        fields = (
+            "id", "name", "dialect", "base_url", "credential", "has_credential", "headers", "prices_like",
+            "is_enabled", "created_at",
+        )  # fmt: skip
+        read_only_fields = ("created_at",)
+
+    def get_has_credential(self, provider: Provider) -> bool:
+        return bool(provider.credential)
+
+    def validate_credential(self, given: str) -> str:
+        return store_form(given, settings.SECRETS.encryption_keys)
+
+
+class ProviderResource(SharedResource):
+    """Who answers. Operators alone."""
+
+    rows = Provider.objects.all()
+    serializer_class = ProviderShown
+
+    def may_read(self, caller: Caller) -> bool:
+        return caller.is_operator
+
+
+class CandidateShown(serializers.ModelSerializer):
+    provider = serializers.SlugRelatedField(slug_field="name", queryset=Provider.objects.all())
+
+    class Meta:
+        model = Candidate
+        fields = ("provider", "model")
+
+
+class RouteShown(Shown):
+    candidates = CandidateShown(many=True, allow_empty=False)
+    fixed = ()
+
+    class Meta:
+        model = Route
+        fields = ("id", "name", "strategy", "candidates")
+
+    def create(self, validated_data: dict[str, Any]) -> Route:
+        candidates = validated_data.pop("candidates")
+        return self._keep(Route(**validated_data), candidates)
+
+    def update(self, instance: Route, validated_data: dict[str, Any]) -> Route:
+        candidates = validated_data.pop("candidates", None)
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        return self._keep(instance, candidates)
+
+    def _keep(self, route: Route, candidates: list[dict[str, Any]] | None) -> Route:
+        actor = caller_of(self.context["request"]).actor
+        with transaction.atomic():
+            audit.save(route, actor)
+            if candidates is not None:
+                replace_candidates(route, [Candidate(**entry) for entry in candidates], actor)
+        return route
+
+
+def replace_candidates(route: Route, wanted: list[Candidate], actor: str) -> bool:
+    """Give a route these candidates in this order, with an audit entry; False where it has them already."""
+    before = [str(candidate) for candidate in route.candidates.select_related("provider")]
+    for position, candidate in enumerate(wanted):
+        candidate.route, candidate.position = route, position
+    after = [str(candidate) for candidate in wanted]
+    if after == before:
+        return False
+    route.candidates.all().delete()
+    Candidate.objects.bulk_create(wanted)
+    audit.record(actor, "change", route, {"candidates": [before, after]})
+    return True
+
+
+class RouteResource(SharedResource):
+    """What clients put into "model": an alias to an ordered list of candidates."""
+
+    rows = Route.objects.prefetch_related("candidates__provider")
+    serializer_class = RouteShown
