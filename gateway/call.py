@@ -18,14 +18,18 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Answer:
-    """What goes back to the client last: a whole response, or a stream's last bytes (`status` 0)."""
+    """What goes back to the client last: a whole response, or a stream's last bytes.
 
-    __slots__ = ("body", "headers", "status")
+    `status` 0: the response has begun already. `is_stream`: the body is the end of a stream that may tell its cost.
+    """
 
-    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+    __slots__ = ("body", "headers", "is_stream", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes, is_stream: bool = False) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.is_stream = is_stream
 
 
 class Outcome:

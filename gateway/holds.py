@@ -70,6 +70,11 @@ class Holds:
         if command is not None:
             self._send(command, attempt)
 
+    def look(self) -> None:
+        """See whether the ledger is another one: a recovery waits for every living gateway. Called every second."""
+        if self.valkey.is_connected:
+            self._rejoin()
+
     async def _ask(self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]]) -> Outcome:
         if not self.attempts.is_joined and not await self._is_rejoined():
             return Unavailable(self.attempts.epoch)

@@ -187,7 +187,7 @@ class _Flow:
         if error is not None:
             reason = "provider_timeout" if isinstance(error, TimedOut) else "provider_unavailable"
             last += error_event(reason, f"the stream broke off: {error}", call.dialect.name)
-        if self.has_started:
-            call.answer = Answer(0, [], last)
-        else:  # so short that its first block is its last
-            call.answer = Answer(200, passed_back(self.connection.headers), last)
+        # A stream so short that its first block is its last has sent no headers yet.
+        status = 0 if self.has_started else 200
+        headers = [] if self.has_started else passed_back(self.connection.headers)
+        call.answer = Answer(status, headers, last, is_stream=True)

@@ -11,15 +11,13 @@ async def respond(call: Call, plane: Plane) -> None:
     answer = call.answer
     if answer is None or call.is_client_gone:
         return
+    cost = call.outcome.cost_nanousd
+    body = answer.body
+    if answer.is_stream and cost is not None and call.headers.get(b"x-llmobs-stream-cost") == b"1":
+        body += b": llmobs cost_usd=%s\n\n" % exact_usd(cost).encode()
     if answer.status:
         headers = answer.headers + own_headers(call)
-        cost = call.outcome.cost_nanousd
-        if cost is not None:
+        if cost is not None and not answer.is_stream:
             headers.append((b"x-llmobs-cost-usd", exact_usd(cost).encode()))
         await call.send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await call.send({"type": "http.response.body", "body": answer.body})
-        return
-    body = answer.body
-    if call.headers.get(b"x-llmobs-stream-cost") == b"1" and call.outcome.cost_nanousd is not None:
-        body += b": llmobs cost_usd=%s\n\n" % exact_usd(call.outcome.cost_nanousd).encode()
     await call.send({"type": "http.response.body", "body": body})

@@ -1,0 +1,114 @@
+"""One running gateway: its parts put together, served by uvicorn, and taken down in order."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from gateway.app import App
+from gateway.holds import Holds
+from gateway.plane import Plane
+from gateway.snapshot import Snapshot, SnapshotFile, SnapshotKeeper, Stored
+from llmobs.core.env import Place
+from llmobs.ingest.journal import JournalWriter
+
+KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it, not we
+GRACE_SECONDS = 30  # for calls under way, when asked to stop
+MOST_CALLS = 10_000  # at once; more is answered 503
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What a gateway needs to know of its platform."""
+
+    owner: str
+    journal: Path  # holds one folder per owner
+    snapshot: Path
+    database_url: str
+    valkey_url: str
+    journal_key: bytes
+    platform_secret: str
+    encryption_keys: tuple[str, ...]
+
+    @classmethod
+    def of(cls, place: Place, owner: str) -> "Wiring":
+        """As the platform on this data folder is set up. Raises EnvError."""
+        secrets, connections = place.secrets(), place.connections()
+        return cls(
+            owner=owner,
+            journal=place.journal,
+            snapshot=place.snapshot,
+            database_url=connections.database_url,
+            valkey_url=connections.valkey_url,
+            journal_key=secrets.journal_key,
+            platform_secret=secrets.secret_key,
+            encryption_keys=secrets.encryption_keys,
+        )
+
+
+async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.Server, Plane], None]) -> None:
+    """Serve until the server is told to exit. Raises JournalError when the owner's journal cannot be had."""
+    journal = JournalWriter(wiring.journal / wiring.owner, wiring.journal_key)
+    holds = Holds(wiring.valkey_url, wiring.owner)
+    plane = Plane.of(holds, journal, wiring.platform_secret)
+    plane.counts.gauges |= {
+        "valkey_connected": lambda: float(holds.valkey.is_connected),
+        "live_holds": lambda: float(len(holds.attempts)),
+        "unsettled": lambda: float(holds.unsettled),
+        "config_version": lambda: float(plane.snapshot.version if plane.snapshot is not None else -1),
+    }
+    keeper = _keeper(wiring, plane)
+    await holds.start()
+    keeper.start()
+    tick = asyncio.create_task(_tick(plane))
+    server = _server(App(plane))
+    started(server, plane)
+    try:
+        await server.serve(sockets=[sock])
+    finally:
+        tick.cancel()
+        await asyncio.to_thread(keeper.stop)
+        await holds.stop()
+        plane.upstream.close()
+        journal.close()
+
+
+def _keeper(wiring: Wiring, plane: Plane) -> SnapshotKeeper:
+    def make(stored: Stored) -> Snapshot:
+        return Snapshot(stored, plane.upstream, wiring.encryption_keys)
+
+    def install(snapshot: Snapshot) -> None:
+        plane.snapshot = snapshot
+
+    file = SnapshotFile(wiring.snapshot, wiring.journal_key)
+    return SnapshotKeeper(wiring.database_url, wiring.owner, file, make, install)
+
+
+def _server(app: App) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        limit_concurrency=MOST_CALLS,
+        reset_contextvars=False,
+    )
+    return uvicorn.Server(config)
+
+
+async def _tick(plane: Plane) -> None:
+    """Once a second: what no call does."""
+    while True:
+        await asyncio.sleep(1.0)
+        plane.upstream.close_old(asyncio.get_running_loop().time())
+        plane.recorder.retry()
+        plane.holds.look()
