@@ -24,6 +24,9 @@ def every(seconds: float, task: str) -> dict[str, Any]:
 app.conf.beat_schedule = {
     "judge": every(5, "evals.sample_and_judge"),
     "alert": every(5, "alerts.raise_and_deliver"),
+    "compact": every(10, "rollups.compact"),
+    "partitions": every(3600, "rollups.make_partitions"),
+    "let go": every(86_400, "rollups.let_go"),
 }
 
 

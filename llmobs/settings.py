@@ -219,6 +219,8 @@ if IS_HTTPS:  # a proxy ends TLS in front of us and must set this header on ever
 
 STATIC_URL = "/static/"
 STATIC_ROOT = PLACE.folder / "static"
+# Source maps, megabytes that only a debugger asks for, besides what is compressed already.
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("map", "jpg", "jpeg", "png", "gif", "webp", "gz", "br", "zip", "woff", "woff2")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

@@ -76,7 +76,7 @@ def test_a_killed_child_is_started_again_under_a_new_pid(supervisor: Supervisor,
 def test_a_child_that_keeps_dying_is_started_ever_more_slowly(supervisor: Supervisor) -> None:
     supervisor.start(program("web", "raise SystemExit(3)"))
     running = supervisor.running[0]
-    pauses = []
+    pauses: list[float] = []
     while len(pauses) < 3:
         before = running.pause_seconds
         supervisor.look()
