@@ -15,7 +15,10 @@ TAKEN_STATUS = 2
 
 
 class Command(BaseCommand):
-    help = "Run gateway, writer, web, worker and beat (and PostgreSQL and Valkey unless named by the environment)."
+    help = (
+        "Run gateway, writer, web, worker and beat, and PostgreSQL and Valkey unless the environment names others. "
+        "Like every command it takes --data DIR (or LLMOBS_DATA); default var/."
+    )
     requires_system_checks: list[str] = []  # they would ask a database that is not there yet
 
     def add_arguments(self, parser: ArgumentParser) -> None:
