@@ -1,0 +1,136 @@
+"""Verify, the money: bills against spans, costs against prices, budgets' spend against bills, the ledger against it."""
+
+# ruff: noqa: S608 -- names in the statements are constants, values are bound
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from llmobs.budgets import definition, ledger
+from llmobs.budgets.spend import billed_by_value
+from llmobs.budgets.valkey import Client, run
+from llmobs.budgets.window import window_bounds
+from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
+from llmobs.ops.difference import COMPLETE_SINCE, MOST_DIFFERENCES, Connection, Difference
+from llmobs.ops.verify_sums import USAGE
+from llmobs.pricing.cost import cost
+from llmobs.pricing.usage import Usage
+from llmobs.pricing.versions import rates_by_version
+
+
+def bills(conn: Connection) -> Iterator[Difference]:
+    """Per span: net requests, usage and cost of its bills, against the span."""
+    usage = " OR ".join(f"b.{name} <> s.{name}" for name in USAGE)
+    raw_usage = ", ".join(f"{value} AS {name}" for name, value in USAGE.items())
+    rows = conn.execute(
+        "SELECT tenant_id, trace_id, span_id, b.requests, s.requests, b.cost_nanousd, s.cost_nanousd "
+        "FROM (SELECT tenant_id, trace_id, span_id, sum(requests) AS requests, sum(cost_nanousd) AS cost_nanousd, "
+        + ", ".join(f"sum({name}) AS {name}" for name in USAGE)
+        + f" FROM bill WHERE begin_at >= {COMPLETE_SINCE} GROUP BY tenant_id, trace_id, span_id) b FULL JOIN "
+        "(SELECT tenant_id, trace_id, span_id, CASE WHEN is_counted AND input_tokens IS NOT NULL THEN 1 ELSE 0 END "
+        f"AS requests, cost_nanousd, {raw_usage} FROM span WHERE is_call AND start >= {COMPLETE_SINCE}) s "
+        "USING (tenant_id, trace_id, span_id) WHERE COALESCE(b.requests, 0) <> COALESCE(s.requests, 0) "
+        "OR (s.requests IS NULL AND b.requests IS NOT NULL) "
+        f"OR (s.requests = 1 AND (b.cost_nanousd IS DISTINCT FROM s.cost_nanousd OR {usage})) "
+        "OR (COALESCE(s.requests, 0) = 0 AND COALESCE(b.cost_nanousd, 0) <> 0) "
+        f"LIMIT {MOST_DIFFERENCES}"
+    ).fetchall()
+    for tenant_id, trace_id, span_id, billed, due, billed_nanousd, due_nanousd in rows:
+        yield Difference(
+            "bill = span",
+            f"tenant {tenant_id}, span {bytes(trace_id).hex()}/{bytes(span_id).hex()}",
+            f"{billed or 0} bills, {billed_nanousd} nano-USD",
+            "no such span" if due is None else f"{due} bills, {due_nanousd} nano-USD",
+        )
+
+
+def costs(conn: Connection) -> Iterator[Difference]:
+    """Each priced bill, by the rates kept for its version. Equal usages are computed once."""
+    versions = [v for (v,) in conn.execute("SELECT DISTINCT price_version FROM bill WHERE cost_nanousd IS NOT NULL")]
+    prices = rates_by_version(conn, versions)
+    rows = conn.execute(
+        "SELECT tenant_id, price_version, cost_nanousd, kind, " + ", ".join(USAGE) + ", count(*), min(bill_id) "
+        "FROM bill WHERE cost_nanousd IS NOT NULL AND kind IN ('measured', 'estimated', 'abandoned') "
+        "GROUP BY tenant_id, price_version, cost_nanousd, kind, " + ", ".join(USAGE)
+    ).fetchall()
+    for tenant_id, version, nanousd, kind, *usage, count, bill_id in rows:
+        price = prices.get(version)
+        where = f"tenant {tenant_id}, {count} {kind} bill(s) from {bill_id} on, price {version!r}"
+        if price is None:
+            yield Difference("cost = usage × price", where, f"{nanousd} nano-USD", "its price version is not kept")
+        elif cost(Usage(*usage), price) != nanousd:
+            due = cost(Usage(*usage), price)
+            yield Difference("cost = usage × price", where, f"{nanousd} nano-USD", f"{due} nano-USD")
+
+
+def spend(conn: Connection, budgets: definition.Budgets) -> Iterator[Difference]:
+    """Each window of each counted budget, by value; windows before it was counted are not its matter."""
+    for budget in budgets.infos:
+        if budget.counted_from_s is None:
+            continue
+        kept: dict[tuple[int, str], int] = {
+            (ns_from_utc(at) // NS_PER_SECOND, value): spent
+            for at, value, spent in conn.execute(
+                "SELECT window_start, value, spent FROM budget_spend "
+                "WHERE tenant_id = %s AND budget_id = %s AND revision = %s",
+                (budget.tenant_id, budget.id, budget.revision),
+            )
+        }
+        raw = _billed(conn, budget, budget.counted_from_s)
+        for key in sorted(kept.keys() | raw.keys()):
+            if kept.get(key, 0) != raw.get(key, 0):
+                at = datetime.fromtimestamp(key[0], UTC)
+                yield Difference(
+                    "budget_spend = bills",
+                    f"tenant {budget.tenant_id}, budget {budget.name!r}, value {key[1]!r}, window {at:%Y-%m-%d %H:%M}",
+                    str(kept.get(key, 0)),
+                    str(raw.get(key, 0)),
+                )
+
+
+def _billed(conn: Connection, budget: definition.BudgetInfo, from_s: int) -> dict[tuple[int, str], int]:
+    row = conn.execute("SELECT max(begin_at) FROM bill WHERE tenant_id = %s", (budget.tenant_id,)).fetchone()
+    last_s = ns_from_utc(row[0]) // NS_PER_SECOND if row and row[0] else -1
+    zone = ZoneInfo(budget.zone)
+    found: dict[tuple[int, str], int] = {}
+    starts_s, ends_s = window_bounds(budget.window, zone, from_s)
+    while starts_s <= last_s:
+        for value, amount in billed_by_value(conn, budget, starts_s, ends_s).items():
+            found[starts_s, value] = amount
+        starts_s, ends_s = window_bounds(budget.window, zone, ends_s)
+    return found
+
+
+def ledger_bases(conn: Connection, client: Client, budgets: definition.Budgets) -> Iterator[Difference]:
+    """Live windows of counted budgets. Calls in flight hold and settle: compare when nothing runs."""
+    rows = conn.execute(
+        "SELECT tenant_id, budget_id, revision, value, window_start, spent FROM budget_spend ORDER BY tenant_id"
+    ).fetchall()
+    for tenant_id, budget_id, revision, value, window_start, spent in rows:
+        budget = budgets.get(budget_id)
+        if budget is None or budget.revision != revision or not _is_live(budget, window_start):
+            continue
+        starts_s = ns_from_utc(window_start) // NS_PER_SECOND
+        key = ledger.budget_key(tenant_id, budget_id, revision, starts_s, value)
+        standing = _standing(client, key)
+        if standing is None:
+            yield Difference("ledger = budget_spend", "the ledger", "it recovers, or is away", "it should be open")
+            return
+        if (standing.base, standing.pending, standing.held) != (spent, 0, 0):
+            yield Difference(
+                "ledger = budget_spend",
+                f"tenant {tenant_id}, budget {budget.name!r}, value {value!r}",
+                f"base {standing.base}, pending {standing.pending}, held {standing.held}",
+                f"base {spent}, pending 0, held 0",
+            )
+
+
+def _is_live(budget: definition.BudgetInfo, window_start: datetime) -> bool:
+    now_s = int(datetime.now(UTC).timestamp())
+    starts_s = ns_from_utc(window_start) // NS_PER_SECOND
+    return window_bounds(budget.window, ZoneInfo(budget.zone), now_s)[0] == starts_s
+
+
+def _standing(client: Client, key: str) -> ledger.Standing | None:
+    answered = ledger.parse_status(run(client, ledger.status([key])))
+    return None if isinstance(answered, ledger.Unavailable) else answered[0]

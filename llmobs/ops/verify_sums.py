@@ -1,0 +1,190 @@
+"""Verify, the sums: roll-ups, sketches, users' days and traces against the raw spans and bills."""
+
+# ruff: noqa: S608 -- names in the statements are constants of this module and of rollups
+
+from collections.abc import Iterator
+from typing import Any
+
+from llmobs.core import semconv
+from llmobs.ops.difference import COMPLETE_SINCE, Connection, Difference, compare, where
+from llmobs.rollups import sketch
+from llmobs.rollups.compact import TARGETS, Target
+from llmobs.rollups.delta import SUMS
+from llmobs.rollups.retention import MINUTES_KEPT_DAYS
+
+USAGE = {
+    "uncached_input_tokens": "input_tokens - cache_read_input_tokens - cache_creation_input_tokens",
+    "cache_read_input_tokens": "cache_read_input_tokens",
+    "cache_write_5m_input_tokens": "cache_creation_input_tokens - cache_creation_1h_input_tokens",
+    "cache_write_1h_input_tokens": "cache_creation_1h_input_tokens",
+    "output_tokens": "output_tokens",
+    "reasoning_output_tokens": "reasoning_output_tokens",
+}
+_UNPRICED = "cost_nanousd IS NULL AND (input_tokens IS NOT NULL OR status IN ('ok', 'degraded'))"
+_MODEL = (
+    f"CASE WHEN source = {semconv.SOURCE_GATEWAY} THEN COALESCE(NULLIF(request_model, ''), response_model) "
+    "ELSE COALESCE(NULLIF(response_model, ''), request_model) END"
+)
+_RAW = {
+    "spans": "count(*)",
+    "calls": "count(*) FILTER (WHERE is_counted)",
+    **{name: f"sum({value}) FILTER (WHERE is_counted)" for name, value in USAGE.items()},
+    "cost_nanousd": "sum(cost_nanousd) FILTER (WHERE is_counted)",
+    "estimated_nanousd": "sum(cost_nanousd) FILTER (WHERE is_counted AND is_estimated)",
+    "estimated_calls": "count(*) FILTER (WHERE is_counted AND is_estimated)",
+    "unpriced_calls": f"count(*) FILTER (WHERE is_counted AND {_UNPRICED})",
+}
+_BILLED = (
+    "uncached_input_tokens", "cache_read_input_tokens", "cache_write_5m_input_tokens", "cache_write_1h_input_tokens",
+    "output_tokens", "reasoning_output_tokens", "cost_nanousd",
+)  # fmt: skip
+
+
+def _since(target: Target) -> str:
+    """From when on both sides are there: retention has deleted raw data, and minutes sooner."""
+    since = f"at >= {COMPLETE_SINCE}"
+    if target.bucket == "minute":
+        since += f" AND at >= date_trunc('day', now()) - interval '{MINUTES_KEPT_DAYS - 2} days'"
+    return since
+
+
+def _kept(target: Target, dimensions: list[str], measures: list[str]) -> str:
+    """The table and the pending deltas, added up."""
+    columns = ", ".join(["tenant_id", "at", *dimensions])
+    sums = ", ".join(f"sum({name})::bigint AS {name}" for name in measures)
+    names = ", ".join([*dimensions, *measures])
+    return (
+        f"SELECT {columns}, {sums} FROM (SELECT tenant_id, {target.bucket} AS at, {names} FROM {target.table} "
+        f"UNION ALL SELECT tenant_id, date_trunc('{target.bucket}', minute), {names} FROM rollup_delta) k "
+        f"GROUP BY {columns}"
+    )
+
+
+def rollup_spans(conn: Connection, target: Target) -> Iterator[Difference]:
+    dimensions = list(target.dimensions)
+    columns = ", ".join(["tenant_id", "at", *dimensions])
+    raw_dimensions = ", ".join(_MODEL if name == "model" else name for name in dimensions)
+    raw = (
+        f"SELECT tenant_id, date_trunc('{target.bucket}', start) AS at, "
+        + ", ".join(f"{_MODEL} AS model" if name == "model" else name for name in dimensions)
+        + ", "
+        + ", ".join(f"COALESCE({value}, 0)::bigint AS {name}" for name, value in _RAW.items())
+        + f" FROM span GROUP BY tenant_id, date_trunc('{target.bucket}', start), {raw_dimensions}"
+    )
+    yield from compare(
+        conn, f"{target.table} = spans", _kept(target, dimensions, list(SUMS)), raw, columns, list(SUMS), _since(target)
+    )
+
+
+def rollup_bills(conn: Connection, target: Target) -> Iterator[Difference]:
+    """A bill knows no status: added up over them."""
+    dimensions = [name for name in target.dimensions if name not in ("status", "error_type")]
+    columns = ", ".join(["tenant_id", "at", *dimensions])
+    raw = (
+        f"SELECT tenant_id, date_trunc('{target.bucket}', begin_at) AS at, "
+        + "".join(f"{name}, " for name in dimensions)
+        + ", ".join(f"COALESCE(sum({name}), 0)::bigint AS {name}" for name in _BILLED)
+        + " FROM bill GROUP BY "
+        + ", ".join(["tenant_id", f"date_trunc('{target.bucket}', begin_at)", *dimensions])
+    )
+    yield from compare(
+        conn,
+        f"{target.table} = bills",
+        _kept(target, dimensions, list(_BILLED)),
+        raw,
+        columns,
+        list(_BILLED),
+        _since(target),
+    )
+
+
+def sketches(conn: Connection) -> Iterator[Difference]:
+    """Each roll-up's buckets, hour by hour, against the durations of the calls that count."""
+    for target in TARGETS:
+        raw = _raw_sketches(conn, _since(target))
+        kept: dict[tuple[Any, ...], sketch.Sketch] = {}
+        for kind in ("duration", "ttft"):
+            rows = conn.execute(
+                f"SELECT tenant_id, date_trunc('hour', at), status, b, sum(c)::bigint FROM ("
+                f"SELECT tenant_id, {target.bucket} AS at, status, {kind}_buckets AS bs, {kind}_counts AS cs "
+                f"FROM {target.table} UNION ALL "
+                f"SELECT tenant_id, minute, status, {kind}_buckets, {kind}_counts FROM rollup_delta) k, "
+                f"unnest(bs, cs) AS u (b, c) WHERE {_since(target)} GROUP BY 1, 2, 3, 4"
+            )
+            for tenant_id, hour, status, bucket, count in rows:
+                sketch.add(kept.setdefault((tenant_id, hour, status, kind), {}), bucket, count)
+        for key in kept.keys() | raw.keys():
+            if kept.get(key, {}) != raw.get(key, {}):
+                yield Difference(
+                    "sketches = durations",
+                    f"{target.table}, {where(key)}",
+                    f"{sum(kept.get(key, {}).values())} calls",
+                    f"{sum(raw.get(key, {}).values())} calls (or other buckets)",
+                )
+
+
+def _raw_sketches(conn: Connection, since: str) -> dict[tuple[Any, ...], sketch.Sketch]:
+    found: dict[tuple[Any, ...], sketch.Sketch] = {}
+    with conn.cursor(name="verify_durations", binary=True) as cursor:
+        cursor.itersize = 20_000
+        cursor.execute(
+            "SELECT tenant_id, date_trunc('hour', at), status, duration_ns, ttft_ns FROM "
+            f"(SELECT *, start AS at FROM span WHERE is_counted) s WHERE {since}"
+        )
+        for tenant_id, hour, status, duration_ns, ttft_ns in cursor:
+            sketch.add(found.setdefault((tenant_id, hour, status, "duration"), {}), sketch.bucket(duration_ns))
+            if ttft_ns is not None:
+                sketch.add(found.setdefault((tenant_id, hour, status, "ttft"), {}), sketch.bucket(ttft_ns))
+    return found
+
+
+def user_days(conn: Connection) -> Iterator[Difference]:
+    measures = ["calls", "errors", "input_tokens", "output_tokens", "cost_nanousd", "unpriced_calls"]
+    errors = ", ".join(f"'{status}'" for status in sorted(semconv.ERROR_STATUSES))
+    raw = (
+        "SELECT tenant_id, start::date AS day, user_id, count(*) AS calls, "
+        f"count(*) FILTER (WHERE status IN ({errors})) AS errors, sum(input_tokens)::bigint AS input_tokens, "
+        "sum(output_tokens)::bigint AS output_tokens, sum(cost_nanousd)::bigint AS cost_nanousd, "
+        f"count(*) FILTER (WHERE {_UNPRICED}) AS unpriced_calls FROM span WHERE is_counted AND user_id <> '' "
+        "GROUP BY tenant_id, start::date, user_id"
+    )
+    yield from compare(
+        conn,
+        "rollup_user_day = spans",
+        "SELECT * FROM rollup_user_day",
+        raw,
+        "tenant_id, day, user_id",
+        measures,
+        f"day >= {COMPLETE_SINCE}",
+    )
+
+
+def traces(conn: Connection) -> Iterator[Difference]:
+    """By trace, over its rows: one that crosses midnight has several."""
+    errors = ", ".join(f"'{status}'" for status in sorted(semconv.ERROR_STATUSES))
+    raw_measures = {
+        "span_count": "count(*)",
+        "call_count": "count(*) FILTER (WHERE is_counted)",
+        "error_count": f"count(*) FILTER (WHERE status IN ({errors}))",
+        "input_tokens": "sum(input_tokens) FILTER (WHERE is_counted)",
+        "output_tokens": "sum(output_tokens) FILTER (WHERE is_counted)",
+        "cost_nanousd": "sum(cost_nanousd) FILTER (WHERE is_counted)",
+        "priced_count": "count(*) FILTER (WHERE is_counted AND cost_nanousd IS NOT NULL)",
+        "unpriced_count": f"count(*) FILTER (WHERE is_counted AND {_UNPRICED})",
+        "estimated_count": "count(*) FILTER (WHERE is_counted AND is_estimated)",
+    }
+    names = list(raw_measures)
+    kept = (
+        "SELECT tenant_id, trace_id, min(start) AS start, "
+        + ", ".join(f"sum({name})::bigint AS {name}" for name in names)
+        + " FROM trace "
+        "GROUP BY tenant_id, trace_id"
+    )
+    raw = (
+        "SELECT tenant_id, trace_id, min(start) AS start, "
+        + ", ".join(f"COALESCE({value}, 0)::bigint AS {name}" for name, value in raw_measures.items())
+        + " FROM span GROUP BY tenant_id, trace_id"
+    )
+    yield from compare(
+        conn, "trace = spans", kept, raw, "tenant_id, trace_id", names, f"LEAST(k.start, r.start) >= {COMPLETE_SINCE}"
+    )
