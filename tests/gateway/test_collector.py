@@ -1,0 +1,127 @@
+"""The collector: OTLP in, acknowledged once it is journalled."""
+
+import base64
+import gzip
+import json
+import time
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from tests.gateway.running import Gateway
+
+TRACES = "/v1/traces"
+PROTOBUF = {"content-type": "application/x-protobuf"}
+JSON = {"content-type": "application/json"}
+YEAR_NS = 400 * 86_400 * 10**9
+
+
+def spans(*starts_ns: int) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    scope = request.resource_spans.add().scope_spans.add()
+    for number, start_ns in enumerate(starts_ns, 1):
+        scope.spans.add(
+            trace_id=bytes([7] * 16),
+            span_id=number.to_bytes(8, "big"),
+            name="chat",
+            start_time_unix_nano=start_ns,
+            end_time_unix_nano=start_ns + 10**6,
+        )
+    return request
+
+
+@pytest.fixture
+def body() -> bytes:
+    return spans(time.time_ns()).SerializeToString()
+
+
+def test_protobuf_is_journalled_as_received(http: httpx.Client, gateway: Gateway, body: bytes, tenant: int) -> None:
+    response = http.post(TRACES, content=body, headers=PROTOBUF)
+    assert (response.status_code, response.content) == (200, b"")
+    entry = gateway.otlp()[0]
+    assert (entry.body, entry.tenant_id, entry.content_type) == (body, tenant, "application/x-protobuf")
+
+
+def test_json_is_journalled_as_received(http: httpx.Client, gateway: Gateway) -> None:
+    now = time.time_ns()
+    span = {"traceId": "07" * 16, "spanId": "01" * 8, "name": "chat"}
+    span |= {"startTimeUnixNano": str(now), "endTimeUnixNano": str(now + 10)}
+    text = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+    response = http.post(TRACES, content=text, headers=JSON)
+    assert (response.status_code, response.json()) == (200, {})
+    assert gateway.otlp()[0].body == text
+
+
+def test_gzip_and_chunks_are_undone(http: httpx.Client, gateway: Gateway, body: bytes) -> None:
+    packed = gzip.compress(body)
+    chunks = (packed[i : i + 10] for i in range(0, len(packed), 10))
+    response = http.post(TRACES, content=chunks, headers={**PROTOBUF, "content-encoding": "gzip"})
+    assert response.status_code == 200
+    assert gateway.otlp()[0].body == body
+
+
+def test_a_span_that_cannot_be_is_named_and_the_others_are_kept(http: httpx.Client, gateway: Gateway) -> None:
+    now = time.time_ns()
+    content = spans(now, now - YEAR_NS - 10**15, now + 10**15).SerializeToString()
+    response = http.post(TRACES, content=content, headers=PROTOBUF)
+    answer = ExportTraceServiceResponse.FromString(response.content)
+    assert (response.status_code, answer.partial_success.rejected_spans) == (200, 2)
+    assert len(gateway.otlp()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"\xff\xff\xff", PROTOBUF, 400),
+        (b"{", JSON, 400),
+        (b"x", {"content-type": "text/plain"}, 415),
+        (b"x", {**PROTOBUF, "content-encoding": "gzip"}, 400),
+        (b"x", {**PROTOBUF, "content-encoding": "br"}, 400),
+        (gzip.compress(bytes(70_000_000)), {**PROTOBUF, "content-encoding": "gzip"}, 413),
+    ],
+)
+def test_what_does_not_parse_is_refused_and_not_journalled(
+    http: httpx.Client, gateway: Gateway, content: bytes, headers: dict[str, str], status: int
+) -> None:
+    assert http.post(TRACES, content=content, headers=headers).status_code == status
+    assert gateway.otlp() == []
+
+
+def test_the_other_door_takes_the_key_as_basic_password(gateway: Gateway, secret: str, body: bytes) -> None:
+    basic = base64.b64encode(f"anyone:{secret}".encode()).decode()
+    response = httpx.post(
+        f"{gateway.url}/api/public/otel/v1/traces",
+        content=body,
+        headers={**PROTOBUF, "authorization": f"Basic {basic}"},
+    )
+    assert response.status_code == 200
+    assert len(gateway.otlp()) == 1
+
+
+@pytest.mark.parametrize("authorization", ["Basic !!!", "Basic bm9ib2R5", "Bearer nobody", ""])
+def test_without_a_known_key_nothing_is_taken(gateway: Gateway, body: bytes, authorization: str) -> None:
+    headers = {**PROTOBUF, "authorization": authorization}
+    assert httpx.post(f"{gateway.url}{TRACES}", content=body, headers=headers).status_code == 401
+    assert gateway.otlp() == []
+
+
+@pytest.mark.parametrize("signal", ["logs", "metrics"])
+def test_logs_and_metrics_are_answered_dropped_and_counted(http: httpx.Client, signal: str) -> None:
+    assert http.post(f"/v1/{signal}", content=b"", headers=PROTOBUF).status_code == 200
+    assert f'llmobs_otlp_dropped_total{{signal="{signal}"}} 1.0' in http.get("/metrics").text
+
+
+def test_a_full_journal_says_when_to_come_again(
+    http: httpx.Client, gateway: Gateway, body: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert gateway.plane is not None
+    monkeypatch.setattr(gateway.plane.recorder.journal, "_most_bytes", 0)
+    monkeypatch.setattr(gateway.plane.recorder.journal, "_bound", 0)
+    response = http.post(TRACES, content=body, headers=PROTOBUF)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert gateway.otlp() == []

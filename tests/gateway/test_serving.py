@@ -1,0 +1,122 @@
+"""The process: ready, alive, measured; and what it does while its stores are away."""
+
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import httpx2 as httpx
+import openai
+import pytest
+
+from llmobs.ops.simulator.running import Running
+from tests.gateway.running import Gateway, running
+from tests.gateway.world import World
+
+CHAT = "/v1/chat/completions"
+GOOD: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "one two"}], "max_tokens": 5}
+NOBODY = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"
+
+
+def test_it_is_alive_and_ready_with_snapshot_and_journal(http: httpx.Client) -> None:
+    assert http.get("/healthz").status_code == 200
+    assert (http.get("/readyz").status_code, http.get("/readyz").text) == (200, "ready\n")
+
+
+def test_it_counts_what_it_does(http: httpx.Client) -> None:
+    http.post(CHAT, json=GOOD)
+    http.post(CHAT, json={**GOOD, "model": "no-such-model"})
+    text = http.get("/metrics").text
+    assert 'llmobs_calls_total{dialect="openai",status="ok"} 1.0' in text
+    assert 'llmobs_refused_total{reason="unknown_model"} 1.0' in text
+
+
+def test_it_says_which_configuration_it_serves_by(gateway: Gateway, world: World) -> None:
+    version = world.version()
+
+    def beats() -> bool:
+        sql = "SELECT config_version FROM heartbeat WHERE owner = %s AND kind = 'gateway'"
+        row = world.pg.execute(sql, (gateway.wiring.owner,)).fetchone()
+        return row is not None and row[0] >= version
+
+    gateway.wait_until(beats, "its heartbeat")
+
+
+def test_both_sdks_list_the_models_of_a_key(
+    gateway: Gateway, secret: str, world: World, providers: dict[str, int]
+) -> None:
+    world.route("smart", (providers["openai"], "gpt-4o-mini"))
+    gateway.wait_for_config(world.version())
+    ours = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=secret).models.list()
+    theirs = anthropic.Anthropic(base_url=gateway.url, api_key=secret).models.list()
+    assert [model.id for model in ours] == ["smart"]
+    assert [model.id for model in theirs] == ["smart"]
+
+
+def test_without_postgresql_it_starts_from_the_snapshot_on_disk(
+    tmp_path: Path,
+    world: World,
+    secret: str,
+    providers: dict[str, int],
+    simulator: Running,
+    database_url: str,
+    valkey_url: str,
+) -> None:
+    with running(tmp_path, database_url, valkey_url) as gateway:
+        gateway.wait_for_config(world.version())
+        gateway.wait_until(gateway.wiring.snapshot.exists, "the snapshot on disk")
+    with running(tmp_path, NOBODY, valkey_url) as gateway:
+        gateway.wait_for_config(0)
+        response = httpx.post(f"{gateway.url}{CHAT}", json=GOOD, headers={"x-api-key": secret})
+    assert response.status_code == 200
+
+
+def test_the_snapshot_on_disk_shows_no_secret(gateway: Gateway, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.wait_until(gateway.wiring.snapshot.exists, "the snapshot on disk")
+    content = gateway.wiring.snapshot.read_bytes()
+    assert b"acme" not in content
+    assert gateway.wiring.snapshot.stat().st_mode & 0o077 == 0
+
+
+def test_without_any_configuration_it_is_alive_and_not_ready(tmp_path: Path, valkey_url: str) -> None:
+    with running(tmp_path, NOBODY, valkey_url) as gateway:
+        ready = httpx.get(f"{gateway.url}/readyz")
+        call = httpx.post(f"{gateway.url}{CHAT}", json=GOOD, headers={"x-api-key": "x"})
+    assert (ready.status_code, call.status_code) == (503, 503)
+
+
+def test_without_valkey_calls_without_a_blocking_budget_go_on(
+    tmp_path: Path, world: World, tenant: int, secret: str, providers: dict[str, int], database_url: str
+) -> None:
+    world.budget(tenant, action="alert")
+    with running(tmp_path, database_url, "redis://127.0.0.1:1/0") as gateway:
+        gateway.wait_for_config(world.version())
+        response = httpx.post(f"{gateway.url}{CHAT}", json=GOOD, headers={"x-api-key": secret})
+    assert response.status_code == 200
+
+
+def test_without_valkey_a_blocking_budget_is_unavailable(
+    tmp_path: Path, world: World, tenant: int, secret: str, providers: dict[str, int], database_url: str
+) -> None:
+    world.budget(tenant)
+    with running(tmp_path, database_url, "redis://127.0.0.1:1/0") as gateway:
+        gateway.wait_for_config(world.version())
+        response = httpx.post(f"{gateway.url}{CHAT}", json=GOOD, headers={"x-api-key": secret})
+    assert (response.status_code, response.headers["x-llmobs-reason"]) == (503, "budget_unavailable")
+
+
+def test_a_lost_connection_to_valkey_is_made_anew_and_holds_go_on(
+    budget: int, gateway: Gateway, http: httpx.Client, world: World
+) -> None:
+    assert http.post(CHAT, json=GOOD).status_code == 200
+    world.valkey.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    gateway.wait_until(lambda: http.post(CHAT, json=GOOD).status_code == 200, "served again")
+    gateway.wait_until(lambda: world.ledger()["held"] == 0, "nothing is held")
+
+
+def test_a_tenant_that_keeps_no_content_has_none_in_the_journal(
+    gateway: Gateway, world: World, http: httpx.Client
+) -> None:
+    world.pg.execute("UPDATE tenants_tenant SET content = 'none'")
+    gateway.wait_for_config(world.version())
+    http.post(CHAT, json=GOOD)
+    assert (gateway.end().request_body, gateway.end().response_body) == (b"", b"")
