@@ -1,0 +1,101 @@
+"""The one door: each policy leaves of a span what it says, in messages, attributes, error texts and preview."""
+
+import json
+from typing import Any
+
+import pytest
+
+from llmobs.ingest.content import Door, preview
+from llmobs.spans.record import Span
+from tests.ingest.making import call
+
+SECRET = "bob@example.com"
+LONG = "the customer said " * 20
+
+
+def span() -> Span:
+    return call(
+        input=json.dumps([{"role": "user", "parts": [{"type": "text", "content": f"I am {SECRET}\nok"}]}]),
+        output=json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": f"Hello {SECRET}"}]}]),
+        status_message=f"no answer for {SECRET}",
+        attributes={
+            "input.value": f"I am {SECRET}",
+            "gen_ai.request.temperature": 0.5,
+            "gen_ai.tool.call.arguments": {"to": SECRET},
+            "app.region": "eu-1",
+            "app.note": LONG,
+        },
+    )
+
+
+def kept(policy: str, tenant_id: int = 1) -> Span:
+    made = span()
+    Door({1: policy}, b"key").apply(made)
+    return made
+
+
+def whole(made: Span) -> str:
+    return json.dumps([made.input, made.output, made.status_message, made.attributes, preview(made)])
+
+
+def test_full_keeps_all() -> None:
+    assert whole(kept("full")) == whole(span())
+
+
+@pytest.mark.parametrize("policy", ["redacted", "hash", "none", "nonsense"])
+def test_no_other_policy_lets_the_address_through(policy: str) -> None:
+    assert SECRET not in whole(kept(policy))
+
+
+def test_an_unknown_tenant_keeps_nothing() -> None:
+    made = span()
+    Door({}, b"key").apply(made)
+    assert made.input is None
+
+
+def test_redaction_keeps_the_words_around_and_the_json_whole() -> None:
+    made = kept("redacted")
+    assert json.loads(made.input or "")[0]["parts"][0]["content"] == "I am [EMAIL_1]\nok"
+    assert json.loads(made.output or "")[0]["parts"][0]["content"] == "Hello [EMAIL_1]"
+    assert made.attributes["app.note"] == LONG
+    assert made.status_message == "no answer for [EMAIL_1]"
+
+
+def test_redaction_sees_through_escapes() -> None:
+    made = call(input='[{"role":"user","parts":[{"type":"text","content":"bob\\u0040example.com\\nalice@x.org"}]}]')
+    Door({1: "redacted"}, b"key").apply(made)
+    assert json.loads(made.input or "")[0]["parts"][0]["content"] == "[EMAIL_1]\n[EMAIL_2]"
+
+
+def test_hash_finds_equal_texts_of_a_tenant_and_no_other() -> None:
+    one, same = kept("hash"), kept("hash")
+    assert one.input == same.input
+    content = json.loads(one.input or "")[0]
+    assert content["role"] == "user"
+    assert content["parts"][0]["content"].startswith("hmac-sha256:")
+    other = span()
+    other.tenant_id = 2
+    Door({2: "hash"}, b"key").apply(other)
+    assert other.input != one.input
+
+
+@pytest.mark.parametrize("policy", ["hash", "none"])
+def test_labels_and_numbers_stay(policy: str) -> None:
+    made = kept(policy)
+    assert made.attributes["app.region"] == "eu-1"
+    assert made.attributes["gen_ai.request.temperature"] == 0.5
+    assert made.attributes.get("app.note") != LONG
+
+
+def test_none_has_no_preview() -> None:
+    assert preview(kept("none")) == ""
+
+
+def test_the_preview_is_the_last_question_cut_short() -> None:
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "parts": [{"type": "text", "content": "be brief"}]},
+        {"role": "user", "parts": [{"type": "text", "content": "why\n\n is the sky " + "very " * 100}]},
+    ]
+    found = preview(call(input=json.dumps(messages)))
+    assert found.startswith("why is the sky very")
+    assert len(found) == 300
