@@ -59,6 +59,9 @@ class Alert(models.Model):
         ordering = ("-at",)
         constraints = [models.UniqueConstraint(fields=("tenant", "kind", "dedupe"), name="alerted_once")]
 
+    def __str__(self) -> str:
+        return self.title
+
 
 class Delivery(models.Model):
     """One alert on its way to one channel: claimed by a worker, tried until sent or given up."""

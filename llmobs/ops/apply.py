@@ -37,6 +37,7 @@ from llmobs.ops.configuration import (
     TenantEntry,
 )
 from llmobs.pricing.models import Price
+from llmobs.providers.candidates import replace_candidates
 from llmobs.providers.credentials import CredentialError, open_credential, store_form
 from llmobs.providers.models import Candidate, Provider, Route
 from llmobs.tenants import audit
@@ -171,7 +172,6 @@ class _Applying:
             route.strategy = entry.strategy
             if not entry.candidates:
                 _refuse("candidates", "a route has at least one candidate")
-            before = [] if route.pk is None else [str(candidate) for candidate in route.candidates.all()]
             outcome = audit.save(route, self.actor)
         wanted = []
         for position, candidate in enumerate(entry.candidates):
@@ -179,12 +179,8 @@ class _Applying:
                 provider = _named(Provider, "provider", name=candidate.provider)
                 wanted.append(Candidate(route=route, provider=provider, model=candidate.model, position=position))
                 wanted[-1].full_clean(validate_constraints=False)
-        after = [str(candidate) for candidate in wanted]
-        if after != before:
-            route.candidates.all().delete()
-            Candidate.objects.bulk_create(wanted)
-            audit.record(self.actor, "change", route, {"candidates": [before, after]})
-            outcome = Outcome.CREATED if outcome is Outcome.CREATED else Outcome.CHANGED
+        if replace_candidates(route, wanted, self.actor) and outcome is Outcome.UNCHANGED:
+            outcome = Outcome.CHANGED
         self._tell(outcome, route)
 
     def _tenant(self, entry: TenantEntry, path: str) -> None:

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import transaction
 from rest_framework import serializers
 
+from llmobs.providers.candidates import replace_candidates
 from llmobs.providers.credentials import store_form
 from llmobs.providers.models import Candidate, Provider, Route
 from llmobs.tenants import audit
@@ -80,20 +81,6 @@ class RouteShown(Shown):
             if candidates is not None:
                 replace_candidates(route, [Candidate(**entry) for entry in candidates], actor)
         return route
-
-
-def replace_candidates(route: Route, wanted: list[Candidate], actor: str) -> bool:
-    """Give a route these candidates in this order, with an audit entry; False where it has them already."""
-    before = [str(candidate) for candidate in route.candidates.select_related("provider")]
-    for position, candidate in enumerate(wanted):
-        candidate.route, candidate.position = route, position
-    after = [str(candidate) for candidate in wanted]
-    if after == before:
-        return False
-    route.candidates.all().delete()
-    Candidate.objects.bulk_create(wanted)
-    audit.record(actor, "change", route, {"candidates": [before, after]})
-    return True
 
 
 class RouteResource(SharedResource):

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import extend_schema
@@ -15,7 +14,8 @@ from rest_framework.response import Response
 
 from llmobs.tenants import access, audit
 from llmobs.tenants.authentication import KeyAuthentication
-from llmobs.tenants.keys import new_secret, prefix_of, secret_hash
+from llmobs.tenants.history import has_history
+from llmobs.tenants.issuing import give_secret, revoke, rotate
 from llmobs.tenants.models import AuditEntry, Key, Tenant
 from llmobs.tenants.problem import Conflict
 from llmobs.tenants.resource import CREATED, Listed, Resource, Shown, TenantField
@@ -69,17 +69,6 @@ class TenantResource(Resource):
         return None  # operators alone change tenants: plan, content policy and retention are the installation's
 
 
-def has_history(tenant: Tenant) -> bool:
-    """Whether anything was recorded for the tenant: bills and spans would lose their owner."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT 1 FROM bill WHERE tenant_id = %(id)s) "
-            "OR EXISTS (SELECT 1 FROM span WHERE tenant_id = %(id)s)",
-            {"id": tenant.pk},
-        )
-        return bool(cursor.fetchone()[0])
-
-
 class KeyShown(Shown):
     tenant = TenantField(allow_null=True, required=False, help_text="its slug; null: an operator key")
     fixed = ("tenant", "name")
@@ -106,27 +95,6 @@ class KeyWithSecret(KeyShown):
 
     class Meta(KeyShown.Meta):
         fields = (*KeyShown.Meta.fields, "secret")
-
-
-def give_secret(key: Key) -> str:
-    """Give a key (not saved yet) a new secret, and return it."""
-    secret = new_secret()
-    key.prefix, key.secret_hash = prefix_of(secret), secret_hash(secret)
-    return secret
-
-
-def rotate(key: Key, actor: str) -> str:
-    """Give a key another secret; the old one is refused within a second. Returns the new one, to be shown once."""
-    secret = give_secret(key)
-    audit.save(key, actor, "rotate")
-    return secret
-
-
-def revoke(key: Key, actor: str) -> None:
-    """Refuse the key's calls from now on. The row stays: its spans and bills name it."""
-    if key.revoked_at is None:
-        key.revoked_at = timezone.now()
-        audit.save(key, actor, "revoke")
 
 
 class KeyResource(Resource):

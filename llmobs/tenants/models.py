@@ -68,6 +68,9 @@ class Membership(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=("user", "tenant"), name="one_membership_each")]
 
+    def __str__(self) -> str:
+        return f"{self.user} in {self.tenant}"
+
 
 class Key(models.Model):
     """A credential that we issue: its SHA-256 is kept, its secret is shown once.

@@ -1,0 +1,89 @@
+"""Channels, alerts and their deliveries in the admin. A webhook's address is written here and its host alone shown."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from llmobs.alerts.models import Alert, Channel, Delivery
+from llmobs.tenants import audit
+from llmobs.tenants.audited import Audited, ReadOnly, actor_of
+
+
+class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
+    new_url = forms.CharField(
+        label="Address",
+        required=False,
+        max_length=500,
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+        help_text="https://… or mailto:…; empty: as it was",
+    )
+
+    class Meta:
+        model = Channel
+        fields = ("tenant", "name", "is_enabled")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if given := cleaned.get("new_url"):
+            self.instance.url = given
+        elif not self.instance.url:
+            self.add_error("new_url", "An address such as https://hooks.example.com/x or mailto:ops@example.com.")
+        return cleaned
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        # What the model says of `url` belongs to the field that people see.
+        errors = self._errors.pop("url", None) if self._errors else None
+        if errors and "new_url" not in self._errors:
+            self.add_error("new_url", errors)
+
+    def add_error(self, field: Any, error: Any) -> None:
+        if hasattr(error, "error_dict") and "url" in error.error_dict:
+            error.error_dict["new_url"] = error.error_dict.pop("url")
+        super().add_error(field, error)
+
+
+@admin.register(Channel)
+class ChannelAdmin(Audited):
+    form = ChannelForm
+    list_display = ("name", "tenant", "target", "is_enabled")
+    list_filter = ("tenant", "is_enabled")
+    list_select_related = ("tenant",)
+    search_fields = ("name",)
+    fields = ("tenant", "name", "target", "new_url", "is_enabled")
+    readonly_fields = ("target",)
+
+    @admin.display(description="Goes to")
+    def target(self, obj: Channel) -> str:
+        return obj.target if obj.url else "–"
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnly):
+    list_display = ("at", "tenant", "title", "state")
+    list_filter = ("state", "kind", "tenant")
+    list_select_related = ("tenant",)
+    actions = ("mark_seen",)
+
+    @admin.action(description="Mark as seen")
+    def mark_seen(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
+        with transaction.atomic():
+            for alert in queryset.filter(state=Alert.State.OPEN):
+                alert.state = Alert.State.SEEN
+                audit.save(alert, actor_of(request))
+
+    def view_on_site(self, obj: Alert) -> str:
+        return f"/budgets/?tenant={obj.tenant.slug}"
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnly):
+    list_display = ("alert", "channel", "state", "attempts", "next_at", "last_error", "sent_at")
+    list_filter = ("state", "channel")
+    list_select_related = ("alert", "channel")
+    ordering = ("-pk",)

@@ -1,0 +1,20 @@
+"""Django's connection as plain modules know it: Django itself leaves jsonb as text, they expect it decoded."""
+
+from typing import Any, cast
+
+import psycopg
+from django.db import connection
+from psycopg.types.json import JsonbLoader
+
+
+class _Plain:
+    def execute(self, query: str, params: Any = None) -> "psycopg.Cursor[Any]":
+        connection.ensure_connection()
+        cursor = psycopg.Cursor(connection.connection)
+        cursor.adapters.register_loader("jsonb", JsonbLoader)
+        return cursor.execute(query.encode(), params)
+
+
+def plain_connection() -> "psycopg.Connection[Any]":
+    """For `load(conn)` of budgets, providers, tenants and prices, which only execute."""
+    return cast("psycopg.Connection[Any]", _Plain())
