@@ -55,13 +55,9 @@ def _budgets(visit: Visit, budgets: Sequence[BudgetFigure]) -> list[Notice]:
     for figure in budgets:
         url = visit.url("budgets", budget=figure.info.id)
         if figure.urgency == STOPPED:
-            limit = (
-                numbers.round_money(figure.info.limit)
-                if figure.info.unit == "usd"
-                else figure.amount(figure.info.limit)
-            )
-            rest = f": {figure.state}; {figure.detail}. Its limit is {limit}, {figure.scope_words}."
-            found.append(Notice("bad", f"Budget “{figure.info.name}” stops calls", rest, "stopped", url, "Budget"))
+            facts = "; ".join(part for part in (figure.state, figure.detail) if part)
+            rest = f": {facts}. Its limit is {figure.limit_words}, {figure.scope_words}."
+            found.append(Notice("bad", f"Budget “{figure.info.name}” stops calls", rest, "1 stopped", url, "Budget"))
         elif figure.urgency == RUNS_OUT and figure.info.is_blocking:
             rest = f": at this rate it {figure.state} ({figure.scope_words})."
             found.append(Notice("warn", f"Budget “{figure.info.name}” will not last", rest, "runs out", url, "Budget"))

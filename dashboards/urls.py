@@ -2,14 +2,14 @@
 
 from django.urls import path
 
-from dashboards.views import frame, overview
+from dashboards.views import costs, frame, overview, trace, traces
 
 app_name = "dashboards"
 urlpatterns = [
     path("", overview.overview, name="overview"),
-    path("traces/", overview.overview, name="traces"),
-    path("traces/<str:trace_id>/", overview.overview, name="trace"),
-    path("costs/", overview.overview, name="costs"),
+    path("traces/", traces.trace_list, name="traces"),
+    path("traces/<str:trace_id>/", trace.one_trace, name="trace"),
+    path("costs/", costs.costs, name="costs"),
     path("budgets/", overview.overview, name="budgets"),
     path("theme/", frame.theme, name="theme"),
 ]

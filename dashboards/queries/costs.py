@@ -11,7 +11,7 @@ import msgspec
 
 from dashboards.queries.rollup import Totals, totals
 from dashboards.queries.scope import Cursor, Scope
-from llmobs.pricing.price import Price
+from llmobs.pricing.price import TOKENS_PER_RATE, Price
 from llmobs.pricing.usage import Usage
 
 # The dimensions that "who spent it" knows; a user's are in the bills and in daily counters, not in the roll-ups.
@@ -38,6 +38,7 @@ class PaidFor:
     tokens: int
     cost_nanousd: int | None
     reasoning_tokens: int = 0
+    saved_nanousd: int = 0  # of cache reads: what they would have cost more as uncached input
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,17 @@ def paid_for(cursor: Cursor, scope: Scope) -> list[PaidFor]:
     tokens = [sum(row[2 + i] for row in rows) for i in range(len(KINDS))]
     costs = [0] * len(KINDS)
     spent = sum(row[1] or 0 for row in rows)
+    saved = 0
     for version, cost, *counts in rows:
         if cost is None or version not in prices:
             continue
         rates = prices[version].rates
         for i, kind in enumerate(KINDS):
-            costs[i] += counts[i] * getattr(rates, kind) // 1_000_000
+            costs[i] += counts[i] * getattr(rates, kind) // TOKENS_PER_RATE
+        saved += counts[1] * (rates.uncached_input - rates.cache_read) // TOKENS_PER_RATE
     reasoning = sum(row[-1] for row in rows)
     found = [
-        PaidFor(kind, tokens[i], costs[i], reasoning if kind == "output" else 0)
+        PaidFor(kind, tokens[i], costs[i], reasoning if kind == "output" else 0, saved if kind == "cache_read" else 0)
         for i, kind in enumerate(KINDS)
         if tokens[i]
     ]

@@ -221,7 +221,7 @@ def _trace_row(row: Any) -> TraceRow:
         start=start,
         duration_ns=ns_from_utc(finish) - ns_from_utc(start),
         status=status,
-        cost_nanousd=cost if priced or not calls else None,
+        cost_nanousd=None if unpriced and not priced else cost,
         is_estimated=estimated > 0,
         unpriced_calls=unpriced,
         input_tokens=tokens_in,

@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from dashboards import numbers, svg
+from dashboards.panel import KIND_WORDS
 from dashboards.visit import Visit
 
 register = template.Library()
@@ -33,6 +34,12 @@ STATES = {  # span and trace status: (shape, word)
     "abandoned": ("bad", "abandoned"),
     "running": ("unknown", "running"),
 }
+
+
+@register.filter
+def kind_word(kind: str) -> str:
+    """A kind of token in words."""
+    return KIND_WORDS.get(kind, kind)
 
 
 @register.simple_tag
@@ -66,6 +73,12 @@ def spark(values: Sequence[float | None], colour: str = "") -> SafeString:
 @register.simple_tag
 def bar(part: float, colour: str = "neutral") -> SafeString:
     return svg.bar(part, colour)
+
+
+@register.simple_tag
+def part_of(part: int, whole: int, colour: str = "neutral") -> SafeString:
+    """A bar for a share of a sum."""
+    return svg.bar(part / whole if whole else 0.0, colour)
 
 
 @register.simple_tag(takes_context=True)

@@ -1,0 +1,197 @@
+"""The spans of a trace as a tree: what each cost alone and with its children, and which rows to show.
+
+Sums are over counted calls only, so each cent is in them once; what another span counts stands in brackets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dashboards.queries.trace import SpanRow
+from llmobs.core.clock import ns_from_utc
+from llmobs.core.semconv import ERROR_STATUSES, EXECUTE_TOOL, REFUSED, SOURCE_GATEWAY
+
+# A row is about 600 bytes of HTML and a page at most 100 KB: longer trees fold to this depth, and to the ways to the
+# dearest, slowest and failed spans.
+FOLD_ABOVE = 150
+FOLD_DEPTH = 2
+OUTSTANDING = 8  # of each kind that stay in sight
+MISSING_PARENT = "parent not received (yet)"
+
+
+@dataclass
+class Node:
+    """A span in its place. Sums include the span itself."""
+
+    span: SpanRow
+    depth: int = 0
+    children: list["Node"] = field(default_factory=list)
+    is_orphan: bool = False
+    sum_nanousd: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    calls: int = 0
+    unpriced: int = 0
+    is_estimated: bool = False
+    size: int = 1
+    counted: str = ""
+    is_shown: bool = True
+    folded: int = 0  # spans below that are not shown
+    position: int = 1
+    siblings: int = 1
+
+    @property
+    def start_ns(self) -> int:
+        return ns_from_utc(self.span.start)
+
+    @property
+    def end_ns(self) -> int:
+        return self.start_ns + self.span.duration_ns
+
+    @property
+    def is_failed(self) -> bool:
+        return self.span.status in ERROR_STATUSES
+
+    @property
+    def is_refused(self) -> bool:
+        return self.span.status == REFUSED
+
+    @property
+    def is_tool(self) -> bool:
+        return self.span.operation_name == EXECUTE_TOOL
+
+    @property
+    def is_known_free(self) -> bool:
+        """A refusal, and a failed attempt without usage, cost nothing, and that is known."""
+        if not self.span.is_call or self.span.cost_nanousd is not None:
+            return False
+        was_free = self.is_failed and self.span.input_tokens is None and self.span.source == SOURCE_GATEWAY
+        return self.is_refused or was_free
+
+    @property
+    def own_nanousd(self) -> int | None:
+        return 0 if self.is_known_free else self.span.cost_nanousd
+
+    @property
+    def has_unknown_own(self) -> bool:
+        """A counted call whose price is not known: shown as –."""
+        return self.span.is_call and self.span.is_counted and self.own_nanousd is None
+
+    @property
+    def sum_or_unknown(self) -> int | None:
+        """Cost with children; None where there are calls below and none has a price."""
+        return None if self.unpriced and self.unpriced == self.calls else self.sum_nanousd
+
+    @property
+    def has_sum(self) -> bool:
+        return bool(self.calls) or self.is_known_free
+
+    @property
+    def attempts(self) -> list["Node"]:
+        return [child for child in self.children if child.span.is_call]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """All nodes in drawing order, and the time that they span."""
+
+    nodes: list[Node]
+    start_ns: int
+    end_ns: int
+    is_folded: bool
+
+    @property
+    def shown(self) -> list[Node]:
+        return [node for node in self.nodes if node.is_shown]
+
+    def find(self, span_id: str) -> Node | None:
+        return next((node for node in self.nodes if node.span.span_id == span_id), None)
+
+
+def tree_of(spans: Sequence[SpanRow], unfolded: str = "") -> Tree:
+    """The tree, folded where it is long; below `unfolded` everything is shown."""
+    nodes = {span.span_id: Node(span) for span in spans}
+    roots = []
+    for node in nodes.values():
+        parent = nodes.get(node.span.parent_span_id or "")
+        if parent is None or parent is node:
+            node.is_orphan = node.span.parent_span_id is not None
+            roots.append(node)
+        else:
+            parent.children.append(node)
+    ordered = _in_order(roots)
+    seen = {node.span.span_id for node in ordered}
+    for node in nodes.values():  # spans that name each other as parents hang nowhere
+        if node.span.span_id not in seen:
+            node.is_orphan = True
+            found = [each for each in _in_order([node], seen) if each.span.span_id not in seen]
+            seen |= {each.span.span_id for each in found}
+            ordered += found
+    _sum_up(ordered)
+    is_folded = len(ordered) > FOLD_ABOVE
+    if is_folded:
+        _fold(ordered, nodes, unfolded)
+    start_ns = min((node.start_ns for node in ordered), default=0)
+    return Tree(ordered, start_ns, max((node.end_ns for node in ordered), default=0), is_folded)
+
+
+def _in_order(roots: list[Node], seen: set[str] | None = None) -> list[Node]:
+    """Depth first, children by start; without recursion, since traces can be deep."""
+    found: list[Node] = []
+    visited = set(seen or ())
+    waiting = sorted(roots, key=lambda node: node.start_ns, reverse=True)
+    while waiting:
+        node = waiting.pop()
+        if node.span.span_id in visited:
+            continue
+        visited.add(node.span.span_id)
+        found.append(node)
+        node.children = [child for child in node.children if child.span.span_id not in visited]
+        node.children.sort(key=lambda child: child.start_ns)
+        for position, child in enumerate(node.children, 1):
+            child.depth, child.position, child.siblings = node.depth + 1, position, len(node.children)
+        waiting.extend(reversed(node.children))
+    return found
+
+
+def _sum_up(ordered: list[Node]) -> None:
+    for node in reversed(ordered):  # children come after their parents
+        span = node.span
+        if span.is_call and span.is_counted:
+            node.calls += 1
+            node.sum_nanousd += span.cost_nanousd or 0
+            node.input_tokens += span.input_tokens or 0
+            node.output_tokens += span.output_tokens or 0
+            node.unpriced += node.has_unknown_own
+            node.is_estimated |= span.is_estimated
+        for child in node.children:
+            node.sum_nanousd += child.sum_nanousd
+            node.input_tokens += child.input_tokens
+            node.output_tokens += child.output_tokens
+            node.calls += child.calls
+            node.unpriced += child.unpriced
+            node.is_estimated |= child.is_estimated
+            node.size += child.size
+        if span.is_call and not span.is_counted and span.input_tokens is not None:
+            node.counted = "counted below" if node.calls else "counted elsewhere"
+
+
+def _fold(ordered: list[Node], nodes: dict[str, Node], unfolded: str) -> None:
+    kept = {node.span.span_id for node in ordered if node.depth <= FOLD_DEPTH}
+    dearest = sorted(ordered, key=lambda node: -(node.span.cost_nanousd or 0))[:OUTSTANDING]
+    slowest = sorted((n for n in ordered if not n.children), key=lambda node: -node.span.duration_ns)[:OUTSTANDING]
+    failed = [node for node in ordered if node.is_failed][:OUTSTANDING]
+    for node in [*dearest, *slowest, *failed]:
+        kept.add(node.span.span_id)
+        parent = nodes.get(node.span.parent_span_id or "")
+        while parent is not None and parent.span.span_id not in kept:
+            kept.add(parent.span.span_id)
+            parent = nodes.get(parent.span.parent_span_id or "")
+    if unfolded in nodes:
+        kept |= {node.span.span_id for node in _in_order([nodes[unfolded]])[: FOLD_ABOVE * 2]}
+    if len(kept) > FOLD_ABOVE * 3:  # very wide: depth alone does not bound it
+        first = [node.span.span_id for node in ordered if node.span.span_id in kept][: FOLD_ABOVE * 3]
+        kept = set(first)
+    for node in ordered:
+        node.is_shown = node.span.span_id in kept
+    for node in ordered:
+        node.folded = sum(child.size for child in node.children if child.span.span_id not in kept)

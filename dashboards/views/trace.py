@@ -1,0 +1,202 @@
+"""One trace: what happened, why so long, so dear?"""
+
+import re
+from dataclasses import dataclass
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.utils.safestring import SafeString
+
+from dashboards import numbers, panel
+from dashboards.queries.slots import colour, slots_of
+from dashboards.queries.trace import MOST_SPANS, SpanRow, content_of, scores_of, spans_of, trace
+from dashboards.queries.traces import TraceRow
+from dashboards.tree import MISSING_PARENT, Node, Tree, tree_of
+from dashboards.visit import Visit, page, show
+from dashboards.waterfall import Axis, axis_of, bar_of
+from llmobs.core.semconv import SOURCE_GATEWAY
+from llmobs.tenants.models import Tenant
+
+SOURCES = {1: "gateway", 2: "OTLP", 3: "REST"}
+INDENT_PX = 15
+
+
+@dataclass(frozen=True)
+class Row:
+    """A span's row in the tree."""
+
+    node: Node
+    bar: SafeString
+    badges: list[tuple[str, str]]
+    url: str
+    name: str
+
+    @property
+    def indent(self) -> int:
+        return min(self.node.depth, 12)
+
+
+@page("trace")
+def one_trace(visit: Visit, trace_id: str) -> HttpResponse:
+    """The whole trace; only the panel where htmx asks for it. 404 for one that is absent or another tenant's."""
+    if not re.fullmatch(r"[0-9a-f]{32}", trace_id):
+        raise Http404("There is no such trace.")
+    # A link may come from elsewhere: any tenant that this person may see has it, not only the chosen one.
+    everyone = tuple(tenant.pk for tenant in visit.seen.tenants)
+    found = trace(visit.cursor, everyone, trace_id)
+    if found is None:
+        raise Http404("There is no such trace.")
+    spans = spans_of(visit.cursor, found)
+    tree = tree_of(spans, visit.request.GET.get("open", ""))
+    if not tree.nodes:
+        raise Http404("There is no such trace.")
+    selected = tree.find(visit.request.GET.get("span", "")) or _worth_selecting(tree)
+    selected.is_shown = True
+    tab = visit.request.GET.get("tab", "")
+    side = _panel(visit, found, tree, selected, tab if tab in panel.TABS else _first_tab(selected))
+    if visit.request.headers.get("HX-Target") == "panel":
+        return render(visit.request, "dashboards/_panel.html", {"visit": visit, "trace": found, **side})
+    return _whole(visit, found, spans, tree, side)
+
+
+def _whole(visit: Visit, found: TraceRow, spans: list[SpanRow], tree: Tree, side: dict[str, object]) -> HttpResponse:
+    slots = slots_of(visit.cursor, [node.span.model for node in tree.shown if node.span.is_call])
+    axis = axis_of(tree)
+    calls = [node for node in tree.nodes if node.span.is_call]
+    return show(
+        visit,
+        "dashboards/trace.html",
+        heading=found.name or "trace",
+        crumb=("traces", "Traces"),
+        identity=found.trace_id,
+        plain_bar=True,
+        actions="dashboards/_trace_actions.html",
+        trace=found,
+        rows=[_row(visit, found, node, tree, axis, slots) for node in tree.shown],
+        axis=axis,
+        tree=tree,
+        legend=_legend(tree, slots),
+        facts=_facts(calls),
+        sources=", ".join(dict.fromkeys(SOURCES.get(span.source, "?") for span in spans)),
+        duplicates=sum(1 for node in calls if node.counted),
+        is_cut=len(spans) >= MOST_SPANS,
+        scores=scores_of(visit.cursor, found),
+        answer=_answer(visit, found, calls),
+        **side,
+    )
+
+
+def _row(visit: Visit, found: TraceRow, node: Node, tree: Tree, axis: Axis, slots: dict[str, int]) -> Row:
+    span = node.span
+    words = ""
+    if span.cache_read_input_tokens and span.input_tokens and span.is_counted:
+        words = f"{round(100 * span.cache_read_input_tokens / span.input_tokens)} % from prefix cache"
+    bar = bar_of(node, tree, axis, colour(slots.get(span.model)), words)
+    return Row(node, bar, _badges(node), visit.url("trace", found.trace_id, span=span.span_id), _name(node))
+
+
+def _name(node: Node) -> str:
+    span = node.span
+    is_attempt = span.is_call and span.source == SOURCE_GATEWAY
+    name = span.model or span.name if is_attempt else span.name
+    calls = node.siblings if is_attempt else 0
+    return f"{node.position} · {name}" if is_attempt and calls > 1 and _is_retried(node) else name
+
+
+def _is_retried(node: Node) -> bool:
+    return node.span.status not in ("ok",) and not node.is_refused
+
+
+def _badges(node: Node) -> list[tuple[str, str]]:
+    found = []
+    if node.is_orphan:
+        found.append(("", MISSING_PARENT))
+    if node.span.status == "degraded":
+        found.append(("warn", "fallback" if node.span.is_call or node.attempts else "degraded"))
+    if node.counted:
+        found.append(("", node.counted))
+    if node.has_unknown_own:
+        found.append(("warn", "unpriced"))
+    return found
+
+
+def _panel(visit: Visit, found: TraceRow, tree: Tree, node: Node, tab: str) -> dict[str, object]:
+    span = node.span
+    told: dict[str, object] = {
+        "selected": node,
+        "tab": tab,
+        "tabs": [(name, visit.url("trace", found.trace_id, span=span.span_id, tab=name)) for name in panel.TABS],
+        "badges": _badges(node),
+        "sentence": _sentence(node),
+    }
+    if tab == "messages":
+        content = content_of(visit.cursor, found.tenant_id, span)
+        told["input"] = panel.messages_of(content.input if content else None)
+        told["output"] = panel.messages_of(content.output if content else None)
+        told["policy"] = Tenant.objects.values_list("content", flat=True).get(pk=found.tenant_id)
+    elif tab == "cost":
+        told["cost"] = panel.cost_of(visit.cursor, found, node)
+        told["kind_words"] = panel.KIND_WORDS
+    elif tab == "attempts":
+        told["attempts"] = node.attempts or ([node] if span.is_call else [])
+    elif tab == "attributes":
+        told["attributes"] = panel.attributes_of(node)
+    else:
+        told["raw"] = panel.raw_of(node)
+    return told
+
+
+def _sentence(node: Node) -> str:
+    span, length = node.span, numbers.duration(node.span.duration_ns)
+    if node.is_refused:
+        return f"Refused by us: {span.error_type.replace('_', ' ')}. {span.status_message}"
+    if node.is_failed:
+        return f"{span.error_type.replace('_', ' ') or 'failed'} after {length}. {span.status_message}"
+    if not span.is_call:
+        calls = f", {node.calls} call{'s' if node.calls != 1 else ''} in it" if node.calls else ""
+        return f"{span.operation_name or 'span'}, {length}{calls}"
+    asked = span.request_model or "a model"
+    answered = f", answered by {span.response_model}" if span.response_model not in ("", asked) else ""
+    first = f", first token after {numbers.duration(span.ttft_ns)}" if span.ttft_ns else ""
+    return f"Asked {asked}{answered} in {length}{first}"
+
+
+def _first_tab(node: Node) -> str:
+    return "cost" if node.calls or node.span.is_call else "attributes"
+
+
+def _worth_selecting(tree: Tree) -> Node:
+    """The dearest call, else the first span."""
+    calls = [node for node in tree.nodes if node.span.is_call and node.is_shown]
+    return max(calls, key=lambda node: node.span.cost_nanousd or 0, default=tree.nodes[0])
+
+
+def _legend(tree: Tree, slots: dict[str, int]) -> list[tuple[str, str]]:
+    models = dict.fromkeys(
+        n.span.model for n in tree.shown if n.span.is_call and n.span.is_counted and not n.is_refused
+    )
+    found = [(colour(slots.get(name)), name) for name in models if name]
+    found += [("tool", "tool")] if any(node.is_tool for node in tree.shown) else []
+    found += [("around", "around it")] if any(not node.span.is_call for node in tree.shown) else []
+    return found + ([("bad-fill", "failed or refused")] if any(n.is_failed or n.is_refused for n in tree.shown) else [])
+
+
+def _facts(calls: list[Node]) -> dict[str, object]:
+    counted = [node for node in calls if node.span.is_counted]
+    estimated = sum(node.span.cost_nanousd or 0 for node in counted if node.span.is_estimated)
+    return {
+        "calls": sum(1 for node in counted if not node.is_refused),
+        "failed": sum(1 for node in counted if node.is_failed),
+        "refused": sum(1 for node in calls if node.is_refused),
+        "estimated": estimated,
+    }
+
+
+def _answer(visit: Visit, found: TraceRow, calls: list[Node]) -> list[panel.Message]:
+    """What the last call that was answered said, if it was kept."""
+    answered = [node for node in calls if node.span.is_counted and node.span.status in ("ok", "degraded")]
+    kept = [node for node in answered if node.span.block_id is not None]
+    if not kept:
+        return []
+    content = content_of(visit.cursor, found.tenant_id, max(kept, key=lambda node: node.end_ns).span)
+    return panel.messages_of(content.output if content else None)

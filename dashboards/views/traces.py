@@ -1,0 +1,70 @@
+"""Traces: which calls were these?"""
+
+from dataclasses import dataclass
+
+from django.http import HttpResponse
+
+from dashboards import figures
+from dashboards.queries.rollup import first_call_at
+from dashboards.queries.slots import colour, slots_of
+from dashboards.queries.traces import SORTS, TracePage, TraceRow, outcomes_by_bucket, traces
+from dashboards.views.frame import filter_choices, gateway_address
+from dashboards.visit import Visit, page, show
+
+DEFAULT_SORT = "start"
+STATUSES = ("ok", "degraded", "refused", "failed")
+MOST_MODELS = 2  # named in a row; more are counted
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trace with its models' colours."""
+
+    trace: TraceRow
+    models: list[tuple[str, str]]
+
+    @property
+    def more_models(self) -> int:
+        return max(len(self.trace.models) - len(self.models), 0)
+
+
+@page("traces")
+def trace_list(visit: Visit) -> HttpResponse:
+    """The list, newest, dearest or slowest first."""
+    if first_call_at(visit.cursor, visit.seen.tenant_ids) is None:
+        return show(visit, "dashboards/overview_empty.html", heading="Traces", gateway=gateway_address())
+    sort = visit.request.GET.get("sort", DEFAULT_SORT)
+    if sort not in SORTS:
+        visit.problems.append("The order in the address was not taken; newest first is shown.")
+        sort = DEFAULT_SORT
+    after = visit.request.GET.get("after")
+    found = _page(visit, sort, after)
+    noun = "Traces" if visit.filters.needs_traces else "Calls"
+    buckets = outcomes_by_bucket(visit.cursor, visit.scope)
+    return show(
+        visit,
+        "dashboards/traces.html",
+        heading="Traces",
+        choices=filter_choices(visit),
+        figure=figures.outcomes(visit.window, buckets, noun),
+        noun=noun,
+        rows=_rows(visit, found.rows),
+        older=visit.url("traces", sort=sort, after=found.older) if found.older else None,
+        is_first=after is None,
+        sort=sort,
+        sorts=[(name, visit.url("traces", sort=name)) for name in SORTS],
+        statuses=[(s, visit.url("traces", status=s, sort=sort), s == visit.filters.status) for s in STATUSES],
+    )
+
+
+def _page(visit: Visit, sort: str, after: str | None) -> TracePage:
+    try:
+        return traces(visit.cursor, visit.scope, sort, after)
+    except ValueError:
+        visit.problems.append("The place in the list was not found; its beginning is shown.")
+        return traces(visit.cursor, visit.scope, sort)
+
+
+def _rows(visit: Visit, found: list[TraceRow]) -> list[Row]:
+    slots = slots_of(visit.cursor, [model for row in found for model in row.models[:MOST_MODELS]])
+    return [Row(row, [(name, colour(slots.get(name))) for name in row.models[:MOST_MODELS]]) for row in found]
