@@ -63,12 +63,22 @@ def _partitions_for_django(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("migrated")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Empty the database once all of the test's fixtures have let go of it."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """pytest-django makes its database only if a test is marked; `pg` alone asks for it too."""
+    for item in items:
+        if _WRITES & set(getattr(item, "fixturenames", ())) and item.get_closest_marker("django_db") is None:
+            item.add_marker(pytest.mark.django_db(transaction=True))
+
+
+@pytest.fixture(autouse=True)
+def _emptied(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Empty the database once all of the test's fixtures have let go of it: set up first, so torn down last."""
+    if not _WRITES & set(request.fixturenames):
+        yield
+        return
+    stores: Stores = request.getfixturevalue("migrated")
     yield
-    if _WRITES & set(getattr(item, "fixturenames", ())) and (kept := item.config.stash.get(_kept, None)) is not None:
-        item.config.stash[_stores].empty_database(kept)
+    stores.empty_database(request.config.stash[_kept])
 
 
 @pytest.fixture

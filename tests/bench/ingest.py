@@ -70,7 +70,7 @@ def wait_stored(conn: psycopg.Connection[tuple[int]], spans: int, seconds: float
 def copy_floor(conn: psycopg.Connection[tuple[int]], spans: int) -> float:
     """Spans/s of a plain COPY of the stored rows into an empty table with the unique index alone."""
     rows = b""
-    with conn.cursor() as cur, cur.copy("COPY span TO STDOUT (FORMAT binary)") as out:
+    with conn.cursor() as cur, cur.copy("COPY (SELECT * FROM span) TO STDOUT (FORMAT binary)") as out:
         rows = b"".join(bytes(block) for block in out)
     with conn.cursor() as cur:
         cur.execute("CREATE TABLE floor (LIKE span)")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench.machine import ROOT, manage, running
 
-SECRET = "lmo_bench_0123456789abcdef0123456789abcdef"
+SECRET = "llmobs-bench-0123456789abcdef0123456789abcdef"
 CONFIGURATION = """
 providers:
   - {{name: openai, dialect: openai, base_url: "http://127.0.0.1:{fast}/v1", credential: "env:BENCH_PROVIDER_KEY"}}
