@@ -21,6 +21,7 @@ Json = dict[str, Any]
 GRID_LINES = 3  # aimed at; at least two, at most five come out
 TICK_STEPS = (*(timedelta(minutes=n) for n in (5, 10, 15, 30, 60, 120, 180, 360, 720)), DAY, 2 * DAY, 5 * DAY)
 X_TICKS = 5
+LEAST_LIMIT_HEIGHT = 0.3  # of the chart: below, a limit's thresholds would lie on one another
 MOST_POINTS = 150  # of a forecast's line
 
 
@@ -220,7 +221,7 @@ def running_sum(
     annotations, shapes = [], [_across(limit / scale, "--ink", "solid", 1.5)]
     annotations.append(_across_label(f"limit {write(limit / scale)}", limit / scale, "--ink-2", left=True))
     for percent in thresholds:
-        if percent < 100:
+        if percent < 100 and limit / scale > LEAST_LIMIT_HEIGHT * max(tops):
             shapes.append(_across(limit * percent / 100 / scale, "--ink-3", "1px,3px"))
             annotations.append(_across_label(f"{percent} %", limit * percent / 100 / scale, "--ink-3", left=True))
     if expected is not None:

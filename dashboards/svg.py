@@ -118,6 +118,32 @@ def budget_bar(drawn: BudgetBar) -> SafeString:
     )
 
 
+def histogram(counts: Sequence[int], sentence: str) -> SafeString:
+    """Bars from 0–10 % to 90–100 % of a limit; the last two are nearly used up, and used up."""
+    top = max(counts, default=0) or 1
+    width = BAR_WIDTH / max(len(counts), 1)
+    bars = format_html_join(
+        "",
+        '<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>',
+        (
+            (
+                "full" if i == len(counts) - 1 else "near" if i >= len(counts) - 2 else "",
+                f"{i * width:.1f}",
+                f"{24 - height:.1f}",
+                f"{width - 1:.1f}",
+                f"{height:.1f}",
+            )
+            for i, number in enumerate(counts)
+            if (height := max(22 * number / top, 1.5 if number else 0.0))
+        ),
+    )
+    return format_html(
+        '<svg class="values" viewBox="0 0 100 26" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
+        sentence,
+        bars,
+    )
+
+
 def _forecast(drawn: BudgetBar, start: float, limit: float) -> SafeString:
     if drawn.forecast is None or drawn.is_used_up:
         return mark_safe("")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from dashboards.views import costs, frame, overview, trace, traces
+from dashboards.views import budgets, costs, frame, overview, trace, traces
 
 app_name = "dashboards"
 urlpatterns = [
@@ -10,6 +10,6 @@ urlpatterns = [
     path("traces/", traces.trace_list, name="traces"),
     path("traces/<str:trace_id>/", trace.one_trace, name="trace"),
     path("costs/", costs.costs, name="costs"),
-    path("budgets/", overview.overview, name="budgets"),
+    path("budgets/", budgets.budgets, name="budgets"),
     path("theme/", frame.theme, name="theme"),
 ]

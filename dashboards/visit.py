@@ -153,8 +153,9 @@ def read_filters(parameters: QueryDict) -> tuple[Filters, list[str]]:
         else:
             problems.append("The filter “key” was not taken: it is the number of a key.")
     if words := parameters.get("q", "").strip():
-        given["search"] = words[:LONGEST_FILTER].replace("\x00", "")
-    return Filters(**{name: v.replace("\x00", "") if isinstance(v, str) else v for name, v in given.items()}), problems
+        given["search"] = words[:LONGEST_FILTER]
+    cleaned: dict[str, Any] = {n: v.replace("\x00", "") if isinstance(v, str) else v for n, v in given.items()}
+    return Filters(**cleaned), problems
 
 
 def zone_of(name: str) -> ZoneInfo:

@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from dashboards import numbers, svg
+from dashboards.budget_figures import BudgetFigure
 from dashboards.panel import KIND_WORDS
 from dashboards.visit import Visit
 
@@ -73,6 +74,20 @@ def spark(values: Sequence[float | None], colour: str = "") -> SafeString:
 @register.simple_tag
 def bar(part: float, colour: str = "neutral") -> SafeString:
     return svg.bar(part, colour)
+
+
+@register.simple_tag
+def budget_amount(figure: BudgetFigure, amount: int | None) -> SafeString:
+    """An amount in a budget's unit, exact in its title."""
+    if figure.info.unit == "usd":
+        return usd(amount, style="cents")
+    return format_html('<data value="{}" title="{} tokens">{}</data>', amount, amount, numbers.short_count(amount))
+
+
+@register.simple_tag
+def histogram(figure: BudgetFigure) -> SafeString:
+    """How many values of an "each" budget have used which share of its limit."""
+    return svg.histogram(figure.histogram, f"{len(figure.values)} values by share used; {figure.state}")
 
 
 @register.simple_tag

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpResponse
@@ -22,6 +22,7 @@ from dashboards.window import bucket_starts, month_end
 
 COLOURED = 8  # models with a colour of their own in the chart; the rest is "other"
 LEAST_SHARE = 0.01
+MOMENT = timedelta(microseconds=1)
 SECOND_LEVEL = {"model": "feature"}  # of any other dimension: the model
 EMPTY_WORDS = {"feature": "no feature", "user": "no user", "key": "no key of ours", "environment": "no environment"}
 
@@ -83,7 +84,7 @@ def costs(visit: Visit) -> HttpResponse:
         change=numbers.change(spent.cost_nanousd, total(visit.cursor, before).cost_nanousd) if comparable else "",
         before=before.window,
         expected=expected,
-        month_end=month_end(visit.now, visit.zone),
+        month_end=month_end(visit.now, visit.zone) - MOMENT,
         saved=_saved(paid),
         figure=_figure(visit, expected),
         paid=[(KIND_WORDS[row.kind], row, _part(row, paid)) for row in paid],
@@ -132,8 +133,7 @@ def _coming(visit: Visit, expected: Forecast | None) -> list[tuple[datetime, int
     found = dict.fromkeys(days, 0)
     before = expected.points[0].amount
     for point in expected.points:
-        day = visit.window.floor(min(point.at, end))
-        day = days[-1] if day not in found else day
+        day = visit.window.floor(point.at - MOMENT)  # a point is at the end of its hour
         found[day] += point.amount - before
         before = point.amount
     return list(found.items())

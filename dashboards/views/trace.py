@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -59,7 +60,7 @@ def one_trace(visit: Visit, trace_id: str) -> HttpResponse:
     return _whole(visit, found, spans, tree, side)
 
 
-def _whole(visit: Visit, found: TraceRow, spans: list[SpanRow], tree: Tree, side: dict[str, object]) -> HttpResponse:
+def _whole(visit: Visit, found: TraceRow, spans: list[SpanRow], tree: Tree, side: dict[str, Any]) -> HttpResponse:
     slots = slots_of(visit.cursor, [node.span.model for node in tree.shown if node.span.is_call])
     axis = axis_of(tree)
     calls = [node for node in tree.nodes if node.span.is_call]
@@ -120,9 +121,9 @@ def _badges(node: Node) -> list[tuple[str, str]]:
     return found
 
 
-def _panel(visit: Visit, found: TraceRow, tree: Tree, node: Node, tab: str) -> dict[str, object]:
+def _panel(visit: Visit, found: TraceRow, tree: Tree, node: Node, tab: str) -> dict[str, Any]:
     span = node.span
-    told: dict[str, object] = {
+    told: dict[str, Any] = {
         "selected": node,
         "tab": tab,
         "tabs": [(name, visit.url("trace", found.trace_id, span=span.span_id, tab=name)) for name in panel.TABS],
@@ -181,7 +182,7 @@ def _legend(tree: Tree, slots: dict[str, int]) -> list[tuple[str, str]]:
     return found + ([("bad-fill", "failed or refused")] if any(n.is_failed or n.is_refused for n in tree.shown) else [])
 
 
-def _facts(calls: list[Node]) -> dict[str, object]:
+def _facts(calls: list[Node]) -> dict[str, Any]:
     counted = [node for node in calls if node.span.is_counted]
     estimated = sum(node.span.cost_nanousd or 0 for node in counted if node.span.is_estimated)
     return {
