@@ -14,11 +14,11 @@ import time
 from collections import deque
 
 from gateway.call import Answer, Call
+from gateway.connection import Connection, TimedOut, UpstreamError
 from gateway.errors import ProviderGarbage, error_event
 from gateway.headers import own_headers, passed_back
 from gateway.patience import BETWEEN_CHUNKS_SECONDS, READ_ON_SECONDS, STREAM_SECONDS
 from gateway.recorder import KEPT_BYTES
-from gateway.upstream import Connection, TimedOut, UpstreamError
 from gateway.whole import estimate, finish
 from llmobs.core import semconv
 

@@ -3,10 +3,10 @@
 import zlib
 
 from gateway.call import Answer, Call
+from gateway.connection import Connection, Headers
 from gateway.dialects.dialect import Asked
 from gateway.errors import ProviderGarbage, error_response
 from gateway.headers import passed_back
-from gateway.upstream import Connection, Headers
 from llmobs.core import semconv
 from llmobs.pricing.usage import Usage
 

@@ -10,11 +10,11 @@ The outcome of each fault is defined (Failure in brackets: what the caller gets)
 import asyncio
 
 from gateway.call import Call
+from gateway.connection import ConnectFailed, Connection, NotHttp, TimedOut, UpstreamError
 from gateway.errors import AttemptFailed, ProviderGarbage, ProviderTimeout, ProviderUnavailable
 from gateway.headers import request_head
 from gateway.plane import Plane
 from gateway.streaming import stream
-from gateway.upstream import ConnectFailed, Connection, NotHttp, TimedOut, UpstreamError
 from gateway.whole import MOST_ANSWER_BYTES, whole
 from llmobs.core import semconv
 

@@ -6,7 +6,6 @@ from typing import Any
 import anthropic
 import httpx2 as httpx
 import openai
-import pytest
 
 from llmobs.ops.simulator.running import Running
 from tests.gateway.running import Gateway, running
@@ -70,7 +69,7 @@ def test_without_postgresql_it_starts_from_the_snapshot_on_disk(
     assert response.status_code == 200
 
 
-def test_the_snapshot_on_disk_shows_no_secret(gateway: Gateway, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_snapshot_on_disk_is_sealed_and_its_owners_alone(gateway: Gateway) -> None:
     gateway.wait_until(gateway.wiring.snapshot.exists, "the snapshot on disk")
     content = gateway.wiring.snapshot.read_bytes()
     assert b"acme" not in content
