@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from llmobs.budgets import definition, ledger
 from llmobs.budgets.spend import billed_by_value
 from llmobs.budgets.valkey import Client, run
-from llmobs.budgets.window import window_bounds
+from llmobs.budgets.window import NEVER_S, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
 from llmobs.ops.difference import COMPLETE_SINCE, MOST_DIFFERENCES, Connection, Difference
 from llmobs.ops.verify_sums import USAGE
@@ -97,6 +97,8 @@ def _billed(conn: Connection, budget: definition.BudgetInfo, from_s: int) -> dic
     while starts_s <= last_s:
         for value, amount in billed_by_value(conn, budget, starts_s, ends_s).items():
             found[starts_s, value] = amount
+        if ends_s == NEVER_S:
+            break
         starts_s, ends_s = window_bounds(budget.window, zone, ends_s)
     return found
 
