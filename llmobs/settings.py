@@ -61,6 +61,7 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "dashboards",  # before allauth, whose pages it draws
     "allauth",
     "allauth.account",
     "csp",
@@ -79,7 +80,6 @@ INSTALLED_APPS = [
     "llmobs.evals",
     "llmobs.alerts",
     "llmobs.ops",
-    "dashboards",
 ]
 
 MIDDLEWARE = [
