@@ -51,5 +51,6 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
     re_path(r"^api/(?P<path>.*)$", problem.not_found),
     path("admin/", admin.site.urls),
+    path("", include("dashboards.urls")),  # draws the sign-in itself: before allauth's
     path("accounts/", include("allauth.account.urls")),
 ]

@@ -25,7 +25,7 @@ DEFAULT_WINDOW = "30d"
 RENAMED = {"q": "search", "user_id": "user", "session_id": "session"}
 
 
-class Figures(APIView):  # type: ignore[misc]
+class Figures(APIView):
     """A view that answers with figures of the caller's tenants."""
 
     authentication_classes = AUTHENTICATION

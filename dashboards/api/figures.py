@@ -174,7 +174,7 @@ class UsagePageShown(serializers.Serializer):
 COLUMNS_OF_USAGE = tuple(UsageShown().fields)
 
 
-class CsvRenderer(BaseRenderer):  # type: ignore[misc]
+class CsvRenderer(BaseRenderer):
     """Text that the view has made."""
 
     media_type = "text/csv"

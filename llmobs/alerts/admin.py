@@ -35,14 +35,8 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
             self.add_error("new_url", "An address such as https://hooks.example.com/x or mailto:ops@example.com.")
         return cleaned
 
-    def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]
-        # What the model says of `url` belongs to the field that people see.
-        errors = self._errors.pop("url", None) if self._errors else None
-        if errors and "new_url" not in self._errors:
-            self.add_error("new_url", errors)
-
     def add_error(self, field: Any, error: Any) -> None:
+        """What the model says of `url` belongs to the field that people see."""
         if hasattr(error, "error_dict") and "url" in error.error_dict:
             error.error_dict["new_url"] = error.error_dict.pop("url")
         super().add_error(field, error)

@@ -16,7 +16,7 @@ TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
 THUMBS = {"up": (1, "thumb_up"), "down": (-1, "thumb_down")}
 
 
-class KeyField(serializers.CharField):  # type: ignore[misc]
+class KeyField(serializers.CharField):
     """A key as NAME of the judge's tenant, or SLUG/NAME of another that the caller may change."""
 
     def to_representation(self, key: Key) -> str:
@@ -59,7 +59,7 @@ class JudgeResource(Resource):
     serializer_class = JudgeShown
 
 
-class IdField(serializers.CharField):  # type: ignore[misc]
+class IdField(serializers.CharField):
     """An id of a trace or span: raw bytes inside, hexadecimal outside."""
 
     def __init__(self, digits: int, **options: Any) -> None:

@@ -13,7 +13,9 @@ class Judge(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="judges")
     feature = models.CharField(max_length=100, blank=True, default="", help_text="empty: every feature")
     model = models.CharField(max_length=200, help_text="a model or route, asked through our own gateway")
-    key = models.ForeignKey(Key, on_delete=models.PROTECT, help_text="pays; its own calls are never judged")
+    key = models.ForeignKey(
+        Key, on_delete=models.PROTECT, help_text="pays for the judgements; its calls are never judged"
+    )
     sample = models.DecimalField(max_digits=6, decimal_places=5, help_text="share of calls, 0 to 1, chosen by trace id")
     criteria = models.JSONField(default=list, help_text='["helpful and actionable", "no invented facts"]')
     is_enabled = models.BooleanField(default=True)
@@ -27,7 +29,7 @@ class Judge(models.Model):
         return f"{self.tenant.slug}/{self.name}"
 
     def clean(self) -> None:
-        if self.sample is not None and not 0 <= self.sample <= 1:
+        if not 0 <= (self.sample or 0) <= 1:
             raise ValidationError({"sample": "A share of calls from 0 to 1, such as 0.05."})
         criteria = self.criteria
         if not isinstance(criteria, list) or not criteria or not all(isinstance(c, str) and c for c in criteria):

@@ -209,7 +209,7 @@ class _Applying:
         key.cache = "off" if entry.cache is False else str(entry.cache)
         key.expires_at = None if entry.expires_at is None else _aware("expires_at", entry.expires_at)
         secret = self._secret(entry.secret)
-        if not secret and key.pk is None:
+        if not secret and key._state.adding:
             secret = self.report.secrets[str(key)] = new_secret()
         if secret:
             key.prefix, key.secret_hash = prefix_of(secret), secret_hash(secret)

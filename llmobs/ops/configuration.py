@@ -41,7 +41,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """An entry of the file."""
 
 
-class ProviderEntry(_Entry):
+class ProviderEntry(_Entry, frozen=True):
     name: str
     dialect: Literal["openai", "anthropic"]
     base_url: str
@@ -51,7 +51,7 @@ class ProviderEntry(_Entry):
     is_enabled: bool = True
 
 
-class ModelEntry(_Entry):
+class ModelEntry(_Entry, frozen=True):
     provider: str
     model: str
     input_usd_per_mtok: str | int | None = None
@@ -63,19 +63,19 @@ class ModelEntry(_Entry):
     effective_from: datetime | None = None
 
 
-class CandidateEntry(_Entry):
+class CandidateEntry(_Entry, frozen=True):
     provider: str
     model: str
     weight: int | str = 1  # the strategy `weighted` alone reads it
 
 
-class RouteEntry(_Entry):
+class RouteEntry(_Entry, frozen=True):
     name: str
     candidates: list[CandidateEntry]
     strategy: Literal["fallback"] = "fallback"
 
 
-class KeyEntry(_Entry):
+class KeyEntry(_Entry, frozen=True):
     name: str
     secret: str = ""
     service: str = ""
@@ -88,7 +88,7 @@ class KeyEntry(_Entry):
     expires_at: datetime | None = None
 
 
-class BudgetEntry(_Entry):
+class BudgetEntry(_Entry, frozen=True):
     name: str
     limit_usd: str | int | None = None
     limit_tokens: int | None = None
@@ -99,7 +99,7 @@ class BudgetEntry(_Entry):
     is_active: bool = True
 
 
-class TenantEntry(_Entry):
+class TenantEntry(_Entry, frozen=True):
     slug: str
     name: str = ""
     plan: Literal["none", "free", "paid"] = "none"
@@ -111,7 +111,7 @@ class TenantEntry(_Entry):
     budgets: list[BudgetEntry] = []
 
 
-class JudgeEntry(_Entry):
+class JudgeEntry(_Entry, frozen=True):
     name: str
     tenant: str
     model: str
@@ -122,14 +122,14 @@ class JudgeEntry(_Entry):
     is_enabled: bool = True
 
 
-class ChannelEntry(_Entry):
+class ChannelEntry(_Entry, frozen=True):
     name: str
     url: str
     tenant: str = ""
     is_enabled: bool = True
 
 
-class Configuration(_Entry):
+class Configuration(_Entry, frozen=True):
     """The whole file."""
 
     providers: list[ProviderEntry] = []
@@ -179,7 +179,11 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: loader.construct_scalar(node))
+def _as_text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _as_text)
 
 # Names of the file that this version does not know yet; by the list that they stand in ("" is the top).
 LATER_NAMES = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404
 
@@ -86,5 +87,5 @@ def find(rows: QuerySet[M], caller: Caller, is_shared_seen: bool = False, **look
     """The one row that the lookup names, if the caller sees it; else Http404, whatever the reason."""
     try:
         return seen(rows, caller, is_shared_seen=is_shared_seen).get(**lookup)
-    except (rows.model.DoesNotExist, ValueError, OverflowError):
+    except (ObjectDoesNotExist, ValueError, OverflowError):
         raise Http404(f"There is no such {rows.model._meta.verbose_name}.") from None

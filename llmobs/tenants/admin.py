@@ -148,7 +148,7 @@ class MembershipOfPerson(OperatedInline):
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin, Audited):
+class PersonAdmin(UserAdmin, Audited):  # type: ignore[type-arg]
     form = PersonChangeForm
     add_form = PersonCreationForm
     change_password_form = AdminPasswordChangeForm

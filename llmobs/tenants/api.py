@@ -21,7 +21,7 @@ from llmobs.tenants.problem import Conflict
 from llmobs.tenants.resource import CREATED, Listed, Resource, Shown, TenantField
 
 
-class KeyScheme(OpenApiAuthenticationExtension):
+class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How the OpenAPI document tells of keys."""
 
     target_class = KeyAuthentication
@@ -94,7 +94,7 @@ class KeyWithSecret(KeyShown):
     secret = serializers.CharField(read_only=True)
 
     class Meta(KeyShown.Meta):
-        fields = (*KeyShown.Meta.fields, "secret")
+        fields: tuple[str, ...] = (*KeyShown.Meta.fields, "secret")  # type: ignore[assignment]
 
 
 class KeyResource(Resource):

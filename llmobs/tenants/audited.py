@@ -26,7 +26,7 @@ class Operated:
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_operator(request)
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return is_operator(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -46,7 +46,7 @@ class Audited(Operated, ModelAdmin):  # type: ignore[misc]
     list_per_page = 50
     show_full_result_count = False
 
-    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         audit.save(obj, actor_of(request))
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
@@ -67,7 +67,7 @@ class Audited(Operated, ModelAdmin):  # type: ignore[misc]
 class ReadOnly(Audited):
     """What is looked at here and written elsewhere."""
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

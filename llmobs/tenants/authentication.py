@@ -27,7 +27,7 @@ class KeyHolder(AnonymousUser):
         return True
 
 
-class KeyAuthentication(BaseAuthentication):
+class KeyAuthentication(BaseAuthentication):  # type: ignore[misc]
     """A key in a header; without one, the next way is tried."""
 
     def authenticate(self, request: Request) -> tuple[KeyHolder, Caller] | None:

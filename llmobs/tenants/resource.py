@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.exceptions import PermissionDenied
@@ -74,17 +74,17 @@ class Shown(serializers.ModelSerializer):  # type: ignore[misc]
     def get_validators(self) -> list[Any]:
         return []  # the model's own checks run in `audit.save`, in the transaction that writes
 
-    def create(self, validated_data: dict[str, Any]) -> Model:
+    def create(self, validated_data: dict[str, Any]) -> Any:
         return self.keep(self.Meta.model(**validated_data))
 
-    def update(self, instance: Model, validated_data: dict[str, Any]) -> Model:
+    def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
         for name, value in validated_data.items():
             if name in self.fixed and getattr(instance, name) != value:
                 raise serializers.ValidationError({name: "This cannot be changed; make a new one."})
             setattr(instance, name, value)
         return self.keep(instance)
 
-    def keep(self, instance: Model) -> Model:
+    def keep(self, instance: Any) -> Any:
         audit.save(instance, caller_of(self.context["request"]).actor)
         instance.refresh_from_db()
         return instance
@@ -136,7 +136,7 @@ class Resource(Listed, viewsets.ModelViewSet):  # type: ignore[misc]
         self.check_change(self.tenant_of(serializer.instance))
         serializer.save()
 
-    def perform_destroy(self, instance: Model) -> None:
+    def perform_destroy(self, instance: Any) -> None:
         self.check_change(self.tenant_of(instance))
         audit.delete(instance, self.caller.actor)
 
