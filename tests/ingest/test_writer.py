@@ -17,7 +17,7 @@ from llmobs.ingest.dead_letters import dig_up
 from llmobs.ingest.entries import Begin, Hold, OtlpBody, Refused
 from llmobs.ingest.journal import JournalWriter, owners
 from llmobs.ingest.seal import Sealer
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writer import Writer, ledger_client
 from llmobs.ops.verify import verify
 from llmobs.tenants.attribution import Attribution
 from tests.ingest.making import START_NS, begin, end, journal_folder, make_tenant, otlp, sums
@@ -196,7 +196,7 @@ def test_a_lost_connection_is_told_to_the_process(
 
 def test_valkey_away_does_not_stop_the_writing(pg: Connection, journal: JournalWriter, tmp_path: Path) -> None:
     make_tenant(pg)
-    nobody = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=1)
+    nobody = ledger_client("redis://127.0.0.1:1/0")
     begun = begin()
     journal.append(begun)
     journal.append(end(begun))
