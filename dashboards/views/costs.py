@@ -1,7 +1,7 @@
 """Costs: who spent what, on what, and is it right?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,16 @@ from dashboards.views.overview import month_forecast
 from dashboards.visit import Visit, page, show
 from dashboards.window import bucket_starts, month_end
 
+MOST_SHOWN = 50
+OTHERS_SAY = (
+    "calls",
+    "cost_nanousd",
+    "uncached_input_tokens",
+    "cache_read_input_tokens",
+    "cache_write_5m_input_tokens",
+    "cache_write_1h_input_tokens",
+    "output_tokens",
+)
 COLOURED = 8  # models with a colour of their own in the chart; the rest is "other"
 LEAST_SHARE = 0.01
 MOMENT = timedelta(microseconds=1)
@@ -91,7 +101,8 @@ def costs(visit: Visit) -> HttpResponse:
         paid_sum=sum(row.cost_nanousd or 0 for row in paid),
         by=by,
         tabs=[(name, visit.url("costs", by=name)) for name in DIMENSIONS],
-        rows=_rows(visit, by, before if comparable else None, visit.request.GET.get("open")),
+        rows=(rows := _rows(visit, by, before if comparable else None, visit.request.GET.get("open"))),
+        others=_others(spent, rows),
     )
 
 
@@ -151,7 +162,7 @@ def _rows(visit: Visit, by: str, before: Scope | None, opened: str | None) -> li
     over_time = cost_by_bucket(visit.cursor, visit.scope, by)
     starts = visit.window.starts()
     rows = []
-    for sums in found:
+    for sums in found[:MOST_SHOWN]:
         value = sums.key[0]
         is_open = opened is not None and str(value) == opened
         rows.append(
@@ -169,6 +180,13 @@ def _rows(visit: Visit, by: str, before: Scope | None, opened: str | None) -> li
         if is_open:
             rows += _children(visit, by, value, before)
     return rows
+
+
+def _others(spent: Totals, rows: Sequence[Row]) -> Totals | None:
+    """What the rows leave out of the sum: values beyond MOST_SHOWN, and calls that name none."""
+    shown = [row.sums for row in rows if not row.is_child]
+    rest = {name: getattr(spent, name) - sum(getattr(row, name) for row in shown) for name in OTHERS_SAY}
+    return replace(spent, **rest) if rest["calls"] or rest["cost_nanousd"] else None
 
 
 def _children(visit: Visit, by: str, value: Any, before: Scope | None) -> list[Row]:
