@@ -13,10 +13,12 @@ class Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def bar(self, what: str, total: int | None = None) -> Callable[[int], None]:
-        """A new bar; call what is returned to advance it. Without a total it says only that something is done."""
+    @contextmanager
+    def bar(self, what: str, total: int = 1) -> Iterator[Callable[[int], None]]:
+        """A bar until the end of the block; call what is given to advance it."""
         task = self._progress.add_task(what, total=total)
-        return lambda count: self._progress.advance(task, count)
+        yield lambda count: self._progress.advance(task, count)
+        self._progress.stop_task(task)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from llmobs.ops.demo.wire import Prompts, Wire
 from llmobs.pricing.book import PriceBook
 
 # What is on its way to the database must move within this time, else the wait ends and the checks say what lacks.
-STALLED_SECONDS = 45.0
+STALLED_SECONDS = 30.0
 MOST_JUDGING_SECONDS = 90.0
 # The sampler comes by every five seconds: after two rounds it has seen every call.
 SAMPLED_AFTER_SECONDS = 11.0
@@ -85,42 +85,45 @@ class _Run:
     async def _drive(self, calls: list[Call]) -> list[Answered]:
         host, port = self._stage.gateway
         wire = Wire(f"{host}:{port}", self._stage.keys, Prompts(self._name))
-        step = self._shown.bar("the trace through the gateway", len(calls))
-        return await drive(calls, wire, (host, port), lambda _: step(1))
+        with self._shown.bar("the trace through the gateway", len(calls)) as step:
+            return await drive(calls, wire, (host, port), lambda _: step(1))
 
     async def _post(self, conversation: list[Row], code: list[Row]) -> Posted:
         gateway, keys, spans = self._stage.gateway, self._stage.keys, self._stage.wishes.history_spans
         captured = await post_exports(exports(), gateway, keys[WORKSHOP])
         if not spans:
             return captured
-        step = self._shown.bar("a week of history through the collector", spans)
         made = batches(conversation, code, hours_before(time.time()), spans)
-        history = await post_batches(made, gateway, keys, step)
+        with self._shown.bar("a week of history through the collector", spans) as step:
+            history = await post_batches(made, gateway, keys, step)
         return Posted(history.spans, captured.rejected + history.rejected)
 
     def _wait_until_stored(self, since: datetime, calls: int, posted: Posted) -> None:
         """Until every call and every posted span is stored, or nothing has moved for a while."""
         due = calls + posted.spans + span_count()
-        step = self._shown.bar("stored", due)
         seen, moved = 0, time.monotonic()
-        while seen < due and time.monotonic() - moved < STALLED_SECONDS:
-            gateway, otlp = stored.progress(self._conn, since)
-            now = min(gateway, calls) + min(otlp, due - calls)
-            if now != seen:
-                step(now - seen)
-                seen, moved = now, time.monotonic()
-            time.sleep(POLL_SECONDS)
+        with self._shown.bar("stored", due) as step:
+            while seen < due and time.monotonic() - moved < STALLED_SECONDS:
+                gateway, otlp = stored.progress(self._conn, since)
+                now = min(gateway, calls) + min(otlp, due - calls)
+                if now != seen:
+                    step(now - seen)
+                    seen, moved = now, time.monotonic()
+                time.sleep(POLL_SECONDS)
 
     def _wait_for_judges(self, since: datetime, ended: float) -> None:
         """Until no sampled answer waits for its judge, and the judges' own calls are stored."""
-        self._shown.bar("judges")
         until = time.monotonic() + MOST_JUDGING_SECONDS
-        while time.monotonic() < until:
-            states = stored.judgements(self._conn, since)
-            is_sampled = time.monotonic() - ended > SAMPLED_AFTER_SECONDS
-            if is_sampled and not states.get("pending") and not states.get("running") and self._is_billed(since):
-                return
-            time.sleep(POLL_SECONDS)
+        with self._shown.bar("judged") as step:
+            while time.monotonic() < until:
+                if time.monotonic() - ended > SAMPLED_AFTER_SECONDS and self._is_judged(since):
+                    step(1)
+                    break
+                time.sleep(POLL_SECONDS)
+
+    def _is_judged(self, since: datetime) -> bool:
+        states = stored.judgements(self._conn, since)
+        return not states.get("pending") and not states.get("running") and self._is_billed(since)
 
     def _is_billed(self, since: datetime) -> bool:
         """As many responses are billed as the simulator has sent."""
@@ -128,8 +131,9 @@ class _Run:
         return not url or stored.bills(self._conn, since) >= int(get_json(f"{url}/bill")["requests"])
 
     def _evidence(self, since: datetime, answers: list[Answered], posted: Posted, limit: int) -> Evidence:
-        self._shown.bar("verify")
-        said = self._stage.command(["verify", "--json", "--ledger"], good=(0, 1))
+        with self._shown.bar("verified") as step:
+            said = self._stage.command(["verify", "--json", "--ledger"], good=(0, 1))
+            step(1)
         url = self._stage.simulator_url
         return Evidence(
             answers=answers,
