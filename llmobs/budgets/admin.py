@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.db import connection
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
@@ -97,4 +98,4 @@ def _bar(budget: Budget, budgets: Budgets, client: "redis.Redis") -> SafeString 
     with connection.cursor() as cursor:
         found = status(cursor, client, info, now_ns())
     shown = bar(info.unit, info.limit, found)
-    return shown if info.is_counted else shown + " not counted yet"
+    return shown if info.is_counted else format_html("{} <small>not counted yet</small>", shown)

@@ -131,6 +131,7 @@ def test_the_list_of_budgets_shows_each_bar(cast: Cast, operator: Client, valkey
     print(r.sub(r"<[^>]+>", " ", page[page.find("result_list") :])[:3000])
     assert "$0.00 spent" in page
     assert "$10.00 left of $10.00" in page
+    assert "&lt;div" not in page
 
 
 def test_a_credential_is_sealed_and_never_shown(cast: Cast, operator: Client) -> None:
