@@ -29,7 +29,7 @@ from llmobs.budgets.definition import (
     load,
 )
 from llmobs.budgets.ledger import Fold, HoldLike
-from llmobs.budgets.window import window_bounds
+from llmobs.budgets.window import NEVER_S, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 from llmobs.tenants.attribution import Attribution
 from llmobs.tenants.config_version import config_version
@@ -254,6 +254,8 @@ def _count(conn: Connection, budgets: Budgets, budget: BudgetInfo, at_s: int) ->
     while starts_s <= last_s:  # the current window, and later ones where clocks ahead of ours have billed already
         for value, amount in billed_by_value(conn, budget, starts_s, ends_s).items():
             amounts[SpendKey(budget.tenant_id, budget.id, budget.revision, value, starts_s)] = amount
+        if ends_s == NEVER_S:
+            break
         starts_s, ends_s = window_bounds(budget.window, zone, ends_s)
     rows = _upsert(conn, _SET, amounts)
     _record_thresholds(conn, budgets, rows)

@@ -16,6 +16,7 @@ from llmobs.pricing import book
 from llmobs.providers import registry
 from llmobs.spans.blocks import Content, read_content
 from llmobs.tenants.keys import mint_internal
+from llmobs.tenants.plain_connection import plain_connection
 
 MOST_ATTEMPTS = 3
 # A worker that was killed while it judged: its row is taken again after this.
@@ -78,7 +79,6 @@ def _question(judgement: Judgement, now: datetime) -> Question:
     rule = judgement.judge
     if not rule.is_enabled:
         raise SkippedError("the judge was switched off")
-    connection.ensure_connection()
     asked, answered = _messages(judgement)
     if answered is None:
         raise SkippedError(NOT_KEPT)
@@ -107,8 +107,9 @@ def _messages(judgement: Judgement) -> Content:
 
 def _dialect(rule: Judge, now: datetime) -> str:
     """How the judge's model is asked: by the SDK of the provider that answers for it."""
-    prices, at_ns = book.load(connection.connection), ns_from_utc(now)
-    candidates = registry.load(connection.connection).candidates(
+    conn = plain_connection()
+    prices, at_ns = book.load(conn), ns_from_utc(now)
+    candidates = registry.load(conn).candidates(
         rule.model, lambda provider, model: prices.price(rule.tenant_id, provider.priced_as, model, at_ns) is not None
     )
     if not candidates:

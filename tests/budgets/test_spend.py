@@ -180,6 +180,15 @@ def test_the_bills_recompute_the_spend(pg: Conn, tenant: int) -> None:
     assert billed_by_value(pg, budget, TODAY_S, TODAY_S + 86_400) == {"bob": 12}
 
 
+def test_a_budget_for_all_time_counts_what_was_ever_billed(pg: Conn, tenant: int) -> None:
+    budget = make_budget(pg, tenant, window="total")
+    make_bill(pg, tenant, 30)
+    make_bill(pg, tenant, 5, AT_NS - 5 * DAY_NS)
+    with pg.transaction():
+        count_new_budgets(pg, AT_NS)
+    assert rows(pg) == [(budget, 1, "", 35, 1)]
+
+
 def test_a_writer_with_old_definitions_still_adds_to_a_budget_counted_meanwhile(pg: Conn, tenant: int) -> None:
     old = load(pg)
     budget = make_budget(pg, tenant)
