@@ -5,8 +5,6 @@ from django.test import Client
 
 from tests.dashboards.cast import Cast
 
-pytestmark = pytest.mark.urls("tests.dashboards.addresses")
-
 PAGES = ("/", "/traces/", "/costs/", "/budgets/")
 MOST_HTML_BYTES = 100_000
 
