@@ -18,7 +18,7 @@ from dashboards.usual import Spike
 from dashboards.window import DAY, HOUR, Window
 
 Json = dict[str, Any]
-GRID_LINES = 3  # aimed at; at least two, at most five come out
+GRID_LINES_MOST = 5
 TICK_STEPS = (*(timedelta(minutes=n) for n in (5, 10, 15, 30, 60, 120, 180, 360, 720)), DAY, 2 * DAY, 5 * DAY)
 X_TICKS = 5
 LEAST_LIMIT_HEIGHT = 0.3  # of the chart: below, a limit's thresholds would lie on one another
@@ -62,11 +62,10 @@ def cost_rate(window: Window, costs: Sequence[int], usual: Sequence[float | None
     starts = window.starts()
     rates = [cost / _hours(window, at, now) / 1e9 for cost, at in zip(costs, starts, strict=True)]
     usuals = [None if value is None else value / (window.bucket / HOUR) / 1e9 for value in usual]
-    texts = [f"{_range(window, at)}<br>${rate:,.4g} / h" for at, rate in zip(starts, rates, strict=True)]
-    lines = [
-        _line("cost", _rounded(rates), "--accent", 2, fill="--accent-fill", text=texts),
-        _line("usual", _rounded(usuals), "--usual", 1.2, dash="3px,3px"),
-    ]
+    texts = [f"${rate:,.4g} / h" for rate in rates]
+    lines = [_line("cost", _rounded(rates), "--accent", 2, fill="--accent-fill", text=texts)]
+    if any(value is not None for value in usuals):
+        lines.append(_line("usual", _rounded(usuals), "--usual", 1.2, dash="3px,3px"))
     annotations = [_label("usual", window, starts, usuals)] if any(value is not None for value in usuals) else []
     top = max([*rates, *(value for value in usuals if value is not None)], default=0)
     words = f"Cost per hour, {window.dates}: highest {_usd_tick(max(rates, default=0))}"
@@ -85,7 +84,7 @@ def cost_rate(window: Window, costs: Sequence[int], usual: Sequence[float | None
 def latency(window: Window, buckets: Sequence[Percentiles], objective_ms: int) -> Figure:
     """p50, p95 and p99 over time, never stacked; the objective as a dashed line."""
     texts = [
-        f"{_range(window, b.at)}<br>p50 {numbers.milliseconds(b.p50)}, p95 {numbers.milliseconds(b.p95)}, "
+        f"p50 {numbers.milliseconds(b.p50)}, p95 {numbers.milliseconds(b.p95)}, "
         f"p99 {numbers.milliseconds(b.p99)}<br>n = {numbers.count(b.n)}"
         for b in buckets
     ]
@@ -121,10 +120,7 @@ _PERCENTILE_INK = (("p99", "--ink-3"), ("p95", "--accent"), ("p50", "--ink-3"))
 def error_share(window: Window, buckets: Sequence[tuple[datetime, int, int]], found: Sequence[Spike]) -> Figure:
     """Share of failed calls over time, `buckets` as (start, calls, failed); spikes shaded and red."""
     shares = [100 * failed / calls if calls else None for _, calls, failed in buckets]
-    texts = [
-        f"{_range(window, at)}<br>{numbers.share(failed, calls)}, {failed} of {calls} calls"
-        for at, calls, failed in buckets
-    ]
+    texts = [f"{numbers.share(failed, calls)}, {failed} of {calls} calls" for at, calls, failed in buckets]
     is_spike = [any(at < spike.end and at + window.bucket > spike.start for spike in found) for at, _, _ in buckets]
     bars = {
         **_bars("errors", _rounded(shares), "--ink-3", texts),
@@ -282,6 +278,7 @@ def _figure(
         "data": data,
         "layout": layout,
         "bucket_s": int(window.bucket.total_seconds()),
+        "zone": window.zone.key,
     }
 
 
@@ -363,11 +360,11 @@ def _label(
 
 
 def _y_ticks(top: float) -> list[float]:
-    """Round steps from 0, three to five of them below the top."""
+    """Round steps from 0, two to five lines."""
     if top <= 0:
         return [0, 1]
-    power = 10.0 ** floor(log10(top / GRID_LINES))
-    step = next(power * n for n in (1, 2, 2.5, 5, 10) if power * n * (GRID_LINES + 0.999) >= top)
+    power = 10.0 ** floor(log10(top / GRID_LINES_MOST))
+    step = next(power * n for n in (1, 2, 5, 10) if top / (power * n) < GRID_LINES_MOST)
     return [round(step * i, 12) for i in range(int(top / step + 1e-9) + 1)]
 
 
@@ -400,13 +397,6 @@ def _local(window: Window, at: datetime) -> str:
 def _clock(window: Window, at: datetime) -> str:
     local = at.astimezone(window.zone)
     return f"{local:%-d %b}" if window.is_by_day else f"{local:%-d %b, %H:%M}"
-
-
-def _range(window: Window, at: datetime) -> str:
-    local = at.astimezone(window.zone)
-    if window.is_by_day:
-        return f"{local:%a %-d %b}"
-    return f"{local:%a %-d %b, %H:%M}–{local + window.bucket:%H:%M} {local:%Z}"
 
 
 def _hours(window: Window, at: datetime, now: datetime) -> float:

@@ -76,6 +76,20 @@ class Window:
         return f"{first.day} {first:%b}, {first:%H:%M} – {end.day} {end:%b %Y}, {end:%H:%M}"
 
     @property
+    def words(self) -> str:
+        """Within a sentence: "last 7 d", or the dates."""
+        return self.label[0].lower() + self.label[1:] if self.last and self.last != "month" else self.dates
+
+    @property
+    def before_words(self) -> str:
+        """What `before` is, within a sentence: "the 7 d before", or its dates."""
+        return (
+            f"the {self.label.removeprefix('Last ')} before"
+            if self.last and self.last != "month"
+            else self.before().dates
+        )
+
+    @property
     def noun(self) -> str:
         """The bucket's name in a title: "cost per day"."""
         return {MINUTE: "minute", QUARTER: "15 min", HOUR: "hour", DAY: "day"}[self.bucket]

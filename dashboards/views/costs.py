@@ -92,7 +92,6 @@ def costs(visit: Visit) -> HttpResponse:
         choices=filter_choices(visit),
         spent=spent,
         change=numbers.change(spent.cost_nanousd, total(visit.cursor, before).cost_nanousd) if comparable else "",
-        before=before.window,
         expected=expected,
         month_end=month_end(visit.now, visit.zone) - MOMENT,
         saved=_saved(paid),
@@ -156,7 +155,7 @@ def _values(rows: Sequence[Totals], starts: Sequence[datetime], name: str) -> li
 
 
 def _rows(visit: Visit, by: str, before: Scope | None, opened: str | None) -> list[Row]:
-    found = cost_by(visit.cursor, visit.scope, by)
+    found = [row for row in cost_by(visit.cursor, visit.scope, by) if row.calls or row.cost_nanousd]
     earlier = {row.key[0]: row.cost_nanousd for row in cost_by(visit.cursor, before, by)} if before else {}
     names = _names(visit, by, found)
     over_time = cost_by_bucket(visit.cursor, visit.scope, by)

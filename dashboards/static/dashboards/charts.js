@@ -24,9 +24,23 @@
     return value;
   };
 
+  // "Sat, 21 Nov, 14:15–14:30": clock times as sent, read as UTC so that the browser's own zone changes nothing.
+  const DAY = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", weekday: "short", day: "numeric", month: "short" });
+  const CLOCK = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", hour: "2-digit", minute: "2-digit" });
+  const range = (x, seconds, zone) => {
+    const start = new Date(`${x}Z`);
+    if (seconds >= 86400) return DAY.format(start);
+    return `${DAY.format(start)}, ${CLOCK.format(start)}–${CLOCK.format(new Date(start.getTime() + seconds * 1000))} ${zone}`;
+  };
+  const ranged = (trace, figure) => {
+    const name = trace.text ? "text" : "hovertext";
+    if (!trace[name]) return {};
+    return { [name]: trace[name].map((words, i) => words && `${range(figure.x[i], figure.bucket_s, figure.zone)}<br>${words}`) };
+  };
+
   const draw = (box) => {
     const figure = JSON.parse(document.getElementById(box.dataset.figure).textContent);
-    const data = resolved(figure.data).map((trace) => ({ x: figure.x, ...trace }));
+    const data = resolved(figure.data).map((trace) => (trace.x ? trace : { ...trace, x: figure.x, ...ranged(trace, figure) }));
     const axis = { fixedrange: false, showgrid: false, zeroline: false, ticks: "", automargin: false, linecolor: token("--line-2"), showline: true };
     const given = resolved(figure.layout);
     const layout = {
