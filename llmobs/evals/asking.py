@@ -75,10 +75,11 @@ def _ask_anthropic(question: Question, gateway_url: str, token: str) -> str:
     with anthropic.Anthropic(
         base_url=gateway_url, api_key=token, max_retries=0, timeout=TIMEOUT_SECONDS, default_headers=HEADERS
     ) as client:
+        # No temperature: the SDK has dropped it, and newer models refuse it.
         message = client.messages.create(
             model=question.model,
-            temperature=0,
             max_tokens=MOST_OUTPUT_TOKENS,
+            output_config={"format": {"type": "json_schema", "schema": json_schema()}},
             system=system_prompt(question.criteria),
             messages=[{"role": "user", "content": user_prompt(question.asked, question.answered)}],
         )

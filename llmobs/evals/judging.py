@@ -96,13 +96,13 @@ def _messages(judgement: Judgement) -> Content:
         cursor.execute(
             "SELECT block_id, block_slot, (start AT TIME ZONE 'UTC')::date FROM span "
             "WHERE tenant_id = %s AND trace_id = %s AND span_id = %s AND start = %s AND block_id IS NOT NULL",
-            [judgement.tenant_id, judgement.trace_id, judgement.span_id, judgement.start],
+            [judgement.tenant_id, bytes(judgement.trace_id), bytes(judgement.span_id), judgement.start],
         )
         row = cursor.fetchone()
     if row is None:
         return None, None
     block_id, slot, day = row
-    return read_content(connection.connection, judgement.tenant_id, block_id, day, slot)
+    return read_content(plain_connection(), judgement.tenant_id, block_id, day, slot)
 
 
 def _dialect(rule: Judge, now: datetime) -> str:

@@ -49,8 +49,8 @@ def user_prompt(asked: str, answered: str) -> str:
 def json_schema() -> dict[str, object]:
     """The verdict as a JSON schema in the strict form of OpenAI's structured outputs."""
     text, mark = {"type": "string"}, {"type": "integer"}
-    criterion = {"criterion": text, "score": mark, "reason": text}
-    whole = {
+    criterion: dict[str, object] = {"criterion": text, "score": mark, "reason": text}
+    whole: dict[str, object] = {
         "criteria": {"type": "array", "items": _object(criterion)},
         "overall": mark,
         "verdict": {"type": "string", "enum": ["PASS", "FAIL"]},

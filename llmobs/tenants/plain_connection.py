@@ -8,13 +8,13 @@ from psycopg.types.json import JsonbLoader
 
 
 class _Plain:
-    def execute(self, query: str, params: Any = None) -> "psycopg.Cursor[Any]":
+    def execute(self, query: str, params: Any = None, *, binary: bool = False) -> "psycopg.Cursor[Any]":
         connection.ensure_connection()
         cursor = psycopg.Cursor(connection.connection)
         cursor.adapters.register_loader("jsonb", JsonbLoader)
-        return cursor.execute(query.encode(), params)
+        return cursor.execute(query.encode(), params, binary=binary)
 
 
 def plain_connection() -> "psycopg.Connection[Any]":
-    """For `load(conn)` of budgets, providers, tenants and prices, which only execute."""
+    """For what takes a connection only to execute on it: `load(conn)` of the configuration, `read_content`."""
     return cast("psycopg.Connection[Any]", _Plain())
