@@ -20,7 +20,7 @@ from dashboards.queries.scope import Cursor
 from dashboards.queries.trace import Content, SpanRow
 from dashboards.queries.traces import SORTS, TraceRow, traces
 from llmobs.core.money import exact_usd
-from llmobs.ingest.api import take_spans
+from llmobs.ingest.api import MOST_ERRORS, take_spans
 from llmobs.tenants import access
 from llmobs.tenants.authentication import caller_of
 from llmobs.tenants.models import Tenant
@@ -112,8 +112,14 @@ class WholeTraceShown(TraceShown):
     spans_left_out = serializers.IntegerField()
 
 
+class RejectedShown(serializers.Serializer):
+    position = serializers.IntegerField()
+    message = serializers.CharField()
+
+
 class TakenShown(serializers.Serializer):
     accepted_spans = serializers.IntegerField()
+    rejected = RejectedShown(many=True)
 
 
 class TraceList(Figures):
@@ -145,12 +151,14 @@ class TraceList(Figures):
     @extend_schema(
         request=OpenApiTypes.OBJECT,
         responses={202: TakenShown},
-        description='`{"spans": [...]}`, at most 1,000, each with the fields that a whole trace shows. Idempotent by '
-        "span id. 202: the spans are durable, and visible within a second or two.",
+        description='`{"spans": [...]}`, each with the fields that a whole trace shows. Idempotent by '
+        "span id. A wrong span is named in `rejected` and left out. 202: the others are durable, and visible within a "
+        "second or two.",
     )
     def post(self, request: Request) -> Response:
-        count = take_spans(request, caller_of(request), request.query_params.get("tenant", ""))
-        return Response({"accepted_spans": count}, status=202)
+        checked = take_spans(request, caller_of(request), request.query_params.get("tenant", ""))
+        rejected = [{"position": error.position, "message": error.message} for error in checked.errors[:MOST_ERRORS]]
+        return Response({"accepted_spans": checked.accepted_spans, "rejected": rejected}, status=202)
 
 
 class WholeTrace(Figures):

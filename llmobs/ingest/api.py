@@ -13,12 +13,13 @@ from rest_framework.request import Request
 from llmobs.core.clock import now_ns
 from llmobs.ingest.entries import NativeSpans
 from llmobs.ingest.journal import JournalError, JournalWriter
-from llmobs.ingest.native import NativeError, check_native
+from llmobs.ingest.otlp.native import NativeChecked, NativeError, check
 from llmobs.tenants import access
 from llmobs.tenants.access import Caller
 from llmobs.tenants.problem import TooBusy, TooLarge
 
 MOST_BODY_BYTES = 16 * 1024 * 1024  # a thousand spans with long messages
+MOST_ERRORS = 100  # named in an answer
 
 
 @cache
@@ -27,8 +28,11 @@ def journal() -> JournalWriter:
     return JournalWriter(settings.PLACE.journal / f"web-{secrets.token_hex(6)}", settings.SECRETS.journal_key)
 
 
-def take_spans(request: Request, caller: Caller, slug: str) -> int:
-    """Journal the spans of a request; returns how many. Fails closed: what cannot be kept is refused with 503."""
+def take_spans(request: Request, caller: Caller, slug: str) -> NativeChecked:
+    """Journal the spans of a request; says how many, and what is wrong with the others.
+
+    Fails closed: what cannot be kept is refused with 503, a body without one good span with 400.
+    """
     found = list(access.tenants(caller, slug)[:2])
     if len(found) != 1:
         raise ValidationError({"tenant": "Say whose spans these are: ?tenant=SLUG."})
@@ -40,11 +44,13 @@ def take_spans(request: Request, caller: Caller, slug: str) -> int:
         raise TooLarge(f"A request is at most {MOST_BODY_BYTES >> 20} MB; send several.")
     at_ns = now_ns()
     try:
-        count = check_native(body, at_ns, tenant.retention_days)
-        if count:
+        checked = check(body, at_ns, tenant.retention_days)
+        if checked.accepted_spans:
             journal().append(NativeSpans(tenant.pk, caller.key_id, at_ns, body))
     except NativeError as error:
         raise ValidationError(str(error)) from None
     except JournalError as error:
         raise TooBusy("The journal cannot take more just now; send it again.") from error
-    return count
+    if checked.errors and not checked.accepted_spans:
+        raise ValidationError({f"spans[{error.position}]": error.message for error in checked.errors[:MOST_ERRORS]})
+    return checked

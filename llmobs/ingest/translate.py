@@ -9,7 +9,7 @@ from llmobs.ingest.attempts import abandoned_span, ended_span, refused_span
 from llmobs.ingest.bounds import keep_bounds
 from llmobs.ingest.content import Door
 from llmobs.ingest.entries import Begin, End, Hold, NativeSpans, OtlpBody, Refused
-from llmobs.ingest.native import decode_native
+from llmobs.ingest.otlp import native
 from llmobs.ingest.otlp.decode import decode
 from llmobs.ingest.tails import Found
 from llmobs.pricing.book import PriceBook
@@ -78,10 +78,9 @@ class Translator:
             return [self._attempt(entry, abandoned_span(entry, now_ns), piece)]
         if isinstance(entry, Refused):
             return [refused_span(entry)]
-        if isinstance(entry, OtlpBody):
-            return self._priced(decode(entry, self._key(entry.key_id), self._retention_days(entry.tenant_id)), piece)
-        assert isinstance(entry, NativeSpans)
-        return self._priced(decode_native(entry, self._key(entry.key_id)), piece)
+        assert isinstance(entry, OtlpBody | NativeSpans)
+        read = decode if isinstance(entry, OtlpBody) else native.decode
+        return self._priced(read(entry, self._key(entry.key_id), self._retention_days(entry.tenant_id)), piece)
 
     def _attempt(self, begin: Begin, span: Span, piece: Piece) -> Span:
         if begin.holds:

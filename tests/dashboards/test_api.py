@@ -17,7 +17,7 @@ from llmobs.ingest import api as ingest_api
 from llmobs.ingest.commit import Batch, commit_batch
 from llmobs.ingest.entries import NativeSpans
 from llmobs.ingest.journal import JournalReader
-from llmobs.ingest.native import decode_native
+from llmobs.ingest.otlp import native
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.cost import cost
 from llmobs.tenants.attribution import Attribution
@@ -64,7 +64,7 @@ def write(pg: "psycopg.Connection[Any]") -> None:
     batch = Batch()
     for _, entry in chunk.entries:
         assert isinstance(entry, NativeSpans)
-        for each in decode_native(entry, Attribution(key_id=entry.key_id)):
+        for each in native.decode(entry, Attribution(key_id=entry.key_id)):
             price = book.price(each.tenant_id, each.provider_name, each.model, each.start_ns)
             if each.usage and price:
                 each.cost_nanousd, each.price_version = cost(each.usage, price), price.version
@@ -94,7 +94,7 @@ def stored(cast: Cast, pg: "psycopg.Connection[Any]") -> Cast:
         call(OTHER, model="nobody-knows", parent_span_id=ROOT, feature="search", status="failed", error_type="timeout"),
     )
     assert posted.status_code == 202, posted.content
-    assert posted.json() == {"accepted_spans": 3}
+    assert posted.json() == {"accepted_spans": 3, "rejected": []}
     write(pg)
     return cast
 
@@ -179,7 +179,7 @@ def test_pages_of_traces_follow_the_cursor(cast: Cast, pg: "psycopg.Connection[A
     "wrong",
     [
         {"trace_id": "abc"}, {"start": "2001-01-01T00:00:00Z"}, {"start": "soon"}, {"input_tokens": -1},
-        {"colour": "red"}, {"duration_ms": -5}, {"status": "odd"},
+        {"duration_ms": -5}, {"status": "odd"},
     ],
 )  # fmt: skip
 def test_a_wrong_span_is_refused_and_nothing_kept(cast: Cast, wrong: dict[str, Any]) -> None:
@@ -262,3 +262,12 @@ def test_usage_as_parquet_is_plainly_not_there(cast: Cast) -> None:
     answer = with_key("acme").get(f"{API}/usage/", headers={"accept": "application/vnd.apache.parquet"})
 
     assert "not in this version" in assert_problem(answer, 406)["detail"]
+
+
+def test_a_wrong_span_beside_good_ones_is_named_and_left_out(cast: Cast, pg: "psycopg.Connection[Any]") -> None:
+    posted = post(with_key("acme"), call(CALL), {**call(OTHER), "input_tokens": -1})
+    assert posted.status_code == 202
+    assert posted.json()["accepted_spans"] == 1
+    assert [(one["position"], "input_tokens" in one["message"]) for one in posted.json()["rejected"]] == [(1, True)]
+    write(pg)
+    assert pg.execute("SELECT count(*) FROM span").fetchone() == (1,)
