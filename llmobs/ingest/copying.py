@@ -124,7 +124,7 @@ def span_row(span: Span, is_counted: bool, preview: str, place: tuple[int, int] 
         who.key_id,
         span.prompt_version,
         span.scope_name,
-        preview,
+        clean_text(preview),
         block_id,
         slot,
         Jsonb(span.attributes, dumps=_dumps),

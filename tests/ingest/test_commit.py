@@ -178,3 +178,11 @@ def _killed(*_: object, **__: object) -> None:
 
 def _no_budgets() -> Any:
     return committing.Budgets()
+
+
+@pytest.mark.parametrize("text", ["before\\u0000after", "half a pair: \\ud83d"])
+def test_what_postgresql_cannot_hold_costs_no_span(pg: psycopg.Connection[Any], text: str) -> None:
+    commit(pg, call(input=f'[{{"role":"user","parts":[{{"type":"text","content":"{text}"}}]}}]'))
+    row = pg.execute("SELECT preview FROM span").fetchone()
+    assert row is not None
+    assert str(row[0]).startswith(("beforeafter", "half a pair: "))
