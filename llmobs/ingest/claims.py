@@ -47,7 +47,7 @@ _YIELDING = _AT_TIMES + "c.yields"
 _WITHOUT_ID = _AT_TIMES + "c.response_id = '' AND NOT c.yields"
 _PARENTS = (
     "SELECT trace_id, span_id, parent_span_id FROM span WHERE tenant_id = %s AND trace_id = ANY(%s) "
-    "AND start BETWEEN %s AND %s"
+    "AND start BETWEEN %s AND %s ORDER BY start DESC"
 )
 
 Window = tuple[int, int]
@@ -208,5 +208,5 @@ def _load_parents(conn: psycopg.Connection[Any], tenant_id: int, spans: list[Spa
     times = [claim.info.start_ns for claim in related.claims.values()] + [span.start_ns for span in spans]
     between = (utc_from_ns(min(times) - LONGEST_TRACE_NS), utc_from_ns(max(times) + LONGEST_TRACE_NS))
     for trace_id, span_id, parent in conn.execute(_PARENTS, (tenant_id, traces, *between)).fetchall():
-        key = (bytes(trace_id), bytes(span_id))
-        related.parents.setdefault(key, None if parent is None else bytes(parent))
+        # What is stored stands against what is sent again.
+        related.parents[bytes(trace_id), bytes(span_id)] = None if parent is None else bytes(parent)

@@ -1,7 +1,8 @@
 """One transaction per batch: spans, contents, claims, bills, roll-up deltas, traces, spend, and how far journals are.
 
  1. Budgets as they are now (a shared lock), then the tenants' locks in order: one writer at a time decides for one.
- 2. Copies within the batch leave; claims that may concern the batch are loaded, and copies of known calls leave.
+ 2. Copies within the batch leave; claims that may concern the batch are loaded, and what has the ids of a known call
+    leaves, whatever else it says: the first of a span is the one that stands.
  3. `count_once.decide` says which calls count. What differs from before is a flip: a bill, or a reversal.
  4. Spans go in by COPY under a savepoint. If one of them is there already, those that are leave, and again from 3.
  5. Contents in blocks, claims, bills, roll-up deltas, traces, spend, offsets.
@@ -119,7 +120,7 @@ def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
     by_tenant = _by_tenant(spans)
     _lock_tenants(conn, sorted(by_tenant))
     related = {tenant: load_related(conn, tenant, of_tenant) for tenant, of_tenant in sorted(by_tenant.items())}
-    spans = [s for s in spans if not (s.is_call and (s.trace_id, s.span_id) in related[s.tenant_id].claims)]
+    spans = [s for s in spans if (s.trace_id, s.span_id) not in related[s.tenant_id].claims]
     counted, contents = _insert_spans(conn, spans, related)
     if counted is None:
         spans = _without_known(conn, spans)
@@ -176,7 +177,7 @@ def _insert_spans(
     counted = _decide(spans, related)
     places, contents = _place_contents(spans)
     rows = (
-        span_row(s, (s.tenant_id, s.trace_id, s.span_id) in counted, preview(s), place)
+        span_row(s, s.is_call and (s.tenant_id, s.trace_id, s.span_id) in counted, preview(s), place)
         for s, place in zip(spans, places, strict=True)
     )
     try:

@@ -1,6 +1,7 @@
 """One transaction per batch: each span and each bill once, and every sum in step, whatever comes twice or too late."""
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import psycopg
@@ -10,9 +11,12 @@ from llmobs.core import semconv
 from llmobs.core.clock import utc_from_ns
 from llmobs.ingest import commit as committing
 from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
+from llmobs.ops.verify import verify
 from llmobs.pricing.usage import Usage
+from llmobs.rollups.compact import compact_all
 from llmobs.spans.blocks import read_content
-from tests.ingest.making import START_NS, call, commit, step, sums
+from llmobs.spans.record import Span
+from tests.ingest.making import START_NS, call, commit, make_tenant, step, sums
 
 Connection = psycopg.Connection[Any]
 COST = 3  # of making.call(): 1000 * 1000 + 500 * 4000 nano-USD per million tokens
@@ -53,6 +57,60 @@ def test_a_call_sent_again_with_another_start_is_the_same_call(pg: Connection) -
     commit(pg, span)
     commit(pg, replace(span, start_ns=span.start_ns + 10**9))
     assert (sums(pg).spans, sums(pg).bills) == (1, 1)
+
+
+def test_a_call_sent_again_as_something_else_changes_nothing(pg: Connection) -> None:
+    make_tenant(pg)
+    known = call(response_id="r-1")
+    commit(pg, known, step(trace_id=known.trace_id))
+    before = sums(pg)
+    as_step = step(trace_id=known.trace_id, span_id=known.span_id, start_ns=START_NS + 10**9)
+    other = replace(known, start_ns=START_NS - 10**9, request_model="gpt-4o", usage=None, response_id="r-2")
+    for again in (as_step, other):
+        assert commit(pg, again).spans == 0
+    assert sums(pg) == before
+    assert verify(pg).differences == []
+
+
+def test_a_step_sent_again_under_another_parent_does_not_change_who_counts(pg: Connection) -> None:
+    outer = call(response_id="r-1")
+    between = step(trace_id=outer.trace_id, parent_span_id=outer.span_id)
+    inner = call(trace_id=outer.trace_id, parent_span_id=between.span_id, usage=Usage(output=7))
+    commit(pg, outer, between, inner)
+    assert (sums(pg).counted, sums(pg).reversals) == (1, 0)
+    commit(pg, replace(between, parent_span_id=None), call(trace_id=outer.trace_id, usage=None, response_id="r-9"))
+    assert (sums(pg).spans, sums(pg).counted, sums(pg).reversals) == (4, 2, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_sent_again_with_other_content_the_sums_hold(pg: Connection, seed: int) -> None:
+    make_tenant(pg)
+    random = Random(seed)  # noqa: S311
+    traces, span_ids = [random.randbytes(16) for _ in range(2)], [random.randbytes(8) for _ in range(6)]
+
+    def some_span() -> Span:
+        place: dict[str, Any] = {
+            "trace_id": random.choice(traces),
+            "span_id": random.choice(span_ids),
+            "parent_span_id": random.choice([None, *span_ids]),
+            "start_ns": START_NS + random.choice([0, 1, 70, 3700, -86_400]) * 10**9,
+        }
+        if random.random() < 0.4:
+            return step(**place)
+        return call(
+            response_id=random.choice(["", "", "r-1", "r-2"]),
+            request_model=random.choice(["a", "b"]),
+            source=random.choice([semconv.SOURCE_OTLP, semconv.SOURCE_OTLP, semconv.SOURCE_GATEWAY]),
+            scope_name=random.choice(["s", "t", "com.anthropic.sdk.python"]),
+            usage=random.choice([None, Usage(1000, output=500), Usage(10, output=500)]),
+            **place,
+        )
+
+    for turn in range(8):
+        commit(pg, *[some_span() for _ in range(random.randrange(1, 6))])
+        if turn % 3 == 2:
+            compact_all(pg)
+    assert [str(d) for d in verify(pg).differences] == []
 
 
 def test_the_gateways_span_takes_the_bill_from_a_report_that_came_first(pg: Connection) -> None:
