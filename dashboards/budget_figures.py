@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dashboards import numbers
-from dashboards.forecast import HISTORY, Forecast, forecast
 from dashboards.queries.budgets import (
     ThresholdPassed,
     current_window,
@@ -18,6 +17,7 @@ from dashboards.queries.scope import Cursor, Scope
 from dashboards.svg import BudgetBar
 from dashboards.window import Window
 from llmobs.budgets.definition import EACH, USD, BudgetInfo, Budgets
+from llmobs.budgets.forecast import HISTORY, Forecast, forecast
 from llmobs.budgets.status import Status, status
 from llmobs.budgets.valkey import Client
 from llmobs.core.clock import ns_from_utc

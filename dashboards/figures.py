@@ -12,10 +12,10 @@ from math import floor, log10
 from typing import Any
 
 from dashboards import numbers
-from dashboards.forecast import Forecast
 from dashboards.queries.traces import Outcomes
 from dashboards.usual import Spike
 from dashboards.window import DAY, HOUR, Window
+from llmobs.budgets.forecast import Forecast
 
 Json = dict[str, Any]
 GRID_LINES_MOST = 5

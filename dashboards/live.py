@@ -1,32 +1,19 @@
-"""The web's way to the ledger, and to plain modules that read with psycopg's own connection."""
+"""The web's way to the ledger, and to the budgets as configured now."""
 
 from functools import cache
-from typing import Any, cast
 
-import psycopg
 import redis
 from django.conf import settings
-from django.db import connection
-from psycopg.types.json import JsonbLoader
 
 from llmobs.budgets.definition import Budgets, load
+from llmobs.tenants.plain_connection import plain_connection
 
 TIMEOUT_SECONDS = 0.5  # a page is not kept waiting for what it can leave out
 
 
-class _Plain:
-    """Django's connection as plain modules know it: Django itself leaves jsonb as text."""
-
-    def execute(self, query: str, params: Any = None) -> "psycopg.Cursor[Any]":
-        connection.ensure_connection()
-        cursor = psycopg.Cursor(connection.connection)
-        cursor.adapters.register_loader("jsonb", JsonbLoader)
-        return cursor.execute(query.encode(), params)
-
-
 def budgets_now() -> Budgets:
     """All active budgets, as configured now."""
-    return load(cast("psycopg.Connection[Any]", _Plain()))
+    return load(plain_connection())
 
 
 @cache

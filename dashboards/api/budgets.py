@@ -12,16 +12,14 @@ from rest_framework.response import Response
 
 from dashboards.api.asked import Figures
 from dashboards.api.traces import usd
-from dashboards.budget_figures import LONGEST_LOOK_BACK
 from dashboards.live import budgets_now, ledger_client
 from dashboards.queries.budgets import current_window, spend_by_hour
 from dashboards.queries.scope import Cursor
 from llmobs.budgets.definition import USD, BudgetInfo
-from llmobs.budgets.forecast import Forecast, forecast
+from llmobs.budgets.forecast import HISTORY, forecast
 from llmobs.budgets.models import Budget
 from llmobs.budgets.status import Status, status
-from llmobs.budgets.window import NEVER_S
-from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
+from llmobs.core.clock import ns_from_utc
 from llmobs.tenants import access
 from llmobs.tenants.authentication import caller_of
 
@@ -71,8 +69,9 @@ def status_json(cursor: Cursor, info: BudgetInfo, found: list[Status], now: date
     start, end = current_window(info, now)
     is_live = all(each.is_live for each in found)
     spent = sum(each.spent for each in found)
-    expected = None if info.each else _forecast(cursor, info, spent, start, end, now)
-    exhausts_at_s = expected.exhausts_at_s if expected else None
+    expected = None
+    if not info.each and end is not None:
+        expected = forecast(spent, spend_by_hour(cursor, info, now - HISTORY, now), now, end, info.limit)
     return {
         "unit": info.unit,
         "limit": _amount(info, info.limit),
@@ -80,22 +79,13 @@ def status_json(cursor: Cursor, info: BudgetInfo, found: list[Status], now: date
         "held": _amount(info, sum(each.held or 0 for each in found) if is_live else None),
         "remaining": None if info.each else _amount(info, found[0].remaining),
         "forecast": _amount(info, expected.amount if expected else None),
-        "exhausts_at": None if exhausts_at_s is None else utc_from_ns(exhausts_at_s * NS_PER_SECOND),
+        "exhausts_at": expected.passes_at if expected else None,
         "window_start": start,
         "window_end": end,
         "is_live": is_live,
         "is_counted": info.is_counted,
         "values": [_value(info, each) for each in found] if info.each else [],
     }
-
-
-def _forecast(
-    cursor: Cursor, info: BudgetInfo, spent: int, start: datetime, end: datetime | None, now: datetime
-) -> Forecast | None:
-    hours = spend_by_hour(cursor, info, max(start, now - LONGEST_LOOK_BACK), now)
-    series = [(int(row.at.timestamp()), row.amount) for row in hours]
-    end_s = int(end.timestamp()) if end else NEVER_S
-    return forecast(series, spent, info.limit, int(start.timestamp()), end_s, int(now.timestamp()))
 
 
 def _value(info: BudgetInfo, each: Status) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from rest_framework.response import Response
 
 from dashboards.api.asked import Figures, next_page
 from dashboards.queries import trace as one
-from dashboards.queries.contents import contents_of
+from dashboards.queries.contents import Content, contents_of
 from dashboards.queries.scope import Cursor
-from dashboards.queries.trace import Content, SpanRow
+from dashboards.queries.trace import SpanRow
 from dashboards.queries.traces import SORTS, TraceRow, traces
 from llmobs.core.money import exact_usd
 from llmobs.ingest.api import MOST_ERRORS, take_spans

@@ -14,6 +14,7 @@ from dashboards.queries.rollup import COLUMNS, totals
 from dashboards.queries.scope import Cursor, Filters, Scope
 from dashboards.window import HOUR, Window
 from llmobs.budgets.definition import EACH, TOKENS, BudgetInfo
+from llmobs.budgets.forecast import Spent
 from llmobs.budgets.window import window_bounds
 
 MOST_EVENTS = 20
@@ -30,14 +31,6 @@ class ThresholdPassed:
     limit: int
     at: datetime
     alerted_at: datetime | None
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Money or tokens of one bucket."""
-
-    at: datetime
-    amount: int
 
 
 def current_window(budget: BudgetInfo, now: datetime) -> tuple[datetime, datetime | None]:

@@ -1,14 +1,28 @@
-"""The contents of many spans at once, each block read once."""
+"""The contents of spans, as far as the policy kept them: each block is read once, however many spans share it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from dashboards.queries.scope import Cursor
-from dashboards.queries.trace import Content, SpanRow
+from dashboards.queries.trace import SpanRow
 from llmobs.spans.blocks import read_block
 
 # One answer of the REST API: what lies beyond is left out, which the answer says.
 MOST_CHARACTERS = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was kept of a span's messages: JSON texts, None where there is nothing."""
+
+    input: str | None
+    output: str | None
+
+
+def content_of(cursor: Cursor, tenant_id: int, span: SpanRow) -> Content | None:
+    """One span's messages; None where none were kept."""
+    return contents_of(cursor, tenant_id, [span]).get(span.span_id)
 
 
 def contents_of(cursor: Cursor, tenant_id: int, spans: Sequence[SpanRow]) -> dict[str, Content]:

@@ -1,4 +1,4 @@
-"""One trace: its spans, the bills they bear, and the contents of a span, as far as the policy kept them."""
+"""One trace: its spans, the bills they bear, and its scores."""
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
 
@@ -12,7 +12,6 @@ import msgspec
 
 from dashboards.queries.scope import Cursor
 from dashboards.queries.traces import TraceRow, trace_totals
-from llmobs.spans.blocks import read_block
 
 MOST_SPANS = 5_000  # of one trace that a page reads; the page says when there are more
 
@@ -99,14 +98,6 @@ BILL_COLUMNS = tuple(BillRow.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
-class Content:
-    """What was kept of a span's messages: JSON texts, None where there is nothing."""
-
-    input: str | None
-    output: str | None
-
-
-@dataclass(frozen=True)
 class ScoreRow:
     """A mark that an answer was given."""
 
@@ -150,22 +141,6 @@ def bills_of(cursor: Cursor, found: TraceRow, span_id: str) -> list[BillRow]:
     )
     rows = [dict(zip(BILL_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
     return [BillRow(**{**row, "budget_ids": tuple(row["budget_ids"])}) for row in rows]
-
-
-def content_of(cursor: Cursor, tenant_id: int, span: SpanRow) -> Content | None:
-    """The span's messages out of its block; None where none were kept."""
-    if span.block_id is None or span.block_slot is None:
-        return None
-    day = span.start.date()
-    cursor.execute(
-        "SELECT body FROM payload_block WHERE tenant_id = %s AND block_id = %s AND day BETWEEN %s AND %s",
-        [tenant_id, span.block_id, day - timedelta(days=1), day + timedelta(days=1)],
-    )
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    slots = read_block(bytes(row[0]))
-    return Content(*slots[span.block_slot]) if span.block_slot < len(slots) else None
 
 
 def scores_of(cursor: Cursor, found: TraceRow) -> list[ScoreRow]:

@@ -9,7 +9,6 @@ from django.http import HttpResponse
 
 from dashboards import figures, numbers
 from dashboards.figures import Series
-from dashboards.forecast import Forecast
 from dashboards.panel import KIND_WORDS
 from dashboards.queries.costs import DIMENSIONS, PaidFor, cost_by, cost_by_bucket, key_names, paid_for
 from dashboards.queries.rollup import Totals, first_call_at, last_call_at, total, totals
@@ -19,6 +18,7 @@ from dashboards.views.frame import filter_choices, gateway_address
 from dashboards.views.overview import month_forecast
 from dashboards.visit import Visit, page, show
 from dashboards.window import bucket_starts, month_end
+from llmobs.budgets.forecast import Forecast
 
 MOST_SHOWN = 50
 OTHERS_SAY = (

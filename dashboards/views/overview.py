@@ -11,10 +11,8 @@ from django.http import HttpResponse
 from dashboards import figures, numbers
 from dashboards.budget_figures import BudgetFigure, budget_figures
 from dashboards.figures import Figure, Percentiles
-from dashboards.forecast import HISTORY, Forecast, forecast
 from dashboards.live import budgets_now, ledger_client
 from dashboards.notices import MOST_SHOWN, notices
-from dashboards.queries.budgets import Spent
 from dashboards.queries.costs import unpriced_models
 from dashboards.queries.freshness import freshness
 from dashboards.queries.rollup import Latency, Totals, first_call_at, latencies, merged, total, totals
@@ -34,6 +32,7 @@ from dashboards.usual import (
 from dashboards.views.frame import filter_choices, gateway_address, rail_notes
 from dashboards.visit import Visit, page, show
 from dashboards.window import HOUR, QUARTER, Window, current_month, month_end, today
+from llmobs.budgets.forecast import HISTORY, Forecast, Spent, forecast
 
 CONTRIBUTORS = 5
 LEAST_CALLS_NOW = 100  # under these, "now" widens

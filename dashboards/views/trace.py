@@ -9,8 +9,9 @@ from django.shortcuts import render
 from django.utils.safestring import SafeString
 
 from dashboards import numbers, panel
+from dashboards.queries.contents import content_of
 from dashboards.queries.slots import colour, slots_of
-from dashboards.queries.trace import MOST_SPANS, SpanRow, content_of, scores_of, spans_of, trace
+from dashboards.queries.trace import MOST_SPANS, SpanRow, scores_of, spans_of, trace
 from dashboards.queries.traces import TraceRow
 from dashboards.tree import MISSING_PARENT, Node, Tree, tree_of
 from dashboards.visit import Visit, page, show

@@ -1,53 +1,38 @@
 """Forecasts: figures worked out by hand."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from llmobs.budgets.forecast import Forecast, forecast
-from llmobs.budgets.window import NEVER_S
+from llmobs.budgets.forecast import Spent, forecast
 
-HOUR, DAY = 3600, 86_400
-
-
-def hourly(hours: int, amount: int, start_s: int = 0) -> list[tuple[int, int]]:
-    return [(start_s + hour * HOUR, amount) for hour in range(hours)]
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def test_a_steady_day_ends_where_its_pace_leads() -> None:
-    found = forecast(hourly(6, 10), spent=60, limit=200, window_start_s=0, window_end_s=DAY, at_s=6 * HOUR)
-    assert found == Forecast(amount=240, exhausts_at_s=20 * HOUR)
-
-
-def test_a_pace_that_stays_within_the_limit_exhausts_nothing() -> None:
-    found = forecast(hourly(6, 10), spent=60, limit=241, window_start_s=0, window_end_s=DAY, at_s=6 * HOUR)
-    assert found == Forecast(amount=240, exhausts_at_s=None)
-
-
-def test_what_is_used_up_is_used_up_now() -> None:
-    found = forecast(hourly(6, 10), spent=60, limit=60, window_start_s=0, window_end_s=DAY, at_s=6 * HOUR)
+def test_an_even_pace_is_carried_to_the_end_and_meets_the_limit_on_its_way() -> None:
+    hours = [Spent(NOON - timedelta(hours=n), 10) for n in range(1, 24 * 8)]
+    found = forecast(1_000, hours, NOON, NOON + timedelta(hours=48), limit=1_105)
     assert found is not None
-    assert found.exhausts_at_s == 6 * HOUR
+    assert found.amount == pytest.approx(1_480, abs=5)
+    assert found.passes_at == NOON + timedelta(hours=10, minutes=30)
+    assert found.low <= found.amount <= found.high
 
 
-def test_a_month_follows_its_last_seven_days() -> None:
-    series = hourly(7 * 24, 100) + hourly(7 * 24, 1, start_s=7 * DAY)
-    found = forecast(series, spent=16_968, limit=10**9, window_start_s=0, window_end_s=28 * DAY, at_s=14 * DAY)
-    assert found == Forecast(amount=16_968 + 2 * 168, exhausts_at_s=None)
+def test_under_two_days_of_data_there_is_no_forecast() -> None:
+    hours = [Spent(NOON - timedelta(hours=n), 10) for n in range(1, 40)]
+    assert forecast(400, hours, NOON, NOON + timedelta(days=5)) is None
 
 
-def test_a_lifetime_has_no_end_but_may_run_out() -> None:
-    start_s = 1_000 * DAY
-    found = forecast(hourly(48, 1, start_s), 48, 96, window_start_s=0, window_end_s=NEVER_S, at_s=start_s + 2 * DAY)
-    assert found == Forecast(amount=None, exhausts_at_s=start_s + 4 * DAY)
+def test_a_weekend_costs_what_weekends_cost() -> None:
+    hours = [Spent(at, 0 if at.weekday() > 4 else 10) for n in range(1, 24 * 28) if (at := NOON - timedelta(hours=n))]
+    saturday = datetime(2026, 11, 21, tzinfo=UTC)
+    found = forecast(500, hours, NOON, saturday + timedelta(days=2))
+    assert found is not None
+    assert found.amount == pytest.approx(500 + 120, abs=2)
 
 
-@pytest.mark.parametrize(
-    ("series", "at_s"),
-    [
-        ([], 12 * HOUR),
-        (hourly(2, 10), 12 * HOUR),
-        (hourly(3, 10), 2 * HOUR),
-        ([(hour * HOUR, 0) for hour in range(12)], 12 * HOUR),
-    ],
-)
-def test_too_little_data_gives_no_forecast(series: list[tuple[int, int]], at_s: int) -> None:
-    assert forecast(series, 0, 100, window_start_s=0, window_end_s=DAY, at_s=at_s) is None
+def test_a_limit_that_is_already_passed_is_passed_no_more() -> None:
+    hours = [Spent(NOON - timedelta(hours=n), 10) for n in range(1, 24 * 8)]
+    found = forecast(1_000, hours, NOON, NOON + timedelta(hours=48), limit=900)
+    assert found is not None
+    assert found.passes_at is None

@@ -163,9 +163,14 @@ class Seeder:
         who = Attribution("assist-api", "production", "support-agent", "u_48213", "s_9f2c41", self.key_id)
 
         def span(parent: bytes | None, after_ms: int, ms: int, name: str, **more: Any) -> Span:
-            common = {"trace_id": trace_id, "span_id": self.ids(8), "attribution": who, "source": SOURCE_OTLP} | more
-            times = {"start_ns": start + after_ms * 1_000_000, "duration_ns": ms * 1_000_000}
-            return self.priced(Span(tenant_id=self.tenant_id, parent_span_id=parent, name=name, **times, **common))
+            common: dict[str, Any] = {
+                "trace_id": trace_id,
+                "span_id": self.ids(8),
+                "attribution": who,
+                "source": SOURCE_OTLP,
+            }
+            common |= {"start_ns": start + after_ms * 1_000_000, "duration_ns": ms * 1_000_000, **more}
+            return self.priced(Span(tenant_id=self.tenant_id, parent_span_id=parent, name=name, **common))
 
         def model(name: str, provider: str, **more: Any) -> dict[str, Any]:
             common = {"is_call": True, "operation_name": CHAT, "provider_name": provider, "source": SOURCE_GATEWAY}

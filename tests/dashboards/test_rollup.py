@@ -29,7 +29,8 @@ def billed(pg: "psycopg.Connection[Any]", scope: Scope, condition: str = "true")
         (list(scope.tenant_ids), scope.window.start, scope.window.end),
     ).fetchone()
     assert row is not None
-    return row
+    cost_nanousd, output_tokens = row
+    return int(cost_nanousd), int(output_tokens)
 
 
 def test_sums_are_the_bills_to_the_nano_usd_at_odd_edges(cast: Cast, pg: "psycopg.Connection[Any]") -> None:

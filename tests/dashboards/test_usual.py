@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dashboards.forecast import forecast
-from dashboards.queries.budgets import Spent
 from dashboards.usual import Share, spikes, usual_of, wilson_lower
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -28,17 +26,3 @@ def test_few_calls_are_no_spike_and_neighbours_are_one() -> None:
     ]
     found = spikes(shares, 0.005)
     assert [(spike.start, spike.failed, spike.peak) for spike in found] == [(NOON + timedelta(minutes=5), 28, 0.5)]
-
-
-def test_an_even_pace_is_carried_to_the_end_and_meets_the_limit_on_its_way() -> None:
-    hours = [Spent(NOON - timedelta(hours=n), 10) for n in range(1, 24 * 8)]
-    found = forecast(1_000, hours, NOON, NOON + timedelta(hours=48), limit=1_105)
-    assert found is not None
-    assert found.amount == pytest.approx(1_480, abs=5)
-    assert found.passes_at == NOON + timedelta(hours=10, minutes=30)
-    assert found.low <= found.amount <= found.high
-
-
-def test_under_two_days_of_data_there_is_no_forecast() -> None:
-    hours = [Spent(NOON - timedelta(hours=n), 10) for n in range(1, 40)]
-    assert forecast(400, hours, NOON, NOON + timedelta(days=5)) is None
