@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import models
 
 from llmobs.tenants.models import Tenant
@@ -27,9 +28,7 @@ class Channel(models.Model):
         return self.name
 
     def clean(self) -> None:
-        parts = urlsplit(self.url)
-        is_mail = parts.scheme == "mailto" and "@" in parts.path
-        if not is_mail and not (parts.scheme in ("http", "https") and parts.hostname):
+        if not (_is_mail(self.url) or _is_web(self.url)):
             raise ValidationError({"url": "An address such as https://hooks.example.com/x or mailto:ops@example.com."})
 
     @property
@@ -37,6 +36,25 @@ class Channel(models.Model):
         """Where it goes, without what is secret in a webhook's path."""
         parts = urlsplit(self.url)
         return self.url if parts.scheme == "mailto" else f"{parts.scheme}://{parts.hostname}/…"
+
+
+def _is_mail(url: str) -> bool:
+    """One address, and no headers: `mailto:` could carry both."""
+    if not url.startswith("mailto:"):
+        return False
+    try:
+        validate_email(url.removeprefix("mailto:"))
+    except ValidationError:
+        return False
+    return True
+
+
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:  # a port that is none
+        return False
 
 
 class Alert(models.Model):

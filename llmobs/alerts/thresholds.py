@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 from django.db import connection, transaction
@@ -10,6 +11,9 @@ from django.db import connection, transaction
 from llmobs.alerts.models import Alert, Channel, Delivery
 from llmobs.budgets.models import Budget
 from llmobs.core.money import NANOUSD_PER_USD
+
+MOST_TITLE_CHARACTERS = 300  # of an alert
+MOST_VALUE_CHARACTERS = 64  # of a budget's value in a title and in what makes an alert unique; hashes are as long
 
 # Claimed with SKIP LOCKED: two workers never take one event; the update commits with the alert it makes.
 CLAIM = """
@@ -49,15 +53,14 @@ def raise_alerts(now: datetime) -> int:
 
 
 def _raise_alert(event: Passed, budget: Budget, now: datetime) -> None:
-    whose = f" for {event.value}" if event.value else ""
+    whose = f" for {_short(event.value)}" if event.value else ""
+    title = f"Budget “{budget.name}”{whose} of {budget.tenant.name} passed {event.threshold} %"
     alert, is_new = Alert.objects.get_or_create(
         tenant_id=event.tenant_id,
         kind="budget_threshold",
-        dedupe=f"{event.budget_id}/{budget.revision}/{event.value}/{event.window_start:%Y%m%dT%H}/{event.threshold}"[
-            :200
-        ],
+        dedupe=_dedupe(event, budget),
         defaults={
-            "title": f"Budget “{budget.name}”{whose} of {budget.tenant.name} passed {event.threshold} %",
+            "title": title[:MOST_TITLE_CHARACTERS],
             "body": _body(event, budget),
             "at": event.at,
         },
@@ -67,6 +70,16 @@ def _raise_alert(event: Passed, budget: Budget, now: datetime) -> None:
             Delivery(alert=alert, channel=channel, next_at=now)
             for channel in Channel.objects.filter(tenant_id=event.tenant_id, is_enabled=True)
         )
+
+
+def _dedupe(event: Passed, budget: Budget) -> str:
+    """What tells this event from all others. A caller's own id may be longer than what is kept: its hash is not."""
+    value = event.value if len(event.value) <= MOST_VALUE_CHARACTERS else sha256(event.value.encode()).hexdigest()
+    return f"{event.budget_id}/{budget.revision}/{value}/{event.window_start:%Y%m%dT%H}/{event.threshold}"
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= MOST_VALUE_CHARACTERS else f"{value[: MOST_VALUE_CHARACTERS - 1]}…"
 
 
 def _body(event: Passed, budget: Budget) -> dict[str, Any]:

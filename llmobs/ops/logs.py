@@ -37,7 +37,10 @@ def django_logging(level: str) -> dict[str, Any]:
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level.upper()},
-        "loggers": {"django.server": {"handlers": [], "propagate": True}},
+        "loggers": {
+            "django.server": {"handlers": [], "propagate": True},
+            "httpx2": {"level": "WARNING"},  # it tells each address that it calls; a webhook's holds a secret
+        },
     }
 
 
