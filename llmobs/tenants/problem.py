@@ -10,8 +10,9 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import IntegrityError, OperationalError
+from django.db import DataError, IntegrityError, OperationalError
 from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
@@ -98,6 +99,10 @@ def _known(error: Exception) -> Any:
     if isinstance(error, ProtectedError):
         needing = sorted({f"{row._meta.verbose_name} {row}" for row in error.protected_objects})
         return Conflict(f"It is still needed by: {', '.join(needing[:5])}.")
+    if isinstance(error, RequestDataTooBig):
+        return TooLarge("The body is longer than the API takes at once.")
+    if isinstance(error, DataError):  # a NUL in a text, of the address or of the body
+        return exceptions.ValidationError("A value holds a character that cannot be kept, or is out of range.")
     if isinstance(error, IntegrityError):
         return Conflict("There is one of this name already, or something that it needs has just gone.")
     return TooBusy("The database cannot be reached.") if isinstance(error, OperationalError) else None

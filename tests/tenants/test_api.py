@@ -220,6 +220,41 @@ def test_every_error_is_a_problem_document(cast: Cast) -> None:
     assert_problem(client.get(f"{API}/keys/", headers={"accept": "image/png"}), 406)
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "address",
+    ["keys/?tenant=%00", "tenants/%00/", "scores/?name=%00", "traces/?feature=%00", "traces/?q=%00", "usage/?user=%00"],
+)
+def test_a_nul_in_an_address_is_the_callers_mistake(address: str) -> None:
+    make_key(None, "ops", "operator")
+
+    assert with_key("operator").get(f"{API}/{address}").status_code in (400, 404)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_nul_in_a_body_is_the_callers_mistake() -> None:
+    budget = make_budget(make_cast().acme)
+    make_key(None, "ops", "operator")
+
+    answer = with_key("operator").patch(f"{API}/budgets/{budget.pk}/", {"scope": {"user": "\0"}}, format="json")
+
+    assert_problem(answer, 400)
+
+
+def test_a_body_that_is_too_long_or_too_deep_is_the_callers_mistake(cast: Cast) -> None:
+    client = as_person(cast.olga)
+
+    assert_problem(client.post(f"{API}/tenants/", "[" * 100_000, content_type="application/json"), 400)
+    long = '{"name": "' + "x" * 3_000_000 + '"}'
+    assert_problem(client.post(f"{API}/tenants/", long, content_type="application/json"), 413)
+
+
+def test_a_cursor_of_somebody_else_is_named(cast: Cast) -> None:
+    body = assert_problem(with_key("acme").get(f"{API}/keys/?cursor=zzz"), 400)
+
+    assert body["errors"][0]["field"] == "cursor"
+
+
 @pytest.mark.django_db
 def test_the_schema_and_its_pages_are_served_from_here_alone() -> None:
     client = APIClient()
