@@ -38,7 +38,7 @@ from llmobs.ops.configuration import (
 )
 from llmobs.pricing.models import Price
 from llmobs.providers.candidates import replace_candidates
-from llmobs.providers.credentials import CredentialError, open_credential, store_form
+from llmobs.providers.credentials import ENV, CredentialError, open_credential, store_form
 from llmobs.providers.models import Candidate, Provider, Route
 from llmobs.tenants import audit
 from llmobs.tenants.audit import Outcome
@@ -115,7 +115,7 @@ class _Applying:
     def run(self, configuration: Configuration) -> None:
         for index, provider in enumerate(configuration.providers):
             with _at(f"providers[{index}]"):
-                self._provider(provider)
+                self._provider(provider, f"providers[{index}]")
         for index, model in enumerate(configuration.models):
             with _at(f"models[{index}]"):
                 self._price(model)
@@ -130,13 +130,18 @@ class _Applying:
             with _at(f"alert_channels[{index}]"):
                 self._channel(channel)
 
-    def _provider(self, entry: ProviderEntry) -> None:
+    def _provider(self, entry: ProviderEntry, path: str) -> None:
         provider = _row(Provider, name=entry.name)
         provider.dialect, provider.base_url = entry.dialect, entry.base_url
         provider.prices_like, provider.headers = entry.prices_like, dict(entry.headers)
         provider.is_enabled = entry.is_enabled
         if not self._is_sealed_same(provider.credential, entry.credential):
             provider.credential = store_form(entry.credential, self.encryption_keys)
+        variable = provider.credential.removeprefix(ENV)
+        if variable != provider.credential and not self.environ.get(variable, "").strip():
+            self.report.notes.append(
+                f"{path}.credential: {variable} is not set here; it must be where the gateway runs, from its start"
+            )
         self._save(provider)
 
     def _is_sealed_same(self, stored: str, given: str) -> bool:

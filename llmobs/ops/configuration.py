@@ -5,13 +5,15 @@ that says so, rather than kept and not obeyed.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Literal
 
 import msgspec
-import yaml
+
+from llmobs.ops.yaml_values import NotYaml, read
 
 MOST_BYTES = 4 * 1024 * 1024
 SHOWN_CHARACTERS = 80
@@ -145,14 +147,9 @@ def parse(text: str | bytes) -> Configuration:
     if len(text) > MOST_BYTES:
         raise ConfigurationError(Problem("", f"the file is longer than {MOST_BYTES >> 20} MB"))
     try:
-        # The loader is a SafeLoader: it makes plain values alone.
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigurationError(Problem(where, f"not YAML: {error.problem}")) from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(Problem("", f"not YAML: {type(error).__name__}")) from None
+        data = read(text)
+    except NotYaml as error:
+        raise ConfigurationError(Problem(error.where, f"not YAML: {error}")) from None
     data = {} if data is None else data
     if not isinstance(data, dict):
         raise ConfigurationError(Problem("", f"expected providers, tenants …, found {_shown(data)}"))
@@ -160,30 +157,35 @@ def parse(text: str | bytes) -> Configuration:
     if later:
         raise ConfigurationError(*later)
     try:
-        return msgspec.convert(data, Configuration)
+        configuration = msgspec.convert(data, Configuration)
     except msgspec.ValidationError as error:
         raise ConfigurationError(_problem(str(error), data)) from None
+    if twice := list(_twice(configuration)):
+        raise ConfigurationError(*twice)
+    return configuration
 
 
-class _Loader(yaml.SafeLoader):
-    """Numbers with a point stay text, so that no amount passes through a float; a name may stand once only."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for index, (key, _) in enumerate(node.value):
-            if isinstance(names[index], list | dict):
-                raise yaml.constructor.ConstructorError(None, None, "a name must be text", key.start_mark)
-            if names[index] in names[:index]:
-                problem = f"{names[index]!r} stands here twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _as_text(loader: _Loader, node: yaml.ScalarNode) -> str:
-    return str(loader.construct_scalar(node))
+def _twice(configuration: Configuration) -> Iterator[Problem]:
+    """Entries of one name: the second would undo the first, at each run anew."""
+    yield from _same("providers", [entry.name for entry in configuration.providers])
+    prices = [f"{entry.provider}/{entry.model}@{entry.effective_from}" for entry in configuration.models]
+    yield from _same("models", prices)
+    yield from _same("routes", [entry.name for entry in configuration.routes])
+    yield from _same("tenants", [tenant.slug for tenant in configuration.tenants])
+    for index, tenant in enumerate(configuration.tenants):
+        yield from _same(f"tenants[{index}].keys", [key.name for key in tenant.keys])
+        yield from _same(f"tenants[{index}].budgets", [budget.name for budget in tenant.budgets])
+    yield from _same("judges", [f"{entry.tenant}/{entry.name}" for entry in configuration.judges])
+    yield from _same("alert_channels", [f"{entry.tenant}/{entry.name}" for entry in configuration.alert_channels])
 
 
-_Loader.add_constructor("tag:yaml.org,2002:float", _as_text)
+def _same(path: str, names: list[str]) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if first.setdefault(name, index) != index:
+            shown = name.removesuffix("@None").lstrip("/")
+            yield Problem(f"{path}[{index}]", f"{shown!r} stands here twice (first at {path}[{first[name]}])")
+
 
 # Names of the file that this version does not know yet; by the list that they stand in ("" is the top).
 LATER_NAMES = {

@@ -122,6 +122,17 @@ def test_a_credential_is_sealed_at_rest_and_a_reference_stays_one() -> None:
 
 
 @pytest.mark.django_db
+def test_a_variable_that_is_not_set_here_is_pointed_out_and_kept() -> None:
+    text = "providers: [{name: p, dialect: openai, base_url: 'http://h/v1', credential: 'env:NOT_SET_ANYWHERE'}]"
+
+    [note] = run(text).notes
+
+    assert note.startswith("providers[0].credential: NOT_SET_ANYWHERE is not set here")
+    assert apply(parse(text), FERNET, environ={"NOT_SET_ANYWHERE": "sk-1"}).notes == []
+    assert Provider.objects.get().credential == "env:NOT_SET_ANYWHERE"
+
+
+@pytest.mark.django_db
 def test_the_audit_trail_tells_of_each_change_without_secrets() -> None:
     run(WHOLE)
     run(WHOLE.replace('"250.00"', '"300"'))
@@ -265,6 +276,54 @@ def test_an_error_names_the_place_and_the_value(text: str, said: str) -> None:
 )
 def test_what_later_versions_bring_is_refused_in_a_sentence(text: str, said: str) -> None:
     assert said in problem(text)
+
+
+def bomb(part: str) -> str:
+    """Each line stands for ten of the line before."""
+    lines = [f"a0: &a0 {part}"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    return "\n".join([*lines, "tenants: *a29"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (bomb("x"), "more than 500,000 values"),
+        (bomb("{x: 1}"), "more than 500,000 values"),
+        ("tenants: &t [{slug: acme, keys: *t}]", "an alias stands within what it stands for"),
+        ("tenants: " + "[" * 50_000, "nested too deep"),
+        ('tenants: [{slug: acme, name: "a\\0b"}]', "a NUL"),
+        ("<<: {tenants: []}", "merging (<<) is not read"),
+        ("a: 2020-02-31", "day is out of range"),
+    ],
+)
+def test_a_file_that_stands_for_too_much_or_for_nothing_is_refused_at_once(text: str, said: str) -> None:
+    assert said in problem(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tenants: [{slug: acme}, {slug: acme}]", "tenants[1]: 'acme' stands here twice (first at tenants[0])"),
+        ("tenants: [{slug: a, keys: [{name: k}, {name: k}]}]", "tenants[0].keys[1]: 'k' stands here twice"),
+        (
+            "tenants: [{slug: a, budgets: [{name: b, limit_usd: 1}, {name: b, limit_usd: 2}]}]",
+            "tenants[0].budgets[1]: 'b' stands here twice",
+        ),
+        (
+            "models: [{provider: p, model: m, input_usd_per_mtok: 1}, {provider: p, model: m, input_usd_per_mtok: 2}]",
+            "models[1]: 'p/m' stands here twice",
+        ),
+    ],
+)
+def test_two_entries_of_one_name_are_refused(text: str, said: str) -> None:
+    assert said in problem(text)
+
+
+def test_an_alias_may_be_used() -> None:
+    shared = parse("tenants: [{slug: a, budgets: &b [{name: m, limit_usd: 5}]}, {slug: c, budgets: *b}]")
+
+    assert shared.tenants[0].budgets == shared.tenants[1].budgets
 
 
 def test_a_secret_of_the_wrong_type_is_not_shown() -> None:

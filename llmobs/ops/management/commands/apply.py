@@ -1,6 +1,7 @@
 """`apply FILE.yaml`: make what a configuration file says, and return once every running gateway has it."""
 
 import sys
+from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,31 @@ from llmobs.ops.configuration import ConfigurationError, parse
 from llmobs.ops.waiting import wait_until_live
 from llmobs.tenants.audit import Outcome
 
+# What a file may say; the parser is `configuration`, which names every mistake with its place.
+EXPLAINED = """\
+the file's parts, each a list; what it does not name is left alone:
+
+providers       who answers: name, dialect (openai or anthropic), base_url; credential: env:VARIABLE or file:/path, both
+                read where the gateway runs, or the secret itself, kept sealed; headers, prices_like, is_enabled
+models          prices where the bundled book has none or another: provider, model, input_usd_per_mtok,
+                output_usd_per_mtok, cache_read_usd_per_mtok, cache_write_5m_usd_per_mtok, cache_write_1h_usd_per_mtok,
+                max_output_tokens, effective_from (a time with its zone)
+routes          names that clients put into "model": name, candidates (provider, model), strategy (fallback)
+tenants         who pays: slug, name, plan, content (full, redacted, hash, none), time_zone, retention_days, is_active,
+                keys, budgets
+  keys          name, feature, environment, service (defaults of calls), allowed_models, criticality (realtime,
+                background, best_effort), unpriced (refuse, allow), expires_at; secret: env:VARIABLE or the text itself,
+                without it one is made and printed once
+  budgets       name, limit_usd or limit_tokens, window (hour, day, week, month, total), action (block, alert),
+                thresholds (percents), is_active; scope: any of feature, environment, service, user, session, key,
+                model, provider, each a value or "*" for one budget for each value; {}: the whole tenant
+judges          who scores a sample of answers: name, tenant, model, key (NAME or SLUG/NAME), sample (0 to 1), criteria,
+                feature, is_enabled
+alert_channels  where passed thresholds are told: name, tenant, url (https://... or mailto:...), is_enabled
+
+amounts are USD, kept exactly: "250.00" or 250. --data DIR (or LLMOBS_DATA) says on which platform; default var/.
+"""
+
 SIGNS = {Outcome.CREATED: "+", Outcome.CHANGED: "~", Outcome.UNCHANGED: "="}
 
 
@@ -20,6 +46,8 @@ class Command(BaseCommand):
     help = "Make tenants, keys, budgets, providers, models, routes, judges and alert channels as the file says."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.formatter_class = RawDescriptionHelpFormatter
+        parser.epilog = EXPLAINED
         parser.add_argument("file", help="a YAML file; - reads it from standard input")
         parser.add_argument("--dry-run", action="store_true", help="say what would change, change nothing")
 
