@@ -3,7 +3,7 @@
 import os
 import sys
 
-from llmobs.core.env import EnvError
+from llmobs.core.env import EnvError, Place
 
 
 def main() -> None:
@@ -13,6 +13,8 @@ def main() -> None:
         os.environ["LLMOBS_DATA"] = data
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmobs.settings")
     # Only now: importing them may read the settings, and those read the folder.
+    import psycopg
+    import redis
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
 
@@ -20,8 +22,19 @@ def main() -> None:
         execute_from_command_line(arguments)
     except EnvError as error:
         sys.exit(f"llmobs: {error}")
-    except OperationalError as error:
-        sys.exit(f"llmobs: PostgreSQL cannot be reached; does `up` run on this data folder? {error}")
+    except (OperationalError, psycopg.OperationalError) as error:
+        sys.exit(f"llmobs: {_unreachable('PostgreSQL', error)}")
+    except redis.ConnectionError as error:
+        sys.exit(f"llmobs: {_unreachable('Valkey', error)}")
+
+
+def _unreachable(store: str, error: Exception) -> str:
+    """Why a store does not answer: mostly because no platform runs here."""
+    try:
+        Place.from_env().connections()
+    except EnvError as nothing_runs:
+        return str(nothing_runs)
+    return f"{store} cannot be reached: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
 
 
 def take_data(arguments: list[str]) -> tuple[list[str], str | None]:

@@ -1,5 +1,6 @@
 """A whole platform on one data folder: the lock, the ports, the stores, the preparation, then everything else."""
 
+import errno
 import fcntl
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from llmobs.ops.processes import (
 )
 from llmobs.ops.supervisor import Supervisor, end_orphans
 
+MOST_PORT = 65535
 BACKLOG = 2048  # connections that wait while a gateway is started again
 
 
@@ -60,14 +62,21 @@ def take_folder(place: Place) -> IO[bytes]:
 
 def listen(host: str, port: int, option: str) -> socket.socket:
     """A listening socket for children to share; raises Taken."""
+    if not 0 <= port <= MOST_PORT:
+        raise Taken(f"there is no port {port}: {option} is between 0 (any free one) and {MOST_PORT}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
         listener.listen(BACKLOG)
+    except socket.gaierror as error:
+        listener.close()
+        raise Taken(f"{host!r} is no address of this machine ({error.strerror}): choose another by --host") from None
     except OSError as error:
         listener.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise Taken(f"{host} is no address of this machine: choose another by --host") from None
         raise Taken(
             f"port {port} on {host} is taken or forbidden ({error.strerror}): choose another by {option}"
         ) from None

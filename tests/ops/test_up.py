@@ -73,6 +73,41 @@ def test_it_refuses_a_taken_folder(place: Place) -> None:
     assert f"the data folder {place.folder} is taken" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--web-port", "99999"), "there is no port 99999"),
+        (("--gateway-port", "-1"), "there is no port -1"),
+        (("--host", "nonsense.invalid"), "'nonsense.invalid' is no address of this machine"),
+        (("--host", "192.0.2.1"), "192.0.2.1 is no address of this machine"),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused_in_a_sentence(
+    place: Place, arguments: tuple[str, ...], said: str
+) -> None:
+    process = up(place, *arguments)
+    answer, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert said in answer
+    assert "Traceback" not in answer
+
+
+@pytest.mark.parametrize("command", ["verify", "doctor"])
+def test_a_command_without_its_platform_says_how_to_start_it(place: Place, command: str) -> None:
+    env = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "VALKEY_URL", "DJANGO_SETTINGS_MODULE")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), command, "--data", str(place.folder)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"llmobs: no platform runs on {place.folder}: start it with")
+
+
 def test_it_refuses_a_taken_port_and_starts_nothing(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -23,9 +23,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-        parser.add_argument("--web-port", type=int, default=8000)
-        parser.add_argument("--gateway-port", type=int, default=4000)
-        parser.add_argument("--gateway-workers", type=int, default=1)
+        parser.add_argument("--web-port", type=int, default=8000, help="default 8000; 0: a free one")
+        parser.add_argument("--gateway-port", type=int, default=4000, help="default 4000; 0: a free one")
+        parser.add_argument("--gateway-workers", type=int, default=1, help="gateway processes (default 1)")
 
     def handle(self, *, host: str, web_port: int, gateway_port: int, gateway_workers: int, **options: object) -> None:
         if not 1 <= gateway_workers <= 256:
