@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import redis
 from django.conf import settings
+from django.test import TransactionTestCase
 
 from tests.stores import Stores, set_environment
 
@@ -68,6 +69,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _WRITES & set(getattr(item, "fixturenames", ())) and item.get_closest_marker("django_db") is None:
             item.add_marker(pytest.mark.django_db(transaction=True))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_flush() -> Iterator[None]:
+    """`_emptied` does it: Django's flush truncates the empty tables too and makes every permission anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ class Bodies:
         now = time.time_ns()
         for first in range(0, spans, SPANS_PER_TRACE):
             self._trace(scope, min(SPANS_PER_TRACE, spans - first), now - 10**9)
-        return request.SerializeToString()
+        return bytes(request.SerializeToString())
 
     def _trace(self, scope: ScopeSpans, spans: int, start: int) -> None:
         trace_id, root = self.random.randbytes(16), self.random.randbytes(8)

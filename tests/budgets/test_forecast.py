@@ -24,7 +24,8 @@ def test_under_two_days_of_data_there_is_no_forecast() -> None:
 
 
 def test_a_weekend_costs_what_weekends_cost() -> None:
-    hours = [Spent(at, 0 if at.weekday() > 4 else 10) for n in range(1, 24 * 28) if (at := NOON - timedelta(hours=n))]
+    past = [NOON - timedelta(hours=n) for n in range(1, 24 * 28)]
+    hours = [Spent(at, 0 if at.weekday() > 4 else 10) for at in past]
     saturday = datetime(2026, 11, 21, tzinfo=UTC)
     found = forecast(500, hours, NOON, saturday + timedelta(days=2))
     assert found is not None

@@ -1,8 +1,9 @@
-"""A whole platform for a test: `manage.py up` on a folder of its own, with a simulator as its provider."""
+"""A browser; and a whole platform: `manage.py up` on a folder of its own, with a simulator as its provider."""
 
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from llmobs.core.env import Place
 from llmobs.ops.embedded_valkey import free_port
@@ -21,6 +23,11 @@ from llmobs.ops.simulator.running import Running, running
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")  # as .ci/chromium looks for them
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 CONFIGURATION = """
 providers:
   - {{name: openai, dialect: openai, base_url: "{url}/v1", credential: "env:TEST_PROVIDER_KEY"}}
@@ -93,24 +100,38 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium; each test takes a context of its own."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    assert found, "no Chromium: install the package chromium, or name its path in CHROMIUM"
+    # Playwright keeps an event loop in this thread, which Django would take for a view that blocks one.
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Up with two gateways, configured, with a tenant `acme`, its key and two blocking budgets; ended afterwards."""
+    folder = tmp_path_factory.mktemp("platform")
     gateway_port, web_port, key = free_port(), free_port(), "llmobs-test-key-of-acme-0123456789"
     kept = {
         name: value for name, value in os.environ.items() if not re.match("LLMOBS_|DATABASE_|VALKEY_|DJANGO_", name)
     }
     environment = {**kept, "TEST_KEY": key, "TEST_PROVIDER_KEY": "none"}
-    command = [sys.executable, "manage.py", "up", "--data", str(tmp_path), "--gateway-port", str(gateway_port)]
+    command = [sys.executable, "manage.py", "up", "--data", str(folder), "--gateway-port", str(gateway_port)]
     command += ["--web-port", str(web_port), "--gateway-workers", "2"]
     with running() as provider:
         up = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        made = Platform(tmp_path, gateway_port, web_port, key, provider, environment)
+        made = Platform(folder, gateway_port, web_port, key, provider, environment)
         try:
             for port in (gateway_port, web_port):
                 url = f"http://127.0.0.1:{port}/readyz"
                 wait_until(lambda url=url: answers(url), READY_SECONDS, f"{url} is ready")  # type: ignore[misc]
-            file = tmp_path / "acme.yaml"
+            file = folder / "acme.yaml"
             file.write_text(CONFIGURATION.format(url=provider.url))
             applied = made.manage("apply", str(file))
             assert applied.returncode == 0, applied.stdout + applied.stderr

@@ -56,7 +56,7 @@ def test_an_answer_gets_its_score_by_the_sdk_of_the_judges_model(
     commit(pg, span)
     assert (sample_all(), judge_waiting()) == (1, 1)
     score = Score.objects.get()
-    assert (bytes(score.trace_id), bytes(score.span_id), score.source) == (span.trace_id, span.span_id, "judge")
+    assert (bytes(score.trace_id), bytes(score.span_id or b""), score.source) == (span.trace_id, span.span_id, "judge")
     assert 1 <= (score.value or 0) <= 10
     assert score.label in ("PASS", "FAIL")
     assert [one["criterion"] for one in score.details["criteria"]] == CRITERIA

@@ -1,7 +1,6 @@
 """The gateway's world: a simulator as both providers, a tenant with a key, and a running gateway."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -9,10 +8,12 @@ import psycopg
 import pytest
 import redis
 
+from gateway import snapshot
 from llmobs.ops.simulator import running as simulator_running
 from llmobs.ops.simulator.running import Running
 from tests.gateway.running import Gateway, running
 from tests.gateway.world import World
+from tests.stores import Stores
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def simulator() -> Iterator[Running]:
 
 
 @pytest.fixture
-def world(pg: psycopg.Connection[Any], valkey: "redis.Redis[bytes]") -> World:
+def world(pg: psycopg.Connection[Any], valkey: redis.Redis) -> World:
     return World(pg, valkey)
 
 
@@ -44,14 +45,30 @@ def providers(world: World, simulator: Running) -> dict[str, int]:
     }
 
 
-@pytest.fixture
-def gateway(
-    tmp_path: Path, world: World, secret: str, providers: dict[str, int], database_url: str, valkey_url: str
-) -> Iterator[Gateway]:
-    """Serves by all that the fixtures before it put into the database."""
-    with running(tmp_path, database_url, valkey_url) as gateway:
-        gateway.wait_for_config(world.version())
+@pytest.fixture(autouse=True, scope="module")
+def _configuration_at_once() -> Iterator[None]:
+    """The gateway looks for a new configuration when it is made, not twice a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "POLL_SECONDS", 0.02)
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory, migrated: Stores, valkey_url: str) -> Iterator[Gateway]:
+    """One for all tests of a module: starting and ending one takes longer than most of them."""
+    with running(tmp_path_factory.mktemp("gateway"), migrated.database_url, valkey_url) as gateway:
         yield gateway
+
+
+@pytest.fixture
+def gateway(shared_gateway: Gateway, world: World, secret: str, providers: dict[str, int]) -> Iterator[Gateway]:
+    """Serves by all that the fixtures before it put into the database; its journal begins anew."""
+    shared_gateway.wait_for_config(world.version())
+    shared_gateway.begin_test()
+    yield shared_gateway
+    shared_gateway.wait_until(shared_gateway.is_quiet, "every call has come to its end")
+    # Emptying the tables must not meet a loading of the configuration.
+    shared_gateway.wait_for_config(world.version())
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import httpx2 as httpx
 import uvicorn
@@ -19,9 +19,11 @@ from gateway.plane import Plane
 from gateway.serving import Wiring, serve
 from llmobs.ingest.entries import Begin, End, Entry, OtlpBody, Refused
 from llmobs.ingest.journal import JournalReader
+from llmobs.pricing.usage import Usage
 
 PLATFORM_SECRET = "platform secret of the tests"
 DEADLINE_SECONDS = 10.0
+T = TypeVar("T")
 
 
 @dataclass
@@ -33,16 +35,25 @@ class Gateway:
     server: uvicorn.Server | None = None
     plane: Plane | None = None
     started: threading.Event = field(default_factory=threading.Event)
+    _test_began_at: int | None = None
 
     def entries(self) -> list[Entry]:
-        """All that its journal holds."""
+        """What the journal holds of this test."""
+        return self._read()[0]
+
+    def begin_test(self) -> None:
+        """What the journal holds by now is another test's."""
+        self._test_began_at = self._read()[1]
+
+    def _read(self) -> tuple[list[Entry], int]:
+        """The entries and where the next will be."""
         reader = JournalReader(self.wiring.journal / self.wiring.owner, self.wiring.journal_key)
         found: list[Entry] = []
-        position = reader.start()
-        while chunk := reader.read(position).entries:
-            found += [entry for _, entry in chunk]
-            position = reader.read(position).next
-        return found
+        position = reader.start() if self._test_began_at is None else self._test_began_at
+        while (chunk := reader.read(position)).entries:
+            found += [entry for _, entry in chunk.entries]
+            position = chunk.next
+        return found, position
 
     def begins(self) -> list[Begin]:
         return [entry for entry in self.entries() if isinstance(entry, Begin)]
@@ -56,7 +67,7 @@ class Gateway:
     def otlp(self) -> list[OtlpBody]:
         return [entry for entry in self.entries() if isinstance(entry, OtlpBody)]
 
-    def wait_until(self, is_so: Callable[[], Any], what: str) -> Any:
+    def wait_until(self, is_so: Callable[[], T], what: str) -> T:
         """Look again and again until it is so, within a deadline."""
         until = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() < until:
@@ -78,6 +89,16 @@ class Gateway:
     def end(self) -> End:
         """The one End, once it is there."""
         return self.wait_until(self.ends, "an End in the journal")[0]
+
+    def is_quiet(self) -> bool:
+        """Every call that began has ended."""
+        return len(self.begins()) == len(self.ends())
+
+    def usage(self) -> Usage:
+        """What the one call used, once it is there."""
+        usage = self.end().usage
+        assert usage is not None
+        return usage
 
 
 @contextmanager

@@ -1,19 +1,33 @@
 """The process: ready, alive, measured; and what it does while its stores are away."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anthropic
 import httpx2 as httpx
 import openai
+import pytest
 
 from llmobs.ops.simulator.running import Running
 from tests.gateway.running import Gateway, running
+from tests.gateway.test_collector import PROTOBUF, TRACES, spans
 from tests.gateway.world import World
 
 CHAT = "/v1/chat/completions"
 GOOD: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "one two"}], "max_tokens": 5}
 NOBODY = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"
+
+
+@pytest.fixture
+def gateway(
+    tmp_path: Path, world: World, secret: str, providers: dict[str, int], database_url: str, valkey_url: str
+) -> Iterator[Gateway]:
+    """Each test its own: what they look at is the process."""
+    with running(tmp_path, database_url, valkey_url) as gateway:
+        gateway.wait_for_config(world.version())
+        yield gateway
 
 
 def test_it_is_alive_and_ready_with_snapshot_and_journal(http: httpx.Client) -> None:
@@ -107,7 +121,7 @@ def test_a_lost_connection_to_valkey_is_made_anew_and_holds_go_on(
     budget: int, gateway: Gateway, http: httpx.Client, world: World
 ) -> None:
     assert http.post(CHAT, json=GOOD).status_code == 200
-    world.valkey.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    world.valkey.client_kill_filter(_type="normal", skipme=True)
     gateway.wait_until(lambda: http.post(CHAT, json=GOOD).status_code == 200, "served again")
     gateway.wait_until(lambda: world.ledger()["held"] == 0, "nothing is held")
 
@@ -119,3 +133,14 @@ def test_a_tenant_that_keeps_no_content_has_none_in_the_journal(
     gateway.wait_for_config(world.version())
     http.post(CHAT, json=GOOD)
     assert (gateway.end().request_body, gateway.end().response_body) == (b"", b"")
+
+
+def test_a_full_journal_says_when_to_come_again(
+    http: httpx.Client, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gateway.plane is not None
+    monkeypatch.setattr(gateway.plane.recorder.journal, "_most_bytes", 0)
+    monkeypatch.setattr(gateway.plane.recorder.journal, "_bound", 0)
+    response = http.post(TRACES, content=spans(time.time_ns()).SerializeToString(), headers=PROTOBUF)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert gateway.otlp() == []

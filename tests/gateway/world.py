@@ -19,7 +19,7 @@ class World:
     """Rows, made in plain SQL: the gateway reads them as anyone may have written them."""
 
     pg: psycopg.Connection[Any]
-    valkey: "redis.Redis[bytes]"
+    valkey: redis.Redis
 
     def version(self) -> int:
         return int(self._one("SELECT version FROM config_version"))
@@ -100,7 +100,7 @@ class World:
         sums = {"base": 0, "pending": 0, "held": 0, "live": 0}
         for key in self.valkey.scan_iter("ledger:{*}:[0-9]*"):
             for name, value in self.valkey.hgetall(key).items():
-                field = name.decode()
+                field = name.decode() if isinstance(name, bytes) else name
                 if field in sums:
                     sums[field] += int(value)
                 elif field != "version":

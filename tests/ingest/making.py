@@ -159,15 +159,14 @@ def end(of: Begin, **changes: Any) -> End:
     return End(**{**values, **changes})
 
 
-def otlp(tenant_id: int = 1, count: int = 1, **attributes: str | int) -> OtlpBody:
+def otlp(tenant_id: int = 1, count: int = 1, model: str = "gpt-4o-mini") -> OtlpBody:
     """An OTLP/JSON request of `count` calls."""
     given: dict[str, str | int] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
-        "gen_ai.request.model": "gpt-4o-mini",
+        "gen_ai.request.model": model,
         "gen_ai.usage.input_tokens": 40,
         "gen_ai.usage.output_tokens": 20,
-        **attributes,
     }
     pairs = [
         {"key": key, "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}}

@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from llmobs.budgets.definition import Budgets
 from llmobs.core import semconv
 from llmobs.core.clock import utc_from_ns
-from llmobs.ingest import commit as committing
 from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
 from llmobs.ops.verify import verify
 from llmobs.pricing.usage import Usage
@@ -85,7 +85,7 @@ def test_a_step_sent_again_under_another_parent_does_not_change_who_counts(pg: C
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_is_sent_again_with_other_content_the_sums_hold(pg: Connection, seed: int) -> None:
     make_tenant(pg)
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     traces, span_ids = [random.randbytes(16) for _ in range(2)], [random.randbytes(8) for _ in range(6)]
 
     def some_span() -> Span:
@@ -177,11 +177,11 @@ def test_texts_that_postgresql_cannot_hold_do_not_stop_a_batch(pg: Connection) -
 
 
 def test_the_journal_offset_moves_with_the_batch_and_only_from_where_it_was(pg: Connection) -> None:
-    commit_batch(pg, Batch([call()], offsets=[Offset("g", "h", 0, 100, None)]), _no_budgets())
+    commit_batch(pg, Batch([call()], offsets=[Offset("g", "h", 0, 100, None)]), Budgets())
     with pytest.raises(OffsetMoved):
-        commit_batch(pg, Batch([call()], offsets=[Offset("g", "h", 0, 200, 50)]), _no_budgets())
+        commit_batch(pg, Batch([call()], offsets=[Offset("g", "h", 0, 200, 50)]), Budgets())
     assert sums(pg).spans == 1
-    commit_batch(pg, Batch([call()], offsets=[Offset("g", "h", 150, 200, 100)]), _no_budgets())
+    commit_batch(pg, Batch([call()], offsets=[Offset("g", "h", 150, 200, 100)]), Budgets())
     assert pg.execute("SELECT low_water, committed FROM journal_offset").fetchone() == (150, 200)
 
 
@@ -211,7 +211,7 @@ def test_a_writer_killed_at_any_step_leaves_nothing_half_done(
 ) -> None:
     spans = [call(response_id="r"), step()]
     with monkeypatch.context() as patch:
-        patch.setattr(committing, step_name, _killed)
+        patch.setattr(f"llmobs.ingest.commit.{step_name}", _killed)
         with pytest.raises(KeyboardInterrupt):
             commit(pg, *spans)
     assert sums(pg).spans == 0
@@ -232,10 +232,6 @@ def test_negative_tokens_of_a_reversal_take_back_what_was_billed(pg: Connection)
 
 def _killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
-
-
-def _no_budgets() -> Any:
-    return committing.Budgets()
 
 
 @pytest.mark.parametrize("text", ["before\\u0000after", "half a pair: \\ud83d"])

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from llmobs.ingest import journal
 from llmobs.ingest.entries import End, NativeSpans, OtlpBody
 from llmobs.ingest.journal import (
     JournalBroken,
@@ -112,7 +111,7 @@ def test_another_key_reads_nothing(folder: Path) -> None:
 
 def test_a_short_write_is_completed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
-    monkeypatch.setattr(journal.os, "write", lambda file, data: real(file, data[:50]))
+    monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:50]))
     writer = JournalWriter(folder, KEY)
     writer.append(body(1))
     assert read_all(JournalReader(folder, KEY)) == [body(1)]
@@ -132,7 +131,7 @@ def test_a_full_disk_refuses_the_entry_and_keeps_the_journal_whole(
 
     writer = JournalWriter(folder, KEY)
     with monkeypatch.context() as patch:
-        patch.setattr(journal.os, "write", fills_up)
+        patch.setattr(os, "write", fills_up)
         with pytest.raises(JournalBroken, match="disk is full"):
             writer.append(body(1))
     writer.append(body(2))

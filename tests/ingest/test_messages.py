@@ -68,7 +68,7 @@ def test_an_openai_stream() -> None:
 
 
 def test_an_anthropic_stream() -> None:
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "message_start", "message": {}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "he"}},

@@ -12,7 +12,7 @@ import redis
 from llmobs.budgets.window import window_start
 from llmobs.core.clock import NS_PER_SECOND, now_ns
 from llmobs.core.env import Secrets
-from llmobs.ingest import writer as writing
+from llmobs.ingest.commit import commit_batch
 from llmobs.ingest.dead_letters import dig_up
 from llmobs.ingest.entries import Begin, Hold, OtlpBody, Refused
 from llmobs.ingest.journal import JournalWriter, owners
@@ -126,15 +126,14 @@ def test_what_postgresql_refuses_is_found_and_buried(
     pg: Connection, journal: JournalWriter, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal.append(otlp())
-    journal.append(otlp(**{"gen_ai.request.model": "poison"}))
-    real = writing.commit_batch
+    journal.append(otlp(model="poison"))
 
     def refuses(conn: Connection, batch: Any, budgets: Any) -> Any:
         if any(span.request_model == "poison" for span in batch.spans):
             raise psycopg.errors.NumericValueOutOfRange("too large")
-        return real(conn, batch, budgets)
+        return commit_batch(conn, batch, budgets)
 
-    monkeypatch.setattr(writing, "commit_batch", refuses)
+    monkeypatch.setattr("llmobs.ingest.writer.commit_batch", refuses)
     writer.drain()
     assert sums(pg).spans == 1
     assert pg.execute("SELECT reason FROM dead_letter").fetchall() == [
@@ -155,7 +154,7 @@ def test_a_writer_that_died_between_read_and_commit_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "commit_batch", killed)
+        patch.setattr("llmobs.ingest.writer.commit_batch", killed)
         dying = make_writer()
         with pytest.raises(KeyboardInterrupt):
             dying.turn()

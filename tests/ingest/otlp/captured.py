@@ -39,7 +39,7 @@ def _body(case: str, request: Any) -> tuple[bytes, str]:
 
 
 def captured_at_ns(case: str) -> int:
-    return max(span["end_ns"] for span in truth(case)["spans"]) + 1_000_000_000
+    return int(max(span["end_ns"] for span in truth(case)["spans"])) + 1_000_000_000
 
 
 def spans_by_body(case: str) -> list[list[Span]]:

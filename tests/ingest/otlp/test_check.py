@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -65,7 +66,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("fields", "reason"), WRONG)
-def test_a_span_that_cannot_be_is_named_and_left_out(fields: dict[str, object], reason: str) -> None:
+def test_a_span_that_cannot_be_is_named_and_left_out(fields: dict[str, Any], reason: str) -> None:
     sent = body(span(), span(**fields))
     checked = check(sent, JSON, NOW_NS, 400)
     answer = json.loads(checked.response)["partialSuccess"]

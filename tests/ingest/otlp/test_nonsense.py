@@ -14,7 +14,7 @@ from llmobs.ingest.otlp import genai, wire
 from tests.ingest.otlp import captured
 from tests.ingest.otlp.sent import decoded, span
 
-KINDS = {
+KINDS: dict[str, list[Any]] = {
     "openinference.span.kind": ["LLM", "EMBEDDING", "AGENT", "RETRIEVER", 3],
     "langfuse.observation.type": ["generation", "span", ["x"]],
     "mlflow.spanType": ['"CHAT_MODEL"', '"EMBEDDING"', "{"],
