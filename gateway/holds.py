@@ -127,7 +127,10 @@ class Holds:
             return  # the next connection joins
 
     async def _try_to_join(self, run_id: str) -> bool:
-        word = text(await self.valkey.call("GET", EPOCH_KEY))
+        reply = await self.valkey.call("GET", EPOCH_KEY)
+        if isinstance(reply, Exception):  # it is loading, or may not be read: asked again
+            return False
+        word = text(reply)
         joining = self.attempts.met(run_id, word)
         if joining is None:
             return False
@@ -139,6 +142,8 @@ class Holds:
             answer = await reply
             if not isinstance(answer, list) or answer[0] != DONE:
                 return False
+        for attempt in joining.returned:
+            self.attempts.given_back(attempt)
         if joining.ack:
             await self.valkey.call(*joining.ack)
         self.attempts.joined(joining.epoch)

@@ -10,6 +10,7 @@ Away means `Away` at once, so that a caller fails fast; what is under way is bou
 """
 
 import asyncio
+import logging
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -20,8 +21,11 @@ import hiredis
 
 from llmobs.budgets.ledger import Command, kill_connection
 
+log = logging.getLogger(__name__)
+
 COMMAND_SECONDS = 1.0
 CONNECT_SECONDS = 2.0
+GREETING_SECONDS = 5.0  # for what goes first on a new connection: scripts, and a hand-in for each call under way
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 MOST_WAITING = 20_000  # commands under way; a command is some hundred bytes
 
@@ -141,6 +145,8 @@ class Valkey:
                 await self._watch(wire)
             except (Away, OSError, TimeoutError, hiredis.HiredisError):
                 pass
+            except Exception:  # the task's outermost loop: whatever a server says, the next connection is tried
+                log.exception("the connection to Valkey failed")
             finally:
                 self._is_ready = False
                 if self._wire is not None:
@@ -153,9 +159,16 @@ class Valkey:
             tries += 1
 
     async def _connect(self) -> _Wire:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            wire = await self._address.open()
-        self._wire = wire
+        async with asyncio.timeout(CONNECT_SECONDS):  # one that accepts and then says nothing is no connection
+            wire = self._wire = await self._address.open()
+            await self._greet(wire)
+        if self._on_connect is not None:
+            async with asyncio.timeout(GREETING_SECONDS):
+                await self._on_connect(self.run_id)
+        self._is_ready = True
+        return wire
+
+    async def _greet(self, wire: _Wire) -> None:
         for words in self._address.greeting():
             _checked(await wire.send(words))
         client_id = int(_checked(await wire.send(("CLIENT", "ID"))))
@@ -163,10 +176,6 @@ class Valkey:
         if self._client_id is not None and self._client_id != client_id:
             await wire.send(tuple(kill_connection(self._client_id)))  # mostly gone already: its error is no matter
         self._client_id = client_id
-        if self._on_connect is not None:
-            await self._on_connect(self.run_id)
-        self._is_ready = True
-        return wire
 
     async def _watch(self, wire: _Wire) -> None:
         """Until the connection is lost, or its oldest command is past its deadline."""

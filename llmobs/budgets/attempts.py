@@ -4,7 +4,8 @@ The gateway drives it from one event loop and keeps all commands of the ledger o
 
 1. On every connection, and whenever a reply is Unavailable: read `run_id` (INFO server) and `ledger:epoch`, and tell
    both to `met`. It answers what to send at once, ahead of anything else: hand-ins for a new epoch, else what must be
-   released again. When all replies are good, send `ack` and call `joined`. Repeat while it is Unavailable.
+   released again. When all replies are good, call `given_back` for each of `returned`, send `ack`, and call `joined`.
+   Repeat while it is Unavailable.
 2. `ask` → send → `answered`. Only a Granted may go on to Begin; it is not a grant when the epoch has moved meanwhile
    or the answer took too long (a process that was stopped must not send under a hold that recovery has missed).
 3. After End is appended: `settle` → send. From that moment the attempt is the writer's: nothing is repeated.
@@ -54,6 +55,7 @@ class Joining:
     epoch: str
     commands: list[Command]
     ack: list[str] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)  # attempts that are given back once every reply was good
 
 
 class Attempts:
@@ -77,7 +79,8 @@ class Attempts:
             self.epoch, self.is_joined = "", False
             return None
         if epoch == self.epoch and self.is_joined:
-            return Joining(epoch, self._returns())
+            returning = [a for a, holding in self._holdings.items() if holding.state is State.RETURNING]
+            return Joining(epoch, [self._return(attempt) for attempt in returning], returned=returning)
         self.epoch, self.is_joined = epoch, False
         return Joining(epoch, self._hand_ins(), ["SET", ledger.owner_key(self.owner), epoch])
 
@@ -98,12 +101,8 @@ class Attempts:
                 del self._holdings[attempt]
         return commands
 
-    def _returns(self) -> list[Command]:
-        return [
-            ledger.release(self.epoch, attempt, [key for key, _ in holding.holds()])
-            for attempt, holding in self._holdings.items()
-            if holding.state is State.RETURNING
-        ]
+    def _return(self, attempt: str) -> Command:
+        return ledger.release(self.epoch, attempt, [key for key, _ in self._holdings[attempt].holds()])
 
     # ---- the life of an attempt
 
@@ -141,7 +140,7 @@ class Attempts:
             del self._holdings[attempt]
             return None
         holding.state = State.RETURNING
-        return ledger.release(self.epoch, attempt, [key for key, _ in holding.holds()])
+        return self._return(attempt)
 
     def given_back(self, attempt: str) -> None:
         """The ledger has answered a release (also with another epoch: then there is no hold)."""
