@@ -1,7 +1,7 @@
 """A budget as it is shown: spent, held, left, forecast, its state in words, and how urgent it is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,7 +10,7 @@ from dashboards.queries.budgets import (
     ThresholdPassed,
     current_window,
     refusals_by_budget,
-    spend_by_hour,
+    spend_over_time,
     thresholds_passed,
 )
 from dashboards.queries.scope import Cursor, Scope
@@ -21,6 +21,7 @@ from llmobs.budgets.forecast import HISTORY, Forecast, forecast
 from llmobs.budgets.status import Status, status
 from llmobs.budgets.valkey import Client
 from llmobs.core.clock import ns_from_utc
+from llmobs.core.money import NANOUSD_PER_USD
 
 # Most urgent first.
 STOPPED, RUNS_OUT, PAST_THRESHOLD, WITHIN = range(4)
@@ -47,6 +48,17 @@ class BudgetFigure:
     state: str
     detail: str
     refused: int
+    tenant_name: str = ""  # where figures of several tenants stand together
+
+    @property
+    def name(self) -> str:
+        """experiments; Acme · experiments where several tenants stand together."""
+        return f"{self.tenant_name} · {self.info.name}" if self.tenant_name else self.info.name
+
+    @property
+    def short_state(self) -> str:
+        """The state without its time of day: stopped, runs out 25 Nov."""
+        return self.state.partition(" since")[0].partition(",")[0]
 
     @property
     def is_each(self) -> bool:
@@ -73,13 +85,15 @@ class BudgetFigure:
     @property
     def spent_of(self) -> str:
         """$813 of $1,000."""
-        spent = numbers.rough_money(self.spent) if self.info.unit == USD else numbers.short_count(self.spent)
+        spent = self.amount(self.spent).removesuffix(" tokens")
+        if self.info.unit == USD and self.info.limit >= NANOUSD_PER_USD:
+            spent = numbers.rough_money(self.spent)
         return f"{spent} of {self.limit_words}" if not self.is_each else f"{spent}, {self.limit_words} each"
 
     @property
     def limit_words(self) -> str:
         """$1,000, or 5 M tokens."""
-        if self.info.unit == USD:
+        if self.info.unit == USD and self.info.limit >= NANOUSD_PER_USD:
             return numbers.round_money(self.info.limit)
         return self.amount(self.info.limit)
 
@@ -138,7 +152,8 @@ class BudgetFigure:
     def amount(self, value: int | None) -> str:
         """An amount in the budget's unit, as columns of budgets show it."""
         if self.info.unit == USD:
-            return numbers.cents(value)
+            # Cents would make a limit of seven and a half cents and what is spent of it look alike.
+            return numbers.cents(value) if self.info.limit >= NANOUSD_PER_USD else numbers.money(value)
         return f"{numbers.short_count(value)} tokens"
 
 
@@ -148,8 +163,12 @@ def budget_figures(
     scope: Scope,
     now: datetime,
     client: Client | None,
+    tenant_names: Mapping[int, str],
 ) -> list[BudgetFigure]:
-    """Every active budget of the tenants in scope, most urgent first. `client` None: the ledger cannot be asked."""
+    """Every active budget of the tenants in scope, most urgent first. `client` None: the ledger cannot be asked.
+
+    A budget of a tenant in `tenant_names` is shown with that name.
+    """
     infos = [info for info in budgets.infos if info.tenant_id in scope.tenant_ids]
     if not infos:
         return []
@@ -162,10 +181,9 @@ def budget_figures(
         standing = status(cursor, client, info, ns_from_utc(now))
         if standing and not standing[0].is_live:
             client = None  # away or recovering: not asked again for each budget
-        figures.append(_figure(cursor, info, standing, refused, passed, now))
-    return sorted(
-        figures, key=lambda figure: (figure.urgency, _soonest(figure), -_share_used(figure), figure.info.name)
-    )
+        figure = _figure(cursor, info, standing, refused, passed, now)
+        figures.append(replace(figure, tenant_name=tenant_names.get(info.tenant_id, "")))
+    return sorted(figures, key=lambda figure: (figure.urgency, _soonest(figure), -_share_used(figure), figure.name))
 
 
 def _figure(
@@ -181,7 +199,7 @@ def _figure(
     held = None if any(value.held is None for value in standing) else sum(value.held or 0 for value in standing)
     expected = None
     if not info.each and end is not None:
-        expected = forecast(spent, spend_by_hour(cursor, info, now - HISTORY, now), now, end, info.limit)
+        expected = forecast(spent, spend_over_time(cursor, info, now - HISTORY, now), now, end, info.limit)
     refusals, since = refused.get(info.name, (0, now))
     crossed = [event for event in passed if event.budget_id == info.id and event.at >= start]
     urgency, kind, state, detail = _state(info, standing, spent, held, expected, refusals, max(since, start), crossed)

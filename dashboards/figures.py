@@ -23,6 +23,8 @@ TICK_STEPS = (*(timedelta(minutes=n) for n in (5, 10, 15, 30, 60, 120, 180, 360,
 X_TICKS = 5
 LEAST_LIMIT_HEIGHT = 0.3  # of the chart: below, a limit's thresholds would lie on one another
 MOST_POINTS = 150  # of a forecast's line
+RING_PX = 6  # a point that no line passes through
+LABEL_HEIGHT = 0.1  # of the chart: names of lines that are nearer would lie on one another
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ def cost_rate(window: Window, costs: Sequence[int], usual: Sequence[float | None
     """Cost per hour over time, with the usual beside it. `costs` are nano-USD of each bucket."""
     starts = window.starts()
     rates = [cost / _hours(window, at, now) / 1e9 for cost, at in zip(costs, starts, strict=True)]
-    usuals = [None if value is None else value / (window.bucket / HOUR) / 1e9 for value in usual]
+    usuals = [None if value is None else value / (window.bucket / HOUR) / 1e9 for value in usual] or [None] * len(rates)
     texts = [f"${rate:,.4g} / h" for rate in rates]
-    lines = [_line("cost", _rounded(rates), "--accent", 2, fill="--accent-fill", text=texts)]
+    lines = _cost_lines(_rounded(rates), texts, window.last != "" and len(rates) > 1)
     if any(value is not None for value in usuals):
         lines.append(_line("usual", _rounded(usuals), "--usual", 1.2, dash="3px,3px"))
     annotations = [_label("usual", window, starts, usuals)] if any(value is not None for value in usuals) else []
@@ -79,6 +81,18 @@ def cost_rate(window: Window, costs: Sequence[int], usual: Sequence[float | None
         ],
         _figure(window, lines, top, _usd_tick, annotations),
     )
+
+
+def _cost_lines(rates: Sequence[float | None], texts: list[str], is_running: bool) -> list[Json]:
+    """The running bucket is dashed to an open ring: it is not over."""
+    if not is_running:
+        return [_line("cost", rates, "--accent", 2, fill="--accent-fill", text=texts)]
+    over = _line("cost", [*rates[:-1], None], "--accent", 2, fill="--accent-fill", text=texts)
+    ahead: list[float | None] = [None] * (len(rates) - 2)
+    texts = [""] * (len(rates) - 1) + [f"{texts[-1]}, so far"]
+    running = _line("so far", [*ahead, *rates[-2:]], "--accent", 1.5, dash="2px,3px", text=texts)
+    sizes = [0] * (len(rates) - 1) + [RING_PX]
+    return [over, running | {"mode": "lines+markers", "marker": _open_marker("--accent", sizes)}]
 
 
 def latency(window: Window, buckets: Sequence[Percentiles], objective_ms: int) -> Figure:
@@ -98,9 +112,9 @@ def latency(window: Window, buckets: Sequence[Percentiles], objective_ms: int) -
     labels = [_label(name, window, starts, series[name], first=True, colour=colour) for name, colour in _PERCENTILE_INK]
     objective = objective_ms / 1000
     top = max([value for values in series.values() for value in values if value is not None] + [objective])
-    figure = _figure(window, lines, top, _seconds_tick, [label for label in labels if label])
+    figure = _figure(window, lines, top, seconds_word, _apart(labels, top))
     figure["layout"]["shapes"].append(_across(objective, "--warn", "5px,4px"))
-    figure["layout"]["annotations"].append(_across_label(f"objective {_seconds_tick(objective)}", objective, "--warn"))
+    figure["layout"]["annotations"].append(_across_label(f"objective {seconds_word(objective)}", objective, "--warn"))
     peak = max((b.p95 for b in buckets if b.p95 is not None), default=None)
     return Figure(
         "latency",
@@ -114,11 +128,25 @@ def latency(window: Window, buckets: Sequence[Percentiles], objective_ms: int) -
     )
 
 
-_PERCENTILE_INK = (("p99", "--ink-3"), ("p95", "--accent"), ("p50", "--ink-3"))
+_PERCENTILE_INK = (("p95", "--accent"), ("p99", "--ink-3"), ("p50", "--ink-3"))
 
 
-def error_share(window: Window, buckets: Sequence[tuple[datetime, int, int]], found: Sequence[Spike]) -> Figure:
-    """Share of failed calls over time, `buckets` as (start, calls, failed); spikes shaded and red."""
+def _apart(labels: Sequence[Json], top: float) -> list[Json]:
+    """The names that have room: the first ones before those that would lie on them."""
+    kept: list[Json] = []
+    for label in labels:
+        if label and all(abs(label["y"] - other["y"]) > LABEL_HEIGHT * top for other in kept):
+            kept.append(label)
+    return kept
+
+
+def error_share(
+    window: Window,
+    buckets: Sequence[tuple[datetime, int, int]],
+    found: Sequence[Spike],
+    usual: Sequence[float | None] = (),
+) -> Figure:
+    """Share of failed calls over time, `buckets` as (start, calls, failed); spikes shaded and red, the usual dashed."""
     shares = [100 * failed / calls if calls else None for _, calls, failed in buckets]
     texts = [f"{numbers.share(failed, calls)}, {failed} of {calls} calls" for at, calls, failed in buckets]
     is_spike = [any(at < spike.end and at + window.bucket > spike.start for spike in found) for at, _, _ in buckets]
@@ -127,7 +155,11 @@ def error_share(window: Window, buckets: Sequence[tuple[datetime, int, int]], fo
         "marker": {"color": ["--bad-fill" if spiking else "--ink-3" for spiking in is_spike], "line": {"width": 0}},
     }
     top = max([share for share in shares if share is not None] + [1.0])
-    figure = _figure(window, [bars], top, _percent_tick, [])
+    usuals = [None if value is None else 100 * value for value in usual]
+    lines = (
+        [_line("usual", _rounded(usuals), "--usual", 1.2, dash="3px,3px")] if any(u is not None for u in usuals) else []
+    )
+    figure = _figure(window, [bars, *lines], top, _percent_tick, [])
     figure["layout"]["shapes"] += [_shade(window, spike.start, spike.end) for spike in found]
     peak = max((share for share in shares if share is not None), default=0.0)
     failed_calls, calls = sum(b[2] for b in buckets), sum(b[1] for b in buckets)
@@ -260,7 +292,7 @@ def _figure(
     drawn = list(starts if starts is not None else window.starts())
     ticks = _y_ticks(top)
     x_ticks = _x_ticks(window, drawn[0], max(drawn[-1], window.end)) if drawn else []
-    layout = {
+    layout: Json = {
         "xaxis": {
             "tickvals": [_local(window, at) for at in x_ticks],
             "ticktext": [_x_word(window, at) for at in x_ticks],
@@ -273,6 +305,9 @@ def _figure(
         "shapes": [],
         "annotations": annotations,
     }
+    if drawn and all(part["type"] == "scatter" for part in data):
+        # Rings at the ends would make Plotly leave room beside them.
+        layout["xaxis"]["range"] = [_local(window, drawn[0]), _local(window, drawn[-1])]
     return {
         "x": [_local(window, at) for at in drawn],
         "data": data,
@@ -294,7 +329,23 @@ def _line(
     line: Json = {"type": "scatter", "mode": "lines", "name": name, "y": list(values)}
     line["line"] = {"color": colour, "width": width, "dash": dash}
     line |= {"fill": "tozeroy", "fillcolor": fill} if fill else {}
+    lonely = [value is not None and _is_lonely(values, i) for i, value in enumerate(values)]
+    if any(lonely):
+        line |= {"mode": "lines+markers", "marker": _open_marker(colour, [RING_PX if yes else 0 for yes in lonely])}
     return line | ({"text": list(text), "hovertemplate": "%{text}<extra></extra>"} if text else {"hoverinfo": "skip"})
+
+
+def _is_lonely(values: Sequence[float | None], i: int) -> bool:
+    """Whether no line leads to this point: its neighbours are unknown."""
+    return all(not 0 <= j < len(values) or values[j] is None for j in (i - 1, i + 1))
+
+
+def _open_marker(colour: str, sizes: list[int]) -> Json:
+    return {
+        "size": sizes,
+        "color": "--surface",
+        "line": {"width": [1.5 if size else 0 for size in sizes], "color": colour},
+    }
 
 
 def _bars(name: str, values: Sequence[float | None], colour: str, texts: Sequence[str], gap: bool = False) -> Json:
@@ -420,7 +471,8 @@ def _usd_tick(value: float) -> str:
     return f"${value:,.0f}" if value >= 100 or value == int(value) else f"${value:,.6g}"
 
 
-def _seconds_tick(value: float) -> str:
+def seconds_word(value: float) -> str:
+    """5 s, 2.5 s."""
     return f"{value:g} s"
 
 

@@ -57,10 +57,10 @@ def _budgets(visit: Visit, budgets: Sequence[BudgetFigure]) -> list[Notice]:
         if figure.urgency == STOPPED:
             facts = "; ".join(part for part in (figure.state, figure.detail) if part)
             rest = f": {facts}. Its limit is {figure.limit_words}, {figure.scope_words}."
-            found.append(Notice("bad", f"Budget “{figure.info.name}” stops calls", rest, "1 stopped", url, "Budget"))
+            found.append(Notice("bad", f"Budget “{figure.name}” stops calls", rest, "1 stopped", url, "Budget"))
         elif figure.urgency == RUNS_OUT and figure.info.is_blocking:
             rest = f": at this rate it {figure.state} ({figure.scope_words})."
-            found.append(Notice("warn", f"Budget “{figure.info.name}” will not last", rest, "runs out", url, "Budget"))
+            found.append(Notice("warn", f"Budget “{figure.name}” will not last", rest, "runs out", url, "Budget"))
     return found
 
 

@@ -15,8 +15,8 @@ ABOVE_USUAL = 1.3  # × usual, from where on it is worth a look
 SPIKE = 3.0  # × usual, by the lower bound of the share
 SPIKE_BUCKET = timedelta(minutes=5)
 SPIKE_LEAST_CALLS = 20
-# While there is no usual, or it is next to none, a share below this is no spike: one failure among 20 calls is not.
-SPIKE_FLOOR = 0.01
+# While there is no usual, or it is next to none, a lower bound below this is no spike: 2 failures among 20 are none.
+SPIKE_FLOOR = 0.03
 Z_95 = 1.96
 P95_OBJECTIVE_MS = 5_000  # a p95 above 5 s is a problem for real-time use
 

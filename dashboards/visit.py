@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -54,6 +54,11 @@ class Visit:
     @property
     def scope(self) -> Scope:
         return Scope(self.seen.tenant_ids, self.window, self.filters)
+
+    @cached_property
+    def fresh(self) -> Freshness:
+        """How fresh the figures are, asked once."""
+        return freshness(self.cursor, self.now)
 
     @property
     def is_empty_handed(self) -> bool:
@@ -116,11 +121,10 @@ def visit_of(request: HttpRequest, name: str, cursor: Any, default_window: str) 
 
 def show(visit: Visit, template: str, status: int = 200, **context: Any) -> HttpResponse:
     """The template in its frame."""
-    fresh = freshness(visit.cursor, visit.now)
-    return render(visit.request, template, {"visit": visit, "frame": frame(visit, fresh), **context}, status=status)
+    return render(visit.request, template, {"visit": visit, "frame": frame(visit), **context}, status=status)
 
 
-def frame(visit: Visit, fresh: Freshness) -> dict[str, Any]:
+def frame(visit: Visit) -> dict[str, Any]:
     """What surrounds every page: rail, switches, top bar, foot."""
     offset = visit.local(visit.now).strftime("%z")
     return {
@@ -132,7 +136,7 @@ def frame(visit: Visit, fresh: Freshness) -> dict[str, Any]:
         "chips": [(("q" if name == "search" else name), name, value) for name, value in visit.filters.given.items()],
         "offset": f"UTC{offset[0].replace('-', '−')}{int(offset[1:3])}"
         + (f":{offset[3:]}" if offset[3:] != "00" else ""),
-        "fresh": fresh,
+        "fresh": visit.fresh,
         "all": ALL,
     }
 

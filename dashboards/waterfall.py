@@ -42,7 +42,7 @@ def axis_of(tree: Tree) -> Axis:
 def bar_of(node: Node, tree: Tree, axis: Axis, colour: str, words: str = "") -> SafeString:
     """A span's bar: its colour, a notch at the first token, its duration and why it failed."""
     x = 100 * (node.start_ns - tree.start_ns) / axis.end_ns
-    width = max(100 * node.span.duration_ns / axis.end_ns, LEAST_WIDTH)
+    width = max(0 if node.is_refused else 100 * node.span.duration_ns / axis.end_ns, LEAST_WIDTH)  # a refusal: a hair
     fill, height = _look(node, colour)
     why = _why(node)
     end = x + width

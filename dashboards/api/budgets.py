@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from dashboards.api.asked import Figures
 from dashboards.api.traces import usd
 from dashboards.live import budgets_now, ledger_client
-from dashboards.queries.budgets import current_window, spend_by_hour
+from dashboards.queries.budgets import current_window, spend_over_time
 from dashboards.queries.scope import Cursor
 from llmobs.budgets.definition import USD, BudgetInfo
 from llmobs.budgets.forecast import HISTORY, forecast
@@ -71,7 +71,7 @@ def status_json(cursor: Cursor, info: BudgetInfo, found: list[Status], now: date
     spent = sum(each.spent for each in found)
     expected = None
     if not info.each and end is not None:
-        expected = forecast(spent, spend_by_hour(cursor, info, now - HISTORY, now), now, end, info.limit)
+        expected = forecast(spent, spend_over_time(cursor, info, now - HISTORY, now), now, end, info.limit)
     return {
         "unit": info.unit,
         "limit": _amount(info, info.limit),

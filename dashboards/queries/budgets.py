@@ -6,10 +6,10 @@ How it stands now, with what running calls hold, is told by `llmobs.budgets.stat
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from dashboards.queries.costs import cost_by_hour_of_bills
+from dashboards.queries.costs import cost_of_bills
 from dashboards.queries.rollup import COLUMNS, totals
 from dashboards.queries.scope import Cursor, Filters, Scope
 from dashboards.window import HOUR, Window
@@ -53,8 +53,10 @@ def thresholds_passed(
     return [ThresholdPassed(*row) for row in cursor.fetchall()]
 
 
-def spend_by_hour(cursor: Cursor, budget: BudgetInfo, start: datetime, end: datetime) -> list[Spent]:
-    """What the calls in the budget's scope cost (or how many tokens), hour by hour; hours without calls are left out.
+def spend_over_time(
+    cursor: Cursor, budget: BudgetInfo, start: datetime, end: datetime, bucket: timedelta = HOUR
+) -> list[Spent]:
+    """What the calls in the budget's scope cost (or how many tokens) by bucket; those without calls are left out.
 
     An "each" budget is asked over all its values together.
     """
@@ -63,8 +65,9 @@ def spend_by_hour(cursor: Cursor, budget: BudgetInfo, start: datetime, end: date
     filters = Filters(**{n: int(v) if n == "key" else v for n, v in fixed.items()})  # type: ignore[arg-type]
     scope = Scope((budget.tenant_id,), window, filters)
     if not fixed.keys() <= COLUMNS.keys():
-        return [Spent(at, t if budget.unit == TOKENS else c) for at, c, t in cost_by_hour_of_bills(cursor, scope)]
-    rows = totals(cursor, scope, over_time=True, bucket=HOUR)
+        found = cost_of_bills(cursor, scope, bucket)
+        return [Spent(at, tokens if budget.unit == TOKENS else cost) for at, cost, tokens in found]
+    rows = totals(cursor, scope, over_time=True, bucket=bucket)
     return [Spent(row.at, row.tokens if budget.unit == TOKENS else row.cost_nanousd) for row in rows if row.at]
 
 

@@ -4,12 +4,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from dashboards.queries.rollup import Totals, totals
+from dashboards.queries.rollup import BIN_ORIGIN, Totals, totals
 from dashboards.queries.scope import Cursor, Scope
 from llmobs.pricing.price import TOKENS_PER_RATE, Price
 from llmobs.pricing.usage import Usage
@@ -150,14 +150,14 @@ def _bills_by(cursor: Cursor, scope: Scope, dimension: str) -> list[Totals]:
     return [Totals((row[0],), None, row[1], 0, 0, 0, *row[2:]) for row in cursor.fetchall()]
 
 
-def cost_by_hour_of_bills(cursor: Cursor, scope: Scope) -> list[tuple[datetime, int, int]]:
-    """(hour, nano-USD, tokens) from the bills themselves: for dimensions that no roll-up has."""
+def cost_of_bills(cursor: Cursor, scope: Scope, bucket: timedelta) -> list[tuple[datetime, int, int]]:
+    """(bucket's start, nano-USD, tokens) from the bills themselves: for dimensions that no roll-up has."""
     where, parameters = _bill_filters(scope)
     tokens = " + ".join(f"sum({kind}_tokens)" for kind in _columns())
     cursor.execute(
-        "SELECT date_trunc('hour', begin_at, 'UTC'), coalesce(sum(cost_nanousd), 0)::bigint, "
+        "SELECT date_bin(%s, begin_at, %s), coalesce(sum(cost_nanousd), 0)::bigint, "
         f"({tokens})::bigint FROM bill WHERE {where} GROUP BY 1 ORDER BY 1",
-        parameters,
+        [bucket, BIN_ORIGIN, *parameters],
     )
     return list(cursor.fetchall())
 

@@ -33,7 +33,8 @@ class Freshness:
 def freshness(cursor: Cursor, now: datetime) -> Freshness:
     """What the foot of every page says."""
     cursor.execute(
-        "SELECT max(seen_at) FILTER (WHERE kind = 'writer'), "
+        # A writer that ended in order takes its row away: then the last figures are of its last commit.
+        "SELECT coalesce(max(seen_at) FILTER (WHERE kind = 'writer'), (SELECT max(updated_at) FROM journal_offset)), "
         "coalesce(sum(waiting_spans) FILTER (WHERE seen_at > %s), 0)::bigint FROM heartbeat",
         [now - timedelta(minutes=5)],
     )

@@ -12,6 +12,7 @@ from dashboards import numbers, svg
 from dashboards.budget_figures import BudgetFigure
 from dashboards.panel import KIND_WORDS
 from dashboards.visit import Visit
+from llmobs.core.money import NANOUSD_PER_USD
 
 register = template.Library()
 
@@ -80,7 +81,7 @@ def bar(part: float, colour: str = "neutral") -> SafeString:
 def budget_amount(figure: BudgetFigure, amount: int | None) -> SafeString:
     """An amount in a budget's unit, exact in its title."""
     if figure.info.unit == "usd":
-        return usd(amount, style="cents")
+        return usd(amount, style="cents" if figure.info.limit >= NANOUSD_PER_USD else "")
     return format_html('<data value="{}" title="{} tokens">{}</data>', amount, amount, numbers.short_count(amount))
 
 

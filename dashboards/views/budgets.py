@@ -1,7 +1,8 @@
 """Budgets: will anything be stopped, and when?"""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import accumulate
 from zoneinfo import ZoneInfo
 
@@ -9,15 +10,16 @@ from django.http import HttpResponse
 
 from dashboards import figures, numbers
 from dashboards.budget_figures import LONGEST_LOOK_BACK, RUNS_OUT, BudgetFigure
-from dashboards.queries.budgets import spend_by_hour, thresholds_passed
+from dashboards.queries.budgets import spend_over_time, thresholds_passed
 from dashboards.views.frame import rail_notes
 from dashboards.views.overview import shown_budgets
 from dashboards.visit import Visit, page, show
-from dashboards.window import Window
+from dashboards.window import HOUR, MINUTE, Window
 from llmobs.budgets.definition import USD
+from llmobs.core.money import NANOUSD_PER_USD
 
 MOST_VALUES = 20  # of an "each" budget that are listed
-TOKENS_PER_DRAWN = 1_000_000
+SHORT = timedelta(hours=6)  # a running sum over no more is drawn by the minute
 
 
 @page("budgets")
@@ -61,13 +63,17 @@ def _held(found: Sequence[BudgetFigure]) -> int | None:
 def _figure(visit: Visit, figure: BudgetFigure) -> figures.Figure:
     start = max(figure.start, visit.now - LONGEST_LOOK_BACK)
     zone = ZoneInfo(figure.info.zone)
-    hours = spend_by_hour(visit.cursor, figure.info, start, visit.now)
-    start = figure.start if figure.end is not None else min([row.at for row in hours] or [start])
-    sums = list(accumulate(row.amount for row in hours))
+    step, found = HOUR, spend_over_time(visit.cursor, figure.info, start, visit.now)
+    first = start if figure.end is not None else min([row.at for row in found] or [start])
+    if visit.now - first <= SHORT:
+        step, found = MINUTE, spend_over_time(visit.cursor, figure.info, max(first, start), visit.now, MINUTE)
+    start = figure.start if figure.end is not None else min([row.at for row in found] or [first])
+    sums = list(accumulate(row.amount for row in found))
     # What came before the look-back, or is settled and not yet written, is known as a sum alone.
     offset = max(figure.spent - (sums[-1] if sums else 0), 0) if figure.end is None else 0
     points: list[tuple[datetime, int]] = [(start, offset)]
-    points += [(row.at, offset + total) for row, total in zip(hours, sums, strict=True)]
+    for row, total in zip(found, sums, strict=True):  # flat until a bucket begins, its sum is reached at its end
+        points += [(row.at, points[-1][1]), (min(row.at + step, visit.now), offset + total)]
     points = [*_thinned(points), (visit.now, figure.spent)]
     window = Window(start, figure.end or visit.now, zone)
     is_usd = figure.info.unit == USD
@@ -79,7 +85,7 @@ def _figure(visit: Visit, figure: BudgetFigure) -> figures.Figure:
         figure.info.thresholds,
         figure.forecast,
         1e9 if is_usd else 1,
-        _write_usd if is_usd else _write_tokens,
+        partial(_write_usd, exact=figure.info.limit < NANOUSD_PER_USD) if is_usd else _write_tokens,
     )
 
 
@@ -88,8 +94,12 @@ def _thinned(points: list[tuple[datetime, int]]) -> list[tuple[datetime, int]]:
     return points[::step]
 
 
-def _write_usd(value: float) -> str:
-    return numbers.round_money(round(value * 1e9)) if value == int(value) else numbers.rough_money(round(value * 1e9))
+def _write_usd(value: float, exact: bool) -> str:
+    """Cents, or three digits where the budget is of less than a dollar."""
+    nanousd = round(value * NANOUSD_PER_USD)
+    if exact:
+        return numbers.money(nanousd)
+    return numbers.round_money(nanousd) if value == int(value) else numbers.rough_money(nanousd)
 
 
 def _write_tokens(value: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from dashboards import figures, numbers
+from dashboards.columns import month_forecast
 from dashboards.figures import Series
 from dashboards.panel import KIND_WORDS
 from dashboards.queries.costs import DIMENSIONS, PaidFor, cost_by, cost_by_bucket, key_names, paid_for
@@ -15,7 +16,6 @@ from dashboards.queries.rollup import Totals, first_call_at, last_call_at, total
 from dashboards.queries.scope import Filters, Scope
 from dashboards.queries.slots import colour, slots_of
 from dashboards.views.frame import filter_choices, gateway_address
-from dashboards.views.overview import month_forecast
 from dashboards.visit import Visit, page, show
 from dashboards.window import bucket_starts, month_end
 from llmobs.budgets.forecast import Forecast

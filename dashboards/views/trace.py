@@ -32,6 +32,7 @@ class Row:
     badges: list[tuple[str, str]]
     url: str
     name: str
+    counts: str = ""  # where a duplicate report's cost is counted
 
     @property
     def indent(self) -> int:
@@ -74,6 +75,7 @@ def _whole(visit: Visit, found: TraceRow, spans: list[SpanRow], tree: Tree, side
         plain_bar=True,
         actions="dashboards/_trace_actions.html",
         trace=found,
+        tenant=next((t.name for t in visit.seen.tenants if t.pk == found.tenant_id and t != visit.seen.chosen), ""),
         rows=[_row(visit, found, node, tree, axis, slots) for node in tree.shown],
         axis=axis,
         tree=tree,
@@ -94,7 +96,23 @@ def _row(visit: Visit, found: TraceRow, node: Node, tree: Tree, axis: Axis, slot
     if span.cache_read_input_tokens and span.input_tokens and span.is_counted:
         words = f"{round(100 * span.cache_read_input_tokens / span.input_tokens)} % from prefix cache"
     bar = bar_of(node, tree, axis, colour(slots.get(span.model)), words)
-    return Row(node, bar, _badges(node), visit.url("trace", found.trace_id, span=span.span_id), _name(node))
+    counts = _counts_instead(tree, node)
+    return Row(
+        node,
+        bar,
+        [badge for badge in _badges(node) if not counts or badge[1] != node.counted],
+        visit.url("trace", found.trace_id, span=span.span_id),
+        _name(node),
+        visit.url("trace", found.trace_id, span=counts.span.span_id) if counts else "",
+    )
+
+
+def _counts_instead(tree: Tree, node: Node) -> Node | None:
+    """The span that counts the same response, where this is another report of it."""
+    if not node.counted or not node.span.response_id:
+        return None
+    same = (other for other in tree.nodes if other.span.is_counted and other.span.response_id == node.span.response_id)
+    return next(same, None)
 
 
 def _name(node: Node) -> str:

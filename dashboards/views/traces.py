@@ -22,6 +22,7 @@ class Row:
 
     trace: TraceRow
     models: list[tuple[str, str]]
+    tenant: str
 
     @property
     def more_models(self) -> int:
@@ -67,4 +68,8 @@ def _page(visit: Visit, sort: str, after: str | None) -> TracePage:
 
 def _rows(visit: Visit, found: list[TraceRow]) -> list[Row]:
     slots = slots_of(visit.cursor, [model for row in found for model in row.models[:MOST_MODELS]])
-    return [Row(row, [(name, colour(slots.get(name))) for name in row.models[:MOST_MODELS]]) for row in found]
+    tenants = {tenant.pk: tenant.name for tenant in visit.seen.tenants}
+    return [
+        Row(row, [(n, colour(slots.get(n))) for n in row.models[:MOST_MODELS]], tenants.get(row.tenant_id, ""))
+        for row in found
+    ]

@@ -1,0 +1,369 @@
+"""The three columns of the overview: what it costs now, how slow it is, how much fails.
+
+Each is asked for alone, so that one that cannot be read leaves the others standing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+from dashboards import figures, numbers
+from dashboards.figures import Figure, Percentiles
+from dashboards.queries.rollup import Latency, Totals, latencies, merged, total, totals
+from dashboards.queries.scope import Scope
+from dashboards.usual import (
+    ABOVE_USUAL,
+    LEAST_WEEKS,
+    P95_OBJECTIVE_MS,
+    SPIKE_BUCKET,
+    WEEKS,
+    Share,
+    Spike,
+    ratio_of,
+    spikes,
+    usual_of,
+)
+from dashboards.visit import Visit
+from dashboards.window import DAY, HOUR, QUARTER, Window, bucket_starts, current_month, month_end, today
+from llmobs.budgets.forecast import HISTORY, Forecast, Spent, forecast
+
+CONTRIBUTORS = 5
+LEAST_CALLS_NOW = 100  # under these, "now" widens
+WIDER_NOW = (QUARTER, HOUR)
+LONGEST_FOR_SPIKES = timedelta(days=7)
+NO_USUAL = "it takes two weeks of data"
+
+
+@dataclass(frozen=True)
+class Now:
+    """The last minutes, wide enough to say something."""
+
+    window: Window
+    words: str
+    total: Totals
+
+    @property
+    def hours(self) -> float:
+        return self.window.length / HOUR
+
+    @property
+    def rate_nanousd(self) -> int:
+        """Cost per hour; what is held is not in it."""
+        return round(self.total.cost_nanousd / self.hours)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A shape, a word, and what it was compared with."""
+
+    kind: str
+    words: str
+    rest: str
+
+
+@dataclass(frozen=True)
+class Contributor:
+    """A row under a chart. `extra` is the second figure, `filters` lead to its calls."""
+
+    name: str
+    spark: Sequence[float | None]
+    value: str
+    extra: str
+    url: str
+    exact: str = ""
+
+
+def now_of(visit: Visit) -> Now:
+    """The last 15 minutes, wider where fewer than LEAST_CALLS_NOW calls are in them."""
+    for length in WIDER_NOW:
+        window = visit.window.narrowed(length)
+        found = total(visit.cursor, visit.scope_of(window))
+        if found.calls >= LEAST_CALLS_NOW or window.start <= visit.window.start:
+            return Now(window, f"last {int(length.total_seconds() // 60)} min", found)
+    return Now(visit.window, visit.window.label.lower(), total(visit.cursor, visit.scope))
+
+
+class Earlier:
+    """The same window in the weeks before, as far as there is data: what is usual. Read when first asked for."""
+
+    def __init__(self, visit: Visit, now: Now, first_at: datetime) -> None:
+        self._visit, self._now = visit, now
+        weeks = [week for week in range(1, WEEKS + 1) if visit.window.weeks_ago(week).start >= first_at]
+        self.weeks = weeks if len(weeks) >= LEAST_WEEKS else []
+
+    @cached_property
+    def now(self) -> list[Totals]:
+        """The sums of the last minutes' clock times, week by week."""
+        return [total(self._visit.cursor, self._scope(week)) for week in self.weeks]
+
+    @cached_property
+    def series(self) -> list[list[Totals]]:
+        """The window's buckets, week by week; a bucket without calls has zeros."""
+        return [self._series(week) for week in self.weeks]
+
+    def p95_ms(self) -> float | None:
+        """The usual p95 of this time."""
+        found = [merged(latencies(self._visit.cursor, self._scope(week))) for week in self.weeks]
+        return usual_of([sketch.quantile_ms(0.95) for sketch in found])
+
+    def share(self) -> float | None:
+        """The usual share of failed calls at this time."""
+        return usual_of([_share(row) for row in self.now])
+
+    def share_of_window(self) -> float | None:
+        """The usual share of failed calls over the whole window."""
+        return usual_of([_share(_added(rows)) for rows in self.series])
+
+    def _scope(self, week: int) -> Scope:
+        return self._visit.scope_of(self._now.window.weeks_ago(week))
+
+    def _series(self, week: int) -> list[Totals]:
+        window, shifted = self._visit.window, self._visit.window.weeks_ago(week)
+        rows = totals(self._visit.cursor, self._visit.scope_of(shifted), over_time=True, bucket=window.bucket)
+        by_start = {row.at: row for row in rows}
+        starts = bucket_starts(window.floor(shifted.start), shifted.end, window.bucket, window.zone)
+        found = [by_start.get(at, Totals((), at)) for at in starts]
+        buckets = len(window.starts())
+        return (found + [Totals((), None)] * buckets)[:buckets]
+
+
+class Cost:
+    """The first column."""
+
+    def __init__(self, visit: Visit, now: Now, earlier: Earlier) -> None:
+        self.visit, self.now = visit, now
+        by_feature = totals(visit.cursor, visit.scope, ("feature",), over_time=True)
+        starts = visit.window.starts()
+        self.window_total = _added(by_feature)
+        usual = [usual_of([float(row.cost_nanousd) for row in rows]) for rows in zip(*earlier.series, strict=True)]
+        self.figure: Figure = figures.cost_rate(visit.window, _series(by_feature, starts), usual, visit.now)
+        usual_now = usual_of([float(row.cost_nanousd) for row in earlier.now])
+        self.usual_rate = round(usual_now / now.hours) if usual_now is not None else None
+        self.verdict = self._verdict()
+        self.context = self._context()
+        self.rows = self._contributors(by_feature, starts)
+
+    def _verdict(self) -> Verdict:
+        ratio = ratio_of(self.now.rate_nanousd, self.usual_rate)
+        if self.usual_rate is None or ratio is None:
+            return Verdict("unknown", "No usual yet", NO_USUAL)
+        local = self.visit.local(self.now.window.start)
+        rest = f"for {local:%A %H:%M} ({numbers.rate_money(self.usual_rate)}/h)"
+        if ratio > ABOVE_USUAL:
+            return Verdict("warn", f"{numbers.times(ratio)} usual", rest)
+        return Verdict("ok", "As usual", rest)
+
+    def _context(self) -> list[tuple[str, int, str]]:
+        visit = self.visit
+        month = current_month(visit.now, visit.zone)
+        spent = total(visit.cursor, visit.scope_of(month)).cost_nanousd
+        day = total(visit.cursor, visit.scope_of(today(visit.now, visit.zone))).cost_nanousd
+        expected = month_forecast(visit, spent)
+        parts = [("Today", day, ""), ("month", spent, "")]
+        return parts + ([("forecast", expected.amount, "rough")] if expected is not None else [])
+
+    def _contributors(self, over_time: Sequence[Totals], starts: Sequence[datetime]) -> list[Contributor]:
+        rows = totals(self.visit.cursor, self.visit.scope_of(self.now.window), ("feature",))
+        found = []
+        for row in [row for row in rows if row.calls or row.cost_nanousd][:CONTRIBUTORS]:
+            name = row.key[0]
+            spark = _series([r for r in over_time if r.key[0] == name], starts)
+            rate = round(row.cost_nanousd / self.now.hours)
+            found.append(
+                Contributor(
+                    name or "no feature",
+                    [float(value) for value in spark],
+                    numbers.rate_money(rate),
+                    numbers.share(row.cost_nanousd, self.now.total.cost_nanousd),
+                    self.visit.url("costs", feature=name or None),
+                    numbers.exact_money(rate),
+                )
+            )
+        return found
+
+
+class Slowness:
+    """The second column."""
+
+    objective_ms = P95_OBJECTIVE_MS
+
+    def __init__(self, visit: Visit, now: Now, earlier: Earlier) -> None:
+        scope, cursor = visit.scope, visit.cursor
+        starts = visit.window.starts()
+        by_feature = latencies(cursor, scope, ("feature",), over_time=True)
+        by_bucket = {at: merged(rows) for at, rows in _by(by_feature, lambda row: row.at).items()}
+        found = [_percentiles(at, by_bucket.get(at)) for at in starts]
+        self.figure: Figure = figures.latency(visit.window, found, P95_OBJECTIVE_MS)
+        self.now = merged(latencies(cursor, scope.over(now.window)))
+        self.p95_ms = self.now.quantile_ms(0.95)
+        self.usual_ms = earlier.p95_ms()
+        value, _, unit = numbers.milliseconds(self.p95_ms).partition(numbers.NBSP)
+        self.value, self.unit = value, unit.replace(numbers.NBSP, " ")
+        ttft = merged(latencies(cursor, scope.over(now.window), of="ttft")).quantile_ms(0.95)
+        peak = max((b for b in found if b.p95 is not None), key=lambda b: b.p95 or 0, default=None)
+        parts = []
+        if peak is not None:
+            parts.append(f"Peak {numbers.milliseconds(peak.p95)} at {_clock(visit, peak.at)}")
+        if ttft is not None:
+            parts.append(f"first token p95 {numbers.milliseconds(ttft)}")
+        self.context = " · ".join(parts)
+        self.verdict = self._verdict()
+        by_name = _by(by_feature, lambda row: row.key[0])
+        rows = [(name, merged(rows), rows) for name, rows in by_name.items()]
+        rows.sort(key=lambda row: -(row[1].quantile_ms(0.95) or 0))
+        self.rows = [_slow(visit, name, sketch, over, starts) for name, sketch, over in rows[:CONTRIBUTORS]]
+
+    def _verdict(self) -> Verdict:
+        n = f"n = {numbers.count(self.now.n)}"
+        objective = figures.seconds_word(P95_OBJECTIVE_MS / 1000)
+        if self.p95_ms is None:
+            return Verdict("unknown", "No calls", "in this time")
+        usual = "no usual yet" if self.usual_ms is None else f"usual {numbers.milliseconds(self.usual_ms)}"
+        if self.p95_ms > P95_OBJECTIVE_MS:
+            return Verdict("warn", "Past the objective", f"of {objective}, {usual}, {n}")
+        if self.usual_ms is None:
+            return Verdict("ok", "Within the objective", f"of {objective}, {usual}, {n}")
+        ratio = ratio_of(self.p95_ms, self.usual_ms)
+        rest = f"({numbers.milliseconds(self.usual_ms)}), objective {objective}, {n}"
+        if ratio is not None and ratio > ABOVE_USUAL:
+            return Verdict("warn", f"{numbers.times(ratio)} usual", rest)
+        return Verdict("ok", "As usual", rest)
+
+
+class Errors:
+    """The third column."""
+
+    def __init__(self, visit: Visit, now: Now, earlier: Earlier) -> None:
+        scope, cursor = visit.scope, visit.cursor
+        starts = visit.window.starts()
+        by_error = totals(cursor, scope, ("error",), over_time=True)
+        calls = _sums(by_error, "calls")
+        failed = _sums(by_error, "errors")
+        self.total_calls, self.total_failed = sum(calls.values()), sum(failed.values())
+        self.refused = sum(row.refused for row in by_error)
+        self.degraded = sum(row.degraded for row in by_error)
+        self.spikes = self._spikes(visit, earlier.share_of_window())
+        buckets = [(at, calls.get(at, 0), failed.get(at, 0)) for at in starts]
+        usual = [usual_of([_share(row) for row in rows]) for rows in zip(*earlier.series, strict=True)]
+        self.figure: Figure = figures.error_share(visit.window, buckets, self.spikes, usual)
+        self.now = now.total
+        self.share = numbers.share(now.total.errors, now.total.calls)
+        self.value, _, self.unit = self.share.partition(numbers.NBSP)
+        self.ongoing: Spike | None = next((s for s in self.spikes if s.end >= visit.now - 2 * SPIKE_BUCKET), None)
+        self.verdict = self._verdict(visit, now, earlier.share())
+        self.context = self._context(visit)
+        self.rows = self._contributors(visit, by_error, starts)
+
+    def _spikes(self, visit: Visit, usual: float | None) -> list[Spike]:
+        if visit.window.length > LONGEST_FOR_SPIKES + HOUR:
+            return []
+        rows = totals(visit.cursor, visit.scope, over_time=True, bucket=SPIKE_BUCKET)
+        return spikes((Share(row.at, row.calls, row.errors) for row in rows if row.at), usual)
+
+    def _verdict(self, visit: Visit, now: Now, usual: float | None) -> Verdict:
+        of = f"{numbers.count(self.now.errors)} of {numbers.count(self.now.calls)} calls"
+        if self.now.calls == 0:
+            return Verdict("unknown", "No calls", "in this time")
+        if self.ongoing is not None:
+            return Verdict("bad", "Spike", f"at worst {numbers.share(self.ongoing.peak)}; {of}")
+        over = next((spike for spike in reversed(self.spikes) if spike.end > now.window.start), None)
+        if over is not None:
+            return Verdict("warn", "Spike", f"over since {_clock(visit, over.end)}; {of} failed")
+        if self.now.errors == 0:
+            return Verdict("ok", "No errors", f"among {numbers.count(self.now.calls)} calls")
+        if usual is None:
+            return Verdict("unknown", "No usual yet", f"{of} failed")
+        ratio = ratio_of(self.now.errors / self.now.calls, usual)
+        rest = f"({numbers.share(usual)}), {of}"
+        if ratio is None or ratio > ABOVE_USUAL:
+            return Verdict("warn", f"{numbers.times(ratio)} usual" if ratio else "Above usual", rest)
+        return Verdict("ok", "Back to usual" if self.spikes else "As usual", rest)
+
+    def _context(self, visit: Visit) -> str:
+        if self.spikes:
+            worst = max(self.spikes, key=lambda spike: spike.peak)
+            span = f"{_clock(visit, worst.start)}–{visit.local(worst.end):%H:%M}"
+            return f"Spike {span}: peak {numbers.share(worst.peak)}, {worst.failed} calls failed"
+        if self.total_failed == 0:
+            return f"No errors among {numbers.count(self.total_calls)} calls, {visit.window.label.lower()}"
+        share = numbers.share(self.total_failed, self.total_calls)
+        return f"{numbers.count(self.total_failed)} of {numbers.count(self.total_calls)} calls ({share}) in the window"
+
+    def _contributors(self, visit: Visit, rows: Sequence[Totals], starts: Sequence[datetime]) -> list[Contributor]:
+        found = []
+        for name, of_error in _by([row for row in rows if row.errors], lambda row: row.key[0]).items():
+            sums = _sums(of_error, "errors")
+            failed = sum(sums.values())
+            found.append((failed, name, [float(sums.get(at, 0)) for at in starts]))
+        found.sort(key=lambda row: (-row[0], row[1]))
+        return [
+            Contributor(
+                name.replace("_", " ") or "other",
+                spark,
+                numbers.count(failed),
+                numbers.share(failed, self.total_calls),
+                visit.url("traces", **({"error": name} if name else {"status": "failed"})),
+            )
+            for failed, name, spark in found[:CONTRIBUTORS]
+        ]
+
+
+def month_forecast(visit: Visit, spent: int) -> Forecast | None:
+    """What this calendar month will have cost."""
+    history = Window(visit.now - HISTORY, visit.now, visit.zone)
+    rows = totals(visit.cursor, visit.scope_of(history), over_time=True, bucket=HOUR)
+    hours = [Spent(row.at, row.cost_nanousd) for row in rows if row.at]
+    return forecast(spent, hours, visit.now, month_end(visit.now, visit.zone))
+
+
+def _slow(
+    visit: Visit, name: str, sketch: Latency, over_time: Sequence[Latency], starts: Sequence[datetime]
+) -> Contributor:
+    by_bucket = {row.at: row.quantile_ms(0.95) for row in over_time}
+    return Contributor(
+        name or "no feature",
+        [by_bucket.get(at) for at in starts],
+        numbers.milliseconds(sketch.quantile_ms(0.95)),
+        numbers.short_count(sketch.n),
+        visit.url("traces", feature=name or None, sort="duration"),
+    )
+
+
+def _percentiles(at: datetime, sketch: Latency | None) -> Percentiles:
+    if sketch is None or sketch.n <= 0:
+        return Percentiles(at, 0, None, None, None)
+    return Percentiles(at, sketch.n, *(sketch.quantile_ms(q) for q in (0.5, 0.95, 0.99)))
+
+
+def _clock(visit: Visit, at: datetime) -> str:
+    """The time, with its day where the window has more than one of that time."""
+    return f"{visit.local(at):%H:%M}" if visit.window.length <= DAY + HOUR else f"{visit.local(at):%-d %b, %H:%M}"
+
+
+def _share(row: Totals) -> float | None:
+    return row.errors / row.calls if row.calls else None
+
+
+def _by(rows: Sequence[Any], key: Any) -> dict[Any, list[Any]]:
+    return {name: list(group) for name, group in groupby(sorted(rows, key=key), key)}
+
+
+def _sums(rows: Sequence[Totals], measure: str) -> dict[datetime, int]:
+    found: dict[datetime, int] = {}
+    for row in rows:
+        if row.at is not None:
+            found[row.at] = found.get(row.at, 0) + getattr(row, measure)
+    return found
+
+
+def _series(rows: Sequence[Totals], starts: Sequence[datetime]) -> list[int]:
+    sums = _sums(rows, "cost_nanousd")
+    return [sums.get(at, 0) for at in starts]
+
+
+def _added(rows: Sequence[Totals]) -> Totals:
+    names = [name for name in Totals.__dataclass_fields__ if name not in ("key", "at")]
+    return Totals((), None, *(sum(getattr(row, name) for row in rows) for name in names))
