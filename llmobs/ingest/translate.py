@@ -79,8 +79,9 @@ class Translator:
         if isinstance(entry, Refused):
             return [refused_span(entry)]
         assert isinstance(entry, OtlpBody | NativeSpans)
-        read = decode if isinstance(entry, OtlpBody) else native.decode
-        return self._priced(read(entry, self._key(entry.key_id), self._retention_days(entry.tenant_id)), piece)
+        key, days = self._key(entry.key_id), self._retention_days(entry.tenant_id)
+        spans = decode(entry, key, days) if isinstance(entry, OtlpBody) else native.decode(entry, key, days)
+        return self._priced(spans, piece)
 
     def _attempt(self, begin: Begin, span: Span, piece: Piece) -> Span:
         if begin.holds:
