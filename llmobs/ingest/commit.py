@@ -13,6 +13,7 @@ ids or a day without partition repeats the batch.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import psycopg
@@ -23,9 +24,11 @@ from llmobs.budgets.ledger import Fold
 from llmobs.budgets.spend import Billed, add_spend, budget_ids, current_budgets
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.core.ids import new_row_id
+from llmobs.core.semconv import SOURCE_GATEWAY
 from llmobs.ingest.claims import Related, load_related
 from llmobs.ingest.content import preview
 from llmobs.ingest.copying import (
+    Row,
     bill_row,
     claim_row,
     copy_bills,
@@ -34,7 +37,7 @@ from llmobs.ingest.copying import (
     copy_spans,
     span_row,
 )
-from llmobs.ingest.count_once import ClaimInfo, claim_of, decide
+from llmobs.ingest.count_once import ClaimInfo, decide
 from llmobs.ingest.entries import Hold
 from llmobs.ingest.flips import Flip, load_flips, write_flips
 from llmobs.pricing.price import Price
@@ -120,7 +123,7 @@ def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
     by_tenant = _by_tenant(spans)
     _lock_tenants(conn, sorted(by_tenant))
     related = {tenant: load_related(conn, tenant, of_tenant) for tenant, of_tenant in sorted(by_tenant.items())}
-    spans = [s for s in spans if (s.trace_id, s.span_id) not in related[s.tenant_id].claims]
+    spans = [s for s in spans if _is_new(s, related[s.tenant_id])]
     counted, contents = _insert_spans(conn, spans, related)
     if counted is None:
         spans = _without_known(conn, spans)
@@ -135,11 +138,30 @@ def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
 
 
 def _without_copies(spans: list[Span]) -> list[Span]:
-    """The first of each span in the batch; counting happens after this."""
+    """The first of each span in the batch, the gateway's before any report; counting happens after this."""
     seen: dict[SpanKey, Span] = {}
-    for span in spans:
+    for span in sorted(spans, key=lambda span: span.source != SOURCE_GATEWAY):
         seen.setdefault((span.tenant_id, span.trace_id, span.span_id), span)
     return list(seen.values())
+
+
+def _is_new(span: Span, related: Related) -> bool:
+    known = related.claims.get((span.trace_id, span.span_id))
+    return known is None or _moves_aside(span, known.info.source)
+
+
+def _moves_aside(span: Span, known_source: int) -> bool:
+    """Whether a span whose ids are known is stored all the same: the gateway's own, whose ids a report took first.
+
+    Callers see those ids while the call runs; what they report by them must not take the place of its bill. It goes
+    under a trace of its own, the same one each time, so that it is known when it comes again.
+    """
+    if span.source != SOURCE_GATEWAY or known_source == SOURCE_GATEWAY:
+        return False
+    span.attributes["llmobs.trace_id"] = span.trace_id.hex()
+    span.trace_id = sha256(span.trace_id + span.span_id).digest()[:16]
+    span.parent_span_id = None
+    return True
 
 
 def _by_tenant(spans: list[Span]) -> dict[int, list[Span]]:
@@ -160,7 +182,7 @@ def _decide(spans: list[Span], related: dict[int, Related]) -> set[SpanKey]:
     new: dict[int, list[ClaimInfo]] = {tenant_id: [] for tenant_id in related}
     for span in spans:
         if span.is_call:
-            new[span.tenant_id].append(claim_of(span))
+            new[span.tenant_id].append(related[span.tenant_id].own[span.trace_id, span.span_id])
     for tenant_id, found in related.items():
         claims = [claim.info for claim in found.claims.values()] + new[tenant_id]
         counted |= {(tenant_id, *key) for key in decide(claims, found.parents)}
@@ -212,7 +234,7 @@ def _place_contents(
 
 
 def _without_known(conn: Connection, spans: list[Span]) -> list[Span]:
-    """Those that are not stored yet."""
+    """Those that are not stored yet. (Calls are known by their claims; this also finds spans that are no calls.)"""
     columns: tuple[list[Any], ...] = ([], [], [], [])
     for span in spans:
         for column, value in zip(
@@ -220,15 +242,19 @@ def _without_known(conn: Connection, spans: list[Span]) -> list[Span]:
         ):
             column.append(value)
     known = {
-        (tenant_id, bytes(trace_id), bytes(span_id))
-        for tenant_id, trace_id, span_id in conn.execute(
-            "SELECT s.tenant_id, s.trace_id, s.span_id "
+        (tenant_id, bytes(trace_id), bytes(span_id)): source
+        for tenant_id, trace_id, span_id, source in conn.execute(
+            "SELECT s.tenant_id, s.trace_id, s.span_id, s.source "
             "FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::timestamptz[]) AS k (tenant_id, trace_id, "
             "span_id, start) JOIN span s USING (tenant_id, trace_id, span_id, start)",
             columns,
         )
     }
-    return [span for span in spans if (span.tenant_id, span.trace_id, span.span_id) not in known]
+    return [
+        span
+        for span in spans
+        if (source := known.get((span.tenant_id, span.trace_id, span.span_id))) is None or _moves_aside(span, source)
+    ]
 
 
 def _settle_accounts(
@@ -242,18 +268,19 @@ def _settle_accounts(
     """Claims, bills, flips, sums and spend; answers the folds."""
     deltas, traces = Deltas(), TraceSums()
     bills: list[Bill] = []
-    claims: list[Any] = []
+    claims: list[Row] = []
     unbilled: list[Billed] = []
     for span in spans:
         is_counted = span.is_call and (span.tenant_id, span.trace_id, span.span_id) in counted
         bill = None
+        claim = related[span.tenant_id].own.get((span.trace_id, span.span_id))
         if is_counted and span.usage is not None:
             bill = bill_of(span, new_row_id(), holds=batch.holds.get((span.tenant_id, span.span_id), ()))
             bills.append(bill)
         elif (holds := batch.holds.get((span.tenant_id, span.span_id))) is not None:
             unbilled.append(_nothing_billed(span, holds))
-        if span.is_call:
-            claims.append(claim_row(span.tenant_id, claim_of(span), is_counted, bill.bill_id if bill else None))
+        if claim is not None:
+            claims.append(claim_row(span.tenant_id, claim, is_counted, bill.bill_id if bill else None))
         deltas.add(span, 1, int(is_counted))
         traces.add(span, 1, int(is_counted))
     copy_claims(conn, claims)
