@@ -45,19 +45,16 @@ def providers(world: World, simulator: Running) -> dict[str, int]:
     }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _configuration_at_once() -> Iterator[None]:
-    """The gateway looks for a new configuration when it is made, not twice a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snapshot, "POLL_SECONDS", 0.02)
-        yield
-
-
 @pytest.fixture(scope="module")
 def shared_gateway(tmp_path_factory: pytest.TempPathFactory, migrated: Stores, valkey_url: str) -> Iterator[Gateway]:
-    """One for all tests of a module: starting and ending one takes longer than most of them."""
-    with running(tmp_path_factory.mktemp("gateway"), migrated.database_url, valkey_url) as gateway:
-        yield gateway
+    """One for all tests of a module: starting and ending one takes longer than most of them.
+
+    It looks for a new configuration fifty times a second, not twice: each test brings one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "POLL_SECONDS", 0.02)
+        with running(tmp_path_factory.mktemp("gateway"), migrated.database_url, valkey_url) as gateway:
+            yield gateway
 
 
 @pytest.fixture

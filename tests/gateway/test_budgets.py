@@ -123,15 +123,25 @@ def test_a_lost_ledger_serves_again_once_it_is_rebuilt(
     gateway.wait_until(lambda: http.post(CHAT, json=GOOD).status_code == 200, "served again")
 
 
+@pytest.mark.parametrize(
+    ("path", "provider", "code"), [(CHAT, "openai", "unpriced_model"), (MESSAGES, "anthropic", "permission_error")]
+)
 def test_a_model_without_a_price_is_refused_under_a_hard_budget(
-    world: World, tenant: int, gateway: Gateway, http: httpx.Client, providers: dict[str, int]
+    world: World,
+    tenant: int,
+    gateway: Gateway,
+    http: httpx.Client,
+    providers: dict[str, int],
+    path: str,
+    provider: str,
+    code: str,
 ) -> None:
-    world.route("local", (providers["openai"], "my-own-model"))
+    world.route("local", (providers[provider], "my-own-model"))
     world.budget(tenant)
     world.open_ledger()
     gateway.wait_for_config(world.version())
-    response = http.post(CHAT, json={**GOOD, "model": "local"})
-    assert error_of(response) == (403, "unpriced_model", "unpriced_model")
+    response = http.post(path, json={**GOOD, "model": "local"})
+    assert error_of(response) == (403, "unpriced_model", code)
 
 
 def test_a_model_without_a_price_is_served_where_no_hard_budget_applies_and_its_cost_stays_unknown(

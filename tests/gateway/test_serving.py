@@ -13,9 +13,10 @@ import pytest
 from llmobs.ops.simulator.running import Running
 from tests.gateway.running import Gateway, running
 from tests.gateway.test_collector import PROTOBUF, TRACES, spans
+from tests.gateway.test_refusals import error_of
 from tests.gateway.world import World
 
-CHAT = "/v1/chat/completions"
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 GOOD: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "one two"}], "max_tokens": 5}
 NOBODY = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"
 
@@ -52,6 +53,16 @@ def test_it_says_which_configuration_it_serves_by(gateway: Gateway, world: World
         return row is not None and row[0] >= version
 
     gateway.wait_until(beats, "its heartbeat")
+
+
+@pytest.mark.parametrize(("path", "code"), [(CHAT, "invalid_api_key"), (MESSAGES, "authentication_error")])
+def test_a_revoked_key_is_refused_within_a_second(http: httpx.Client, world: World, path: str, code: str) -> None:
+    assert http.post(CHAT, json=GOOD).status_code == 200
+    world.pg.execute("UPDATE tenants_key SET revoked_at = now()")
+    until = time.monotonic() + 1.0
+    while http.post(CHAT, json=GOOD).status_code == 200:
+        assert time.monotonic() < until, "still served a second after its revocation"
+    assert error_of(http.post(path, json=GOOD)) == (401, "revoked_key", code)
 
 
 def test_both_sdks_list_the_models_of_a_key(
