@@ -247,7 +247,7 @@ def span_json(span: SpanRow, subtree_nanousd: int | None, content: Content | Non
         **{name: getattr(span, name) for name in COUNTS},
         "cost_usd": usd(span.cost_nanousd),
         "subtree_cost_usd": usd(subtree_nanousd),
-        "billed": span.is_counted,
+        "billed": span.is_counted and span.input_tokens is not None,  # a refused or failed call has no bill
         "is_estimated": span.is_estimated,
         "start": span.start,
         "duration_ms": span.duration_ns / NS_PER_MS,

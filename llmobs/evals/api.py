@@ -79,6 +79,13 @@ class IdField(serializers.CharField):
         return raw
 
 
+class NumberField(serializers.DecimalField):
+    """A number that is no money: JSON's own."""
+
+    def to_representation(self, value: Any) -> float:
+        return float(value)
+
+
 class ScoreShown(serializers.ModelSerializer):
     """Give `thumb` (up or down), `value`, `label`, or several of them."""
 
@@ -87,6 +94,7 @@ class ScoreShown(serializers.ModelSerializer):
     span_id = IdField(SPAN_ID_DIGITS, required=False, allow_null=True)
     name = serializers.CharField(max_length=100, default="feedback")
     thumb = serializers.ChoiceField(choices=sorted(THUMBS), write_only=True, required=False)
+    value = NumberField(max_digits=12, decimal_places=4, required=False, allow_null=True)
     judge = serializers.SlugRelatedField(slug_field="name", read_only=True)
 
     class Meta:

@@ -123,6 +123,17 @@ def test_a_whole_trace_has_its_tree_costs_rolled_up_and_messages(stored: Cast) -
     assert (priced["ttft_ms"], priced["user_id"], root["input_tokens"]) == (200, "=u1", None)
 
 
+def test_a_call_that_got_no_answer_bears_no_bill(cast: Cast, pg: "psycopg.Connection[Any]") -> None:
+    named = {"operation_name": "chat", "provider_name": "openai", "request_model": "gpt-4o-mini"}
+    posted = post(with_key("acme"), span(CALL, status="failed", error_type="timeout", **named))
+    assert posted.status_code == 202, posted.content
+    write(pg)
+
+    [failed] = with_key("acme").get(f"{API}/traces/{TRACE}/").json()["spans"]
+    assert (failed["status"], failed["billed"], failed["cost_usd"]) == ("failed", False, None)
+    assert with_key("acme").get(f"{API}/usage/").json()["results"] == []
+
+
 def test_posting_again_adds_nothing(stored: Cast, pg: "psycopg.Connection[Any]") -> None:
     post(with_key("acme"), call(CALL, parent_span_id=ROOT))
     write(pg)

@@ -220,19 +220,17 @@ def test_every_error_is_a_problem_document(cast: Cast) -> None:
     assert_problem(client.get(f"{API}/keys/", headers={"accept": "image/png"}), 406)
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "address",
     ["keys/?tenant=%00", "tenants/%00/", "scores/?name=%00", "traces/?feature=%00", "traces/?q=%00", "usage/?user=%00"],
 )
-def test_a_nul_in_an_address_is_the_callers_mistake(address: str) -> None:
+def test_a_nul_in_an_address_is_the_callers_mistake(transactional_db: None, address: str) -> None:
     make_key(None, "ops", "operator")
 
     assert with_key("operator").get(f"{API}/{address}").status_code in (400, 404)
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_nul_in_a_body_is_the_callers_mistake() -> None:
+def test_a_nul_in_a_body_is_the_callers_mistake(transactional_db: None) -> None:
     budget = make_budget(make_cast().acme)
     make_key(None, "ops", "operator")
 

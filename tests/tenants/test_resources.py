@@ -172,6 +172,7 @@ def test_feedback_is_a_thumb_a_number_or_a_label(cast: Cast) -> None:
 
     assert (thumb.status_code, number.status_code) == (201, 201)
     assert (thumb.json()["label"], thumb.json()["source"], thumb.json()["tenant"]) == ("thumb_down", "api", "acme")
+    assert (number.json()["value"], thumb.json()["value"]) == (4.5, -1)
     assert bytes(Score.objects.get(name="stars").trace_id).hex() == TRACE
     assert [row["name"] for row in client.get(f"{API}/scores/?trace_id={TRACE}&name=stars").json()["results"]] == [
         "stars"
