@@ -125,7 +125,7 @@ def test_a_whole_trace_has_its_tree_costs_rolled_up_and_messages(stored: Cast) -
 
 def test_a_call_that_got_no_answer_bears_no_bill(cast: Cast, pg: "psycopg.Connection[Any]") -> None:
     named = {"operation_name": "chat", "provider_name": "openai", "request_model": "gpt-4o-mini"}
-    posted = post(with_key("acme"), span(CALL, status="failed", error_type="timeout", **named))
+    posted = post(with_key("acme"), span(CALL, status="failed", error_type="provider_unavailable", **named))
     assert posted.status_code == 202, posted.content
     write(pg)
 
