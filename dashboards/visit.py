@@ -1,5 +1,6 @@
 """One visit of a page: who asks, for which tenant and window, with which filters; and the frame around the answer."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.decorators import login_required
+from django.core.cache import cache
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
@@ -22,6 +24,10 @@ from dashboards.queries.freshness import Freshness, freshness
 from dashboards.queries.scope import Cursor, Filters, Scope
 from dashboards.window import Window
 
+log = logging.getLogger(__name__)
+
+LAST_READ_KEY = "dashboards.last_read_at"  # when a page was last read from PostgreSQL, for when it is away
+LAST_READ_SECONDS = 30 * 86_400
 THEME_COOKIE = "llmobs_theme"
 THEMES = ("light", "dark")
 TEXT_FILTERS = ("service", "environment", "feature", "provider", "model", "status", "error", "user", "session")
@@ -121,7 +127,16 @@ def visit_of(request: HttpRequest, name: str, cursor: Any, default_window: str) 
 
 def show(visit: Visit, template: str, status: int = 200, **context: Any) -> HttpResponse:
     """The template in its frame."""
-    return render(visit.request, template, {"visit": visit, "frame": frame(visit), **context}, status=status)
+    response = render(visit.request, template, {"visit": visit, "frame": frame(visit), **context}, status=status)
+    _remember(visit.now)
+    return response
+
+
+def _remember(now: datetime) -> None:
+    try:
+        cache.set(LAST_READ_KEY, now, LAST_READ_SECONDS)
+    except Exception as away:  # the cache's client raises its own kinds; a page does not hang on them
+        log.warning("the cache cannot be reached", extra={"fault": type(away).__name__})
 
 
 def frame(visit: Visit) -> dict[str, Any]:

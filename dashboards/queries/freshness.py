@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from dashboards import numbers
 from dashboards.queries.scope import Cursor
+from llmobs.core.clock import NS_PER_SECOND
 
 LATE_AFTER = timedelta(seconds=30)  # a writer that is silent for longer leaves the figures behind
 
@@ -24,6 +26,11 @@ class Freshness:
         if self.written_at is None or self.now - self.written_at <= LATE_AFTER:
             return None
         return self.now - self.written_at
+
+    @property
+    def behind_words(self) -> str:
+        """42 s, 3 min 5 s."""
+        return numbers.duration(int((self.behind or timedelta()).total_seconds()) * NS_PER_SECOND)
 
     @property
     def as_of(self) -> datetime:

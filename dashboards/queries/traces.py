@@ -81,21 +81,25 @@ def traces(
 ) -> TracePage:
     """Traces that began in the window: newest, dearest or slowest first (SORTS). Raises ValueError on a bad mark."""
     column = SORTS[sort]
-    where, parameters = _where(scope)
+    where, parameters = _where(scope, "t.tenant_id = asked.tenant_id")
     if min_cost_nanousd is not None:
         where, parameters = f"{where} AND t.cost_nanousd >= %s", [*parameters, min_cost_nanousd]
     if min_duration_ms is not None:
         least = timedelta(milliseconds=min_duration_ms)
         where, parameters = f"{where} AND (t.finish - t.start) >= %s", [*parameters, least]
-    direction, beyond = ("ASC", ">") if ascending else ("DESC", "<")
+    # The order of the indexes, ties included, and tenant by tenant: so that a page reads a page, and not the window.
+    direction, ties, beyond = ("ASC", "DESC", ">") if ascending else ("DESC", "ASC", "<")
     if after is not None:
         value, trace_id = _read_mark(sort, after)
-        where += f" AND ({column}, t.trace_id) {beyond} (%s, %s)"
-        parameters += [value, trace_id]
+        tie = "<" if ascending else ">"
+        where += f" AND {column} {beyond}= %s AND ({column} {beyond} %s OR t.trace_id {tie} %s)"
+        parameters += [value, value, trace_id]
     cursor.execute(
-        f"SELECT t.tenant_id, t.trace_id, t.day, {column} FROM trace t WHERE {where} "
-        f"ORDER BY {column} {direction}, t.trace_id {direction} LIMIT %s",
-        [*parameters, limit + 1],
+        "SELECT f.* FROM unnest(%s::bigint[]) AS asked(tenant_id) CROSS JOIN LATERAL ("
+        f"SELECT t.tenant_id, t.trace_id, t.day, {column} AS place FROM trace t WHERE {where} "
+        f"ORDER BY {column} {direction}, t.trace_id {ties} LIMIT %s) f "
+        f"ORDER BY f.place {direction}, f.trace_id {ties} LIMIT %s",
+        [list(scope.tenant_ids), *parameters, limit + 1, limit + 1],
     )
     found = cursor.fetchall()
     rows = trace_totals(cursor, [(row[0], bytes(row[1]), row[2]) for row in found[:limit]])
@@ -117,18 +121,19 @@ def _outcome_counts(cursor: Cursor, scope: Scope) -> list[tuple[datetime, str, i
     if not scope.filters.needs_traces:
         rows = totals(cursor, scope, ("status",), over_time=True)
         return [(row.at, row.key[0], row.refused if row.key[0] == REFUSED else row.calls) for row in rows if row.at]
-    where, parameters = _where(scope)
+    where, parameters = _where(scope, "t.tenant_id = ANY(%s)")
     cursor.execute(
-        f"SELECT date_trunc('minute', t.start), t.status, count(*) FROM trace t WHERE {where} GROUP BY 1, 2", parameters
+        f"SELECT date_trunc('minute', t.start), t.status, count(*) FROM trace t WHERE {where} GROUP BY 1, 2",
+        [list(scope.tenant_ids), *parameters],
     )
     return list(cursor.fetchall())
 
 
-def _where(scope: Scope) -> tuple[str, list[Any]]:
-    """Traces whose first row lies in the window and that pass the filters."""
+def _where(scope: Scope, whose: str) -> tuple[str, list[Any]]:
+    """Traces whose first row lies in the window and that pass the filters; `whose` names the tenants."""
     window, given = scope.window, scope.filters.given
     parts = [
-        "t.tenant_id = ANY(%s)",
+        whose,
         "t.day BETWEEN %s AND %s",
         "t.start >= %s",
         "t.start < %s",
@@ -136,7 +141,7 @@ def _where(scope: Scope) -> tuple[str, list[Any]]:
         f"AND e.day < t.day AND e.day >= t.day - {LONGEST_TRACE_DAYS})",
     ]
     days = [window.start.date() - timedelta(days=1), window.end.date() + timedelta(days=1)]
-    parameters: list[Any] = [list(scope.tenant_ids), *days, window.start, window.end]
+    parameters: list[Any] = [*days, window.start, window.end]
     for name, column in (("feature", "feature"), ("environment", "environment"), ("user", "user_id")):
         if name in given:
             parts.append(f"t.{column} = %s")

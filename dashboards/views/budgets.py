@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from django.http import HttpResponse
 
 from dashboards import figures, numbers
+from dashboards.blocks import guarded
 from dashboards.budget_figures import LONGEST_LOOK_BACK, RUNS_OUT, BudgetFigure
 from dashboards.queries.budgets import spend_over_time, thresholds_passed
 from dashboards.views.frame import rail_notes
@@ -42,7 +43,9 @@ def budgets(visit: Visit) -> HttpResponse:
         held=_held(found) if not held else held[0],
         overspent=sum(figure.overspent for figure in found if figure.info.unit == USD and figure.info.is_blocking),
         selected=selected,
-        figure=_figure(visit, selected) if selected and not selected.is_each else None,
+        figure=guarded(visit, "running-sum", lambda: _figure(visit, selected))
+        if selected and not selected.is_each
+        else None,
         events=_events(visit, selected) if selected else [],
         values=_values(selected) if selected else [],
     )
@@ -60,7 +63,9 @@ def _held(found: Sequence[BudgetFigure]) -> int | None:
     return max(known) if known else (0 if not held else None)
 
 
-def _figure(visit: Visit, figure: BudgetFigure) -> figures.Figure:
+def _figure(visit: Visit, figure: BudgetFigure | None) -> figures.Figure | None:
+    if figure is None or figure.is_each:
+        return None
     start = max(figure.start, visit.now - LONGEST_LOOK_BACK)
     zone = ZoneInfo(figure.info.zone)
     step, found = HOUR, spend_over_time(visit.cursor, figure.info, start, visit.now)

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from dashboards import figures, numbers
+from dashboards.blocks import Failed, guarded
 from dashboards.columns import month_forecast
 from dashboards.figures import Series
 from dashboards.panel import KIND_WORDS
@@ -70,6 +71,15 @@ class Row:
         return bool(self.before) and self.sums.cost_nanousd > 1.3 * (self.before or 0)
 
 
+@dataclass(frozen=True)
+class Paid:
+    """What was paid for: (kind in words, sums, share of the largest). `saved_nanousd` None: nothing was cached."""
+
+    lines: list[tuple[str, PaidFor, float]]
+    total_nanousd: int
+    saved_nanousd: int | None
+
+
 @page("costs", default_window="month")
 def costs(visit: Visit) -> HttpResponse:
     """Sums, the chart by model, what was paid for, and who spent it."""
@@ -84,7 +94,10 @@ def costs(visit: Visit) -> HttpResponse:
     expected = month_forecast(visit, spent.cost_nanousd) if visit.window.last == "month" else None
     had = first_call_at(visit.cursor, visit.seen.tenant_ids)
     comparable = had is not None and had <= before.window.start
-    paid = paid_for(visit.cursor, visit.scope)
+    paid = guarded(visit, "paid-for", lambda: _paid(visit))
+    rows = guarded(
+        visit, "who", lambda: _rows(visit, by, before if comparable else None, visit.request.GET.get("open"))
+    )
     return show(
         visit,
         "dashboards/costs.html",
@@ -94,14 +107,12 @@ def costs(visit: Visit) -> HttpResponse:
         change=numbers.change(spent.cost_nanousd, total(visit.cursor, before).cost_nanousd) if comparable else "",
         expected=expected,
         month_end=month_end(visit.now, visit.zone) - MOMENT,
-        saved=_saved(paid),
-        figure=_figure(visit, expected),
-        paid=[(KIND_WORDS[row.kind], row, _part(row, paid)) for row in paid],
-        paid_sum=sum(row.cost_nanousd or 0 for row in paid),
+        figure=guarded(visit, "chart", lambda: _figure(visit, expected)),
+        paid=paid,
         by=by,
         tabs=[(name, visit.url("costs", by=name)) for name in DIMENSIONS],
-        rows=(rows := _rows(visit, by, before if comparable else None, visit.request.GET.get("open"))),
-        others=_others(spent, rows),
+        rows=rows,
+        others=None if isinstance(rows, Failed) else _others(spent, rows),
     )
 
 
@@ -227,12 +238,12 @@ def _colour(visit: Visit, model: str) -> str:
     return colour(slots_of(visit.cursor, [model]).get(model))
 
 
-def _part(row: PaidFor, paid: Sequence[PaidFor]) -> float:
-    most = max((each.cost_nanousd or 0 for each in paid), default=0)
-    return (row.cost_nanousd or 0) / most if most else 0.0
-
-
-def _saved(paid: Sequence[PaidFor]) -> int | None:
-    """What prefixes read from caches would have cost more as uncached input; None where nothing was cached."""
-    by_kind = {row.kind: row for row in paid}
-    return by_kind["cache_read"].saved_nanousd if "cache_read" in by_kind else None
+def _paid(visit: Visit) -> Paid:
+    found = paid_for(visit.cursor, visit.scope)
+    most = max((row.cost_nanousd or 0 for row in found), default=0)
+    by_kind = {row.kind: row for row in found}
+    return Paid(
+        lines=[(KIND_WORDS[row.kind], row, (row.cost_nanousd or 0) / most if most else 0.0) for row in found],
+        total_nanousd=sum(row.cost_nanousd or 0 for row in found),
+        saved_nanousd=by_kind["cache_read"].saved_nanousd if "cache_read" in by_kind else None,
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.http import HttpResponse
 
 from dashboards import figures
+from dashboards.blocks import Failed, guarded
 from dashboards.queries.rollup import first_call_at
 from dashboards.queries.slots import colour, slots_of
 from dashboards.queries.traces import SORTS, TracePage, TraceRow, outcomes_by_bucket, traces
@@ -39,18 +40,18 @@ def trace_list(visit: Visit) -> HttpResponse:
         visit.problems.append("The order in the address was not taken; newest first is shown.")
         sort = DEFAULT_SORT
     after = visit.request.GET.get("after")
-    found = _page(visit, sort, after)
+    found = guarded(visit, "list", lambda: _page(visit, sort, after))
+    older = None if isinstance(found, Failed) else found.older
     noun = "Traces" if visit.filters.needs_traces else "Calls"
-    buckets = outcomes_by_bucket(visit.cursor, visit.scope)
     return show(
         visit,
         "dashboards/traces.html",
         heading="Traces",
         choices=filter_choices(visit),
-        figure=figures.outcomes(visit.window, buckets, noun),
+        figure=guarded(visit, "outcomes", lambda: _figure(visit, noun)),
         noun=noun,
-        rows=_rows(visit, found.rows),
-        older=visit.url("traces", sort=sort, after=found.older) if found.older else None,
+        rows=found if isinstance(found, Failed) else _rows(visit, found.rows),
+        older=visit.url("traces", sort=sort, after=older) if older else None,
         is_first=after is None,
         sort=sort,
         sorts=[(name, visit.url("traces", sort=name)) for name in SORTS],
@@ -64,6 +65,10 @@ def _page(visit: Visit, sort: str, after: str | None) -> TracePage:
     except ValueError:
         visit.problems.append("The place in the list was not found; its beginning is shown.")
         return traces(visit.cursor, visit.scope, sort)
+
+
+def _figure(visit: Visit, noun: str) -> figures.Figure:
+    return figures.outcomes(visit.window, outcomes_by_bucket(visit.cursor, visit.scope), noun)
 
 
 def _rows(visit: Visit, found: list[TraceRow]) -> list[Row]:

@@ -46,6 +46,28 @@
     for (const field of event.target.elements) if (field.name && field.value === "") field.disabled = true;
   });
 
+  // What could not be read again: the old figures stay, and say that they are old.
+  const stale = (words) => {
+    let notice = $("#stale");
+    if (!notice) {
+      notice = document.createElement("p");
+      notice.id = "stale";
+      notice.className = "notice";
+      notice.setAttribute("role", "status");
+      $("main .bar")?.after(notice);
+      const label = $(".asof");
+      if (label) label.textContent = label.textContent.replace("live · updated", "figures of");
+    }
+    notice.textContent = words;
+  };
+  document.addEventListener("htmx:responseError", (event) => {
+    const page = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
+    const told = $("#away h1", page);
+    stale(told ? `${told.textContent.trim()} (UTC). The gateway keeps serving.` : `Not read again: the site answered ${event.detail.xhr.status}.`);
+  });
+  document.addEventListener("htmx:sendError", () => stale("Not read again: the site cannot be reached."));
+  document.addEventListener("htmx:afterSwap", () => $("#stale")?.remove());
+
   // Live pages ask again while visible, and never under a pointer, a selection or an open menu.
   const isBusy = () => document.hidden || $("details[open]") || $("dialog[open]") || getSelection().toString() ||
     $("#page tr:hover, #page .chart:hover") || $("#page")?.contains(document.activeElement);
