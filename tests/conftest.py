@@ -64,10 +64,17 @@ def _partitions_for_django(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("migrated")
 
 
+def _commits(item: pytest.Item) -> bool:
+    """Whether what a test writes stays, so that it must be taken away."""
+    marker = item.get_closest_marker("django_db")
+    is_marked = marker is not None and bool(marker.kwargs.get("transaction") or marker.args[:1] == (True,))
+    return is_marked or bool(_WRITES & set(getattr(item, "fixturenames", ())))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """pytest-django makes its database only if a test is marked; `pg` alone asks for it too."""
     for item in items:
-        if _WRITES & set(getattr(item, "fixturenames", ())) and item.get_closest_marker("django_db") is None:
+        if _commits(item) and item.get_closest_marker("django_db") is None:
             item.add_marker(pytest.mark.django_db(transaction=True))
 
 
@@ -82,7 +89,7 @@ def _no_flush() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _emptied(request: pytest.FixtureRequest) -> Iterator[None]:
     """Empty the database once all of the test's fixtures have let go of it: set up first, so torn down last."""
-    if not _WRITES & set(request.fixturenames):
+    if not _commits(request.node):
         yield
         return
     stores: Stores = request.getfixturevalue("migrated")
