@@ -64,9 +64,10 @@ class StoredClaim:
 
 @dataclass(slots=True)
 class Related:
-    """What `load_related` found. `claims` are stored ones; `parents` holds the batch's own spans too."""
+    """What `load_related` found. `claims` are stored ones, `own` the batch's; `parents` holds the batch's spans too."""
 
     claims: dict[Key, StoredClaim] = field(default_factory=dict)
+    own: dict[Key, ClaimInfo] = field(default_factory=dict)
     parents: dict[Key, bytes | None] = field(default_factory=dict)
 
 
@@ -100,28 +101,23 @@ class KeysToLoad:
         self.to_ns = max(self.to_ns, end_ns)
 
 
-def keys_to_load(spans: Iterable[Span]) -> KeysToLoad:
-    """What to look for, for the spans of one tenant in one batch."""
-    keys = KeysToLoad()
-    for span in spans:
-        if span.is_call:
-            keys.add(claim_of(span))
-        else:
-            keys.add_trace(span)
-    return keys
-
-
 def load_related(conn: psycopg.Connection[Any], tenant_id: int, spans: list[Span]) -> Related:
     """All stored claims that the decision about these spans depends on, or that may change by it; one tenant's."""
     related = Related(parents={(span.trace_id, span.span_id): span.parent_span_id for span in spans})
-    keys = keys_to_load(spans)
+    keys = KeysToLoad()
+    for span in spans:
+        if span.is_call:
+            claim = related.own[span.trace_id, span.span_id] = claim_of(span)
+            keys.add(claim)
+        else:
+            keys.add_trace(span)
     traces, responses = set(keys.trace_ids), set(keys.response_ids)
     for _ in range(MOST_ROUNDS):
         found = [claim for claim in _load(conn, tenant_id, keys) if claim.info.key not in related.claims]
         keys = KeysToLoad()
-        for claim in found:
-            related.claims[claim.info.key] = claim
-            keys.add(claim.info)
+        for stored in found:
+            related.claims[stored.info.key] = stored
+            keys.add(stored.info)
         keys.trace_ids -= traces
         keys.response_ids -= responses
         traces |= keys.trace_ids

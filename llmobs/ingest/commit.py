@@ -37,7 +37,7 @@ from llmobs.ingest.copying import (
     copy_spans,
     span_row,
 )
-from llmobs.ingest.count_once import ClaimInfo, decide
+from llmobs.ingest.count_once import ClaimInfo, claim_of, decide
 from llmobs.ingest.entries import Hold
 from llmobs.ingest.flips import Flip, load_flips, write_flips
 from llmobs.pricing.price import Price
@@ -126,7 +126,7 @@ def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
     spans = [s for s in spans if _is_new(s, related[s.tenant_id])]
     counted, contents = _insert_spans(conn, spans, related)
     if counted is None:
-        spans = _without_known(conn, spans)
+        spans = _without_known(conn, spans, related)
         counted, contents = _insert_spans(conn, spans, related)
         if counted is None:
             raise errors.UniqueViolation("a span that was not there is there: tenant locks did not hold")
@@ -147,10 +147,10 @@ def _without_copies(spans: list[Span]) -> list[Span]:
 
 def _is_new(span: Span, related: Related) -> bool:
     known = related.claims.get((span.trace_id, span.span_id))
-    return known is None or _moves_aside(span, known.info.source)
+    return known is None or _moves_aside(span, known.info.source, related)
 
 
-def _moves_aside(span: Span, known_source: int) -> bool:
+def _moves_aside(span: Span, known_source: int, related: Related) -> bool:
     """Whether a span whose ids are known is stored all the same: the gateway's own, whose ids a report took first.
 
     Callers see those ids while the call runs; what they report by them must not take the place of its bill. It goes
@@ -161,6 +161,7 @@ def _moves_aside(span: Span, known_source: int) -> bool:
     span.attributes["llmobs.trace_id"] = span.trace_id.hex()
     span.trace_id = sha256(span.trace_id + span.span_id).digest()[:16]
     span.parent_span_id = None
+    related.own[span.trace_id, span.span_id] = claim_of(span)
     return True
 
 
@@ -233,7 +234,7 @@ def _place_contents(
     return places, blocks
 
 
-def _without_known(conn: Connection, spans: list[Span]) -> list[Span]:
+def _without_known(conn: Connection, spans: list[Span], related: dict[int, Related]) -> list[Span]:
     """Those that are not stored yet. (Calls are known by their claims; this also finds spans that are no calls.)"""
     columns: tuple[list[Any], ...] = ([], [], [], [])
     for span in spans:
@@ -253,7 +254,8 @@ def _without_known(conn: Connection, spans: list[Span]) -> list[Span]:
     return [
         span
         for span in spans
-        if (source := known.get((span.tenant_id, span.trace_id, span.span_id))) is None or _moves_aside(span, source)
+        if (source := known.get((span.tenant_id, span.trace_id, span.span_id))) is None
+        or _moves_aside(span, source, related[span.tenant_id])
     ]
 
 

@@ -16,7 +16,6 @@ A claim's fate depends only on claims reachable over these relations, which `ing
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -37,8 +36,7 @@ CLOCK_SKEW_NS = 60 * NS_PER_SECOND
 DEEPEST = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimInfo:
+class ClaimInfo(msgspec.Struct, frozen=True, gc=False):
     """One call span's claim to count. Times are whole microseconds (in ns), as PostgreSQL keeps them."""
 
     trace_id: bytes

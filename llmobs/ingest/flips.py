@@ -4,10 +4,11 @@ A bill is never edited. Who stops counting gets a reversal, who begins gets a bi
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from msgspec.structs import replace
 
 from llmobs.core.clock import ns_from_utc, utc_from_ns
 from llmobs.core.ids import new_row_id

@@ -1,8 +1,10 @@
 """The writer: the only process that writes spans (`python -m llmobs.ingest.writer`), one per host.
 
  1. Read what waits in each owner's journal, up to some thousand spans. No timer: a lone span is written at once.
- 2. Translate: decode, price, apply the content's policy. What cannot be read becomes a dead letter.
- 3. `commit_batch`: one transaction, with the offsets. What PostgreSQL refuses is found entry by entry and buried.
+ 2. Translate: decode, price, apply the content's policy. What cannot be read becomes a dead letter. Where there is
+    more than one transaction's worth, a second thread translates the next group while PostgreSQL takes the last.
+ 3. `commit_batch`: a transaction per group, offsets with the last. What PostgreSQL refuses is found entry by entry
+    and buried.
  4. Fold into the ledger; delete the segments below the low-water mark.
  5. An owner that is dead and read to its end: attempts left open are billed at their hold; its folder goes.
 PostgreSQL away: nothing more is read (the journals hold it), tried again with growing pauses, and everything in
@@ -18,6 +20,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,20 +35,24 @@ from llmobs.budgets import definition
 from llmobs.budgets.spend import count_new_budgets
 from llmobs.core.clock import now_ns
 from llmobs.core.env import Connections, EnvError, Place, Secrets
+from llmobs.ingest.ahead import Group, translated
 from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
 from llmobs.ingest.dead_letters import bury
 from llmobs.ingest.journal import JournalReader, owners
 from llmobs.ingest.ledger_keeper import LedgerKeeper
 from llmobs.ingest.seal import Sealer
 from llmobs.ingest.tails import Found, Tail
-from llmobs.ingest.translate import Config, Piece, Translator, Unreadable
+from llmobs.ingest.translate import Config, Piece, Translator
 from llmobs.pricing import book
 from llmobs.tenants import roster
 from llmobs.tenants.config_version import config_version
 
-MOST_SPANS = 2000  # of one transaction, from where on larger ones are not faster (STORAGE: 36,800 spans/s at 2,000)
-MOST_BYTES = 12 * 1024 * 1024  # of journal read for one transaction
-READ_BYTES = 6 * 1024 * 1024  # of one owner at a time, so that owners take turns
+MOST_SPANS = 1000  # of one transaction, about: larger ones are no faster, and while one is written the next is decoded
+MOST_ENTRIES = 5000  # read at one turn
+MOST_BYTES = 12 * 1024 * 1024  # of journal read at one turn
+READ_BYTES = 10 * 1024 * 1024  # of one owner at a time, so that owners take turns
+# Two threads share one interpreter: the one that writes must not wait 5 ms for it after each answer of PostgreSQL.
+SWITCH_SECONDS = 0.0005
 IDLE_SECONDS = 0.01
 CONFIG_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
@@ -118,7 +125,7 @@ class Writer:
             before = tail.read_to
             found += tail.read(READ_BYTES)
             read_bytes += tail.read_to - before
-            if read_bytes > MOST_BYTES or len(found) >= MOST_SPANS:
+            if read_bytes > MOST_BYTES or len(found) >= MOST_ENTRIES:
                 break
             if tail.skipped_frames:
                 log.error("damaged journal entries passed over", owner=tail.owner, frames=tail.skipped_frames)
@@ -142,40 +149,33 @@ class Writer:
     # ---- writing
 
     def _write(self, found: list[Found]) -> None:
-        pieces = [piece for each in found if (piece := self._piece(each)) is not None]
+        """Group by group; the journals' offsets go with the last. Before it, a crash has the groups come again."""
         offsets = [tail.offset() for tail in self._tails.values() if tail.has_moved]
         try:
-            groups = _in_groups(pieces)
-            for group in groups[:-1]:
-                self._commit(_batch(group, []))
-            self._commit(_batch(groups[-1] if groups else [], offsets))
+            with closing(translated(self._translator, found, MOST_SPANS)) as groups:
+                for group in groups:
+                    self._write_group(group, offsets if group.is_last else [])
         except OffsetMoved as moved:
             log.warning("journals read again", reason=str(moved))
             self._tails.clear()
             self._owners_at = 0.0
             return
-        except psycopg.OperationalError as error:
-            if not _is_refusal(error):
-                raise
-            self._write_one_by_one(pieces, offsets)
-        except (psycopg.Error, ValueError, TypeError, OverflowError):
-            self._write_one_by_one(pieces, offsets)
         for tail in self._tails.values():
             if tail.has_moved:
                 tail.was_committed()
                 tail.reader.delete_below(tail.low_water)
 
-    def _piece(self, found: Found) -> Piece | None:
-        """None: it was buried. One body that cannot be read must not hold up the others, whatever is wrong with it."""
+    def _write_group(self, group: Group, offsets: list[Offset]) -> None:
+        for found, reason in group.unreadable:
+            self._bury(found, reason)
         try:
-            return self._translator.piece(found, now_ns())
-        except Unreadable as reason:
-            self._bury(found, str(reason))
-        except psycopg.Error:
-            raise
-        except Exception as error:
-            self._bury(found, f"it does not decode: {type(error).__name__}")
-        return None
+            self._commit(_batch(group.pieces, offsets))
+        except psycopg.OperationalError as error:
+            if not _is_refusal(error):
+                raise
+            self._write_one_by_one(group.pieces, offsets)
+        except (psycopg.Error, ValueError, TypeError, OverflowError):
+            self._write_one_by_one(group.pieces, offsets)
 
     def _commit(self, batch: Batch) -> None:
         committed = commit_batch(self._conn, batch, self._translator.config.budgets)
@@ -253,19 +253,6 @@ class Writer:
         self._conn.execute("DELETE FROM heartbeat WHERE owner = %s", (self.owner,))
 
 
-def _in_groups(pieces: list[Piece]) -> list[list[Piece]]:
-    """Pieces by transaction: some thousand spans each, entries whole."""
-    groups: list[list[Piece]] = []
-    count = MOST_SPANS
-    for piece in pieces:
-        if count >= MOST_SPANS:
-            groups.append([])
-            count = 0
-        groups[-1].append(piece)
-        count += len(piece.spans)
-    return groups
-
-
 def _batch(pieces: list[Piece], offsets: list[Offset]) -> Batch:
     batch = Batch(offsets=offsets)
     for piece in pieces:
@@ -306,6 +293,7 @@ def main() -> int:
     # A batch makes many thousand objects that live until its commit: looking through them over and over finds nothing.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+    sys.setswitchinterval(SWITCH_SECONDS)
     _run(place.journal, secrets, connections, stopping)
     os.close(lock)
     return 0

@@ -1,8 +1,10 @@
 """The record of a bill: what one provider response, or the correction of one, adds to what was spent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from llmobs.core import semconv
 from llmobs.pricing.usage import Usage
@@ -31,8 +33,7 @@ class HoldLike(Protocol):
     def amount(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(msgspec.Struct, frozen=True):
     """One row of `bill`. `cost_nanousd` None is unpriced. `holds`: of a gateway's attempt, else empty."""
 
     tenant_id: int

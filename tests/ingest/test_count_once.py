@@ -1,10 +1,9 @@
 """Which call spans count: each response once, in whatever order and however split the reports come."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from llmobs.core.semconv import SOURCE_GATEWAY, SOURCE_OTLP
 from llmobs.ingest.count_once import ClaimInfo, Key, claim_of, decide
