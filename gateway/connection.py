@@ -247,6 +247,10 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ httptools
 
+    def on_message_begin(self) -> None:
+        if self.is_complete:  # a second answer to one request: ends the parsing, for it must not be the next call's
+            raise NotHttp("the provider said more than one answer")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
 

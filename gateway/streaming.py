@@ -14,7 +14,7 @@ import time
 from collections import deque
 
 from gateway.call import Answer, Call
-from gateway.connection import Connection, TimedOut, UpstreamError
+from gateway.connection import Connection, Cut, TimedOut, UpstreamError
 from gateway.errors import ProviderGarbage, error_event
 from gateway.headers import own_headers, passed_back
 from gateway.patience import BETWEEN_CHUNKS_SECONDS, READ_ON_SECONDS, STREAM_SECONDS
@@ -22,6 +22,7 @@ from gateway.recorder import KEPT_BYTES
 from gateway.whole import estimate, finish
 from llmobs.core import semconv
 
+HEAD_BLOCKS = 8  # what a stream says at its beginning comes after a ping or two
 TAIL_BLOCKS = 64  # usage comes in the last few events
 MOST_EVENT_BYTES = 1024 * 1024  # a longer one is passed on in parts
 # Written by a provider after we stopped reading, before it noticed: a second's worth of a fast model.
@@ -45,27 +46,37 @@ def _is_event_stream(connection: Connection) -> bool:
     return any(name == b"content-type" and value.lower().startswith(_SSE) for name, value in connection.headers)
 
 
+def _both_ends(blocks: list[bytes]) -> list[bytes]:
+    if len(blocks) <= HEAD_BLOCKS + TAIL_BLOCKS:
+        return blocks
+    return blocks[:HEAD_BLOCKS] + blocks[-TAIL_BLOCKS:]
+
+
 class _Flow:
     """One stream under way."""
 
-    __slots__ = ("call", "connection", "first", "gone", "has_started", "kept", "kept_bytes", "last", "partial", "tail")
+    __slots__ = (
+        "call", "connection", "gone", "has_ended", "has_started", "kept", "kept_bytes", "last", "partial", "tail"
+    )  # fmt: skip
 
     def __init__(self, call: Call, connection: Connection) -> None:
         self.call = call
         self.connection = connection
-        self.first = b""
         self.kept: list[bytes] = []
         self.kept_bytes = 0
         self.tail: deque[bytes] = deque(maxlen=TAIL_BLOCKS)
         self.partial = b""
         self.last = b""  # kept back
         self.has_started = False
+        self.has_ended = False  # by its last event
         self.gone: asyncio.Future[dict[str, object]] | None = None
 
     async def run(self, first_byte_deadline: float) -> None:
         try:
             async with asyncio.timeout(STREAM_SECONDS):
                 await self._flow(first_byte_deadline)
+            if not self.kept:
+                raise Cut("the provider's stream was empty")
             self._end(None)
         except UpstreamError as error:
             if not self.has_started and not self.kept:
@@ -85,7 +96,10 @@ class _Flow:
         while True:
             data = await connection.chunk(deadline)
             if not data:
-                self.last = self._keep(self.partial) if self.partial else b""
+                if self.partial:
+                    self.last = self._keep(self.partial)
+                    if hides_usage:
+                        self.last = dialect.without_usage(self.last)
                 return
             block = self._whole_events(data)
             if not block:
@@ -95,7 +109,7 @@ class _Flow:
                 block = dialect.without_usage(block)
             if dialect.is_last(block):
                 self.last = block
-                connection.is_ending = True
+                self.has_ended = connection.is_ending = True
                 return
             if block and not call.is_client_gone:
                 await self._pass_on(block)
@@ -152,7 +166,7 @@ class _Flow:
         if self.gone is not None and self.gone.done():
             call.is_client_gone = True
         blocks = self.kept + list(self.tail)
-        answered = call.dialect.streamed(blocks if len(blocks) <= TAIL_BLOCKS else [blocks[0], *blocks[-TAIL_BLOCKS:]])
+        answered = call.dialect.streamed(_both_ends(blocks))
         outcome.response_id, outcome.response_model = answered.response_id, answered.response_model
         outcome.finish_reasons, outcome.error_type = answered.finish_reasons, answered.error_type
         outcome.response_body = b"".join(self.kept)
@@ -160,6 +174,8 @@ class _Flow:
         outcome.usage = answered.usage
         if answered.usage is None:
             self._estimate()
+        if error is None and not (self.has_ended or answered.finish_reasons or answered.error_type):
+            error = Cut("it ended before its end")  # a body without a length: that its connection closed says nothing
         outcome.status = self._status(error)
         self._answer(error)
 

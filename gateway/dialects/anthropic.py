@@ -1,5 +1,6 @@
 """Anthropic's messages as a client's wire format."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -10,16 +11,18 @@ from gateway.dialects.dialect import (
     IMAGE_TOKENS,
     MOST_MODEL_CHARACTERS,
     MOST_OUTPUT_TOKENS,
+    SERVER_TOOL_TOKENS,
     TOOLS_TOKENS,
     Answered,
     Asked,
     BadRequest,
+    count,
     events,
+    plain,
     text,
+    text_bytes,
 )
 from llmobs.pricing.usage import Usage
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Request(msgspec.Struct):
@@ -30,36 +33,21 @@ class _Request(msgspec.Struct):
     metadata: dict[str, Any] | None = None
 
 
-class _CacheCreation(msgspec.Struct):
-    ephemeral_5m_input_tokens: Count | None = None
-    ephemeral_1h_input_tokens: Count | None = None
-
-
-class _Usage(msgspec.Struct):
-    input_tokens: Count | None = None
-    output_tokens: Count | None = None
-    cache_read_input_tokens: Count | None = None
-    cache_creation_input_tokens: Count | None = None
-    cache_creation: _CacheCreation | None = None
-
-
-class _Error(msgspec.Struct):
-    type: str | None = None
-
-
 class _Answer(msgspec.Struct):
-    """A whole answer (`type` message or error), also what `message_start` carries."""
+    """A whole answer (`type` message or error), also what `message_start` carries. What we read besides is not strict:
+    its oddity must not cost the caller its answer.
+    """
 
     type: str | None = None
-    id: str | None = None
-    model: str | None = None
-    stop_reason: str | None = None
-    usage: _Usage | None = None
-    error: _Error | None = None
+    id: Any = None
+    model: Any = None
+    stop_reason: Any = None
+    usage: Any = None
+    error: Any = None
 
 
 class _Delta(msgspec.Struct):
-    stop_reason: str | None = None
+    stop_reason: Any = None
 
 
 class _Event(msgspec.Struct):
@@ -68,8 +56,8 @@ class _Event(msgspec.Struct):
     type: str | None = None
     message: _Answer | None = None
     delta: _Delta | None = None
-    usage: _Usage | None = None
-    error: _Error | None = None
+    usage: Any = None
+    error: Any = None
 
 
 _read = msgspec.json.Decoder(_Request).decode
@@ -78,8 +66,11 @@ _read_event = msgspec.json.Decoder(_Event).decode
 _read_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _WRONG = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _TELLING = (b'"message_start"', b'"message_delta"', b'"error"')
-_STOP = b"event: message_stop"
+_STOP = re.compile(rb"(?:^|\n)event: ?message_stop\r?\n")
 _DELTA_TEXTS = ("text", "thinking", "partial_json", "signature")
+# Tools that the provider runs itself are named with a date; those it only describes to the model are not many tokens.
+_OWN_TOOL = re.compile(rb'"([a-z_]+)_20\d{6}"')
+_DESCRIBED_TOOLS = frozenset({b"bash", b"text_editor", b"computer", b"memory"})
 
 
 class Anthropic:
@@ -93,15 +84,17 @@ class Anthropic:
             request = _read(body)
         except _WRONG as error:
             raise BadRequest(str(error)) from None
-        marked = b'"cache_control"' in body
+        names = plain(body)
+        marked = b'"cache_control"' in names
         asked = Asked(
             model=text(request.model),
             is_stream=request.stream or False,
             most_output_tokens=request.max_tokens,
             choices=1,
-            unseen_input_tokens=_unseen_tokens(body),
-            cache_write=("1h" if b'"1h"' in body else "5m") if marked else "",
-            thinks=b'"thinking"' in body,
+            unseen_input_tokens=_unseen_tokens(names),
+            unseen_output_tokens=0,
+            cache_write=("1h" if b'"1h"' in names else "5m") if marked else "",
+            thinks=b'"thinking"' in names,
             wants_usage=True,  # this format always reports it
         )
         if request.metadata:
@@ -117,6 +110,9 @@ class Anthropic:
         fields = _read_fields(body)
         fields["model"] = msgspec.Raw(msgspec.json.encode(model))
         return msgspec.json.encode(fields)
+
+    def may_think(self, model: str) -> bool:
+        return False  # only when asked
 
     def credential_headers(self, credential: str) -> bytes:
         return b"x-api-key: %s\r\n" % credential.encode() if credential else b""
@@ -134,12 +130,12 @@ class Anthropic:
             usage=_usage([answer.usage]),
             response_id=text(answer.id),
             response_model=text(answer.model),
-            finish_reasons=(text(answer.stop_reason, 64),) if answer.stop_reason else (),
+            finish_reasons=_reasons(answer.stop_reason),
         )
 
     def streamed(self, blocks: Sequence[bytes]) -> Answered:
         found = Answered()
-        usages: list[_Usage | None] = []
+        usages: list[object] = []
         is_final = False
         for data in events(b"".join(blocks)):
             event = _event(data)
@@ -151,8 +147,8 @@ class Anthropic:
             if event.type == "message_delta":
                 usages.append(event.usage)
                 is_final = True
-                if event.delta is not None and event.delta.stop_reason:
-                    found.finish_reasons = (text(event.delta.stop_reason, 64),)
+                if event.delta is not None:
+                    found.finish_reasons = _reasons(event.delta.stop_reason) or found.finish_reasons
             if event.type == "error":
                 found.error_type = _error_type(event.error)
         # The output count at the beginning is a placeholder: without a message_delta the usage is not known.
@@ -161,7 +157,7 @@ class Anthropic:
 
     def is_last(self, block: bytes) -> bool:
         # A line break cannot stand within a JSON text: a line that begins so is the event itself.
-        return block.startswith(_STOP) or b"\n" + _STOP in block
+        return b"message_stop" in block and _STOP.search(block) is not None
 
     def without_usage(self, block: bytes) -> bytes:
         return block
@@ -177,7 +173,11 @@ def _unseen_tokens(body: bytes) -> int:
         tokens += IMAGE_TOKENS * body.count(b'"image"')
     if b'"document"' in body or b'"file_id"' in body:
         tokens += FILE_TOKENS * max(body.count(b'"document"'), body.count(b'"file_id"'))
-    return tokens
+    if b"_20" in body:
+        tokens += sum(
+            TOOLS_TOKENS if name in _DESCRIBED_TOOLS else SERVER_TOOL_TOKENS for name in _OWN_TOOL.findall(body)
+        )
+    return tokens + SERVER_TOOL_TOKENS * body.count(b'"mcp_servers"')
 
 
 def _event(data: bytes) -> _Event | None:
@@ -189,30 +189,37 @@ def _event(data: bytes) -> _Event | None:
         return None
 
 
-def _usage(usages: Sequence[_Usage | None]) -> Usage | None:
-    """Anthropic's input excludes cached tokens. Later numbers are of the whole answer so far, and replace earlier."""
-    known = [usage for usage in usages if usage is not None]
-    output = _last([usage.output_tokens for usage in known])
-    if output is None:
+def _usage(usages: Sequence[object]) -> Usage | None:
+    """Anthropic's input excludes cached tokens. Later numbers are of the whole answer so far, and replace earlier.
+
+    None: input or output is not told.
+    """
+    known = [usage for usage in usages if isinstance(usage, dict)]
+    given, output = _last(known, "input_tokens"), _last(known, "output_tokens")
+    if given is None or output is None:
         return None
-    created = _last([usage.cache_creation_input_tokens for usage in known]) or 0
-    parts = next((usage.cache_creation for usage in reversed(known) if usage.cache_creation), None)
-    one_hour = min((parts.ephemeral_1h_input_tokens or 0) if parts else 0, created)
+    created = _last(known, "cache_creation_input_tokens") or 0
+    parts = [usage["cache_creation"] for usage in known if isinstance(usage.get("cache_creation"), dict)]
+    one_hour = min(_last(parts, "ephemeral_1h_input_tokens") or 0, created)
     return Usage(
-        uncached_input=_last([usage.input_tokens for usage in known]) or 0,
-        cache_read=_last([usage.cache_read_input_tokens for usage in known]) or 0,
+        uncached_input=given,
+        cache_read=_last(known, "cache_read_input_tokens") or 0,
         cache_write_5m=created - one_hour,
         cache_write_1h=one_hour,
         output=output,
     )
 
 
-def _last(numbers: list[int | None]) -> int | None:
-    return next((number for number in reversed(numbers) if number is not None), None)
+def _last(usages: Sequence[dict[str, Any]], name: str) -> int | None:
+    return next((number for usage in reversed(usages) if (number := count(usage.get(name))) is not None), None)
 
 
-def _error_type(error: _Error | None) -> str:
-    return (text(error.type, 100) if error is not None else "") or "provider_error"
+def _reasons(reason: object) -> tuple[str, ...]:
+    return (text(reason, 64),) if text(reason, 64) else ()
+
+
+def _error_type(error: object) -> str:
+    return (text(error.get("type"), 100) if isinstance(error, dict) else "") or "provider_error"
 
 
 def _delta_bytes(data: bytes) -> int:
@@ -223,6 +230,5 @@ def _delta_bytes(data: bytes) -> int:
     except _WRONG:
         return len(data)  # cut in the middle: the whole of it is the bound
     delta = event.get("delta")
-    if not isinstance(delta, dict):
-        return 0
-    return sum(len(str(delta[name]).encode("utf-8", "replace")) for name in _DELTA_TEXTS if name in delta)
+    written = [delta[name] for name in _DELTA_TEXTS if name in delta] if isinstance(delta, dict) else []
+    return text_bytes(written) + text_bytes(event.get("content_block"))

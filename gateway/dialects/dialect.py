@@ -4,6 +4,7 @@ A dialect reads: what a request asks for, what a whole answer reported, what a s
 message of its own: bytes pass untouched.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +14,7 @@ from llmobs.pricing.usage import Usage
 # Above any model's; what is more is a mistake, and would hold a whole budget.
 MOST_OUTPUT_TOKENS = 10_000_000
 MOST_CHOICES = 128
+MOST_REPORTED_TOKENS = 10**10  # what is more is no count
 MOST_MODEL_CHARACTERS = 200
 
 # What a part costs that its bytes do not show. An image: gpt-4o-mini bills up to 2,833 + 8 tiles x 5,667 tokens.
@@ -21,6 +23,8 @@ IMAGE_TOKENS = 50_000
 FILE_TOKENS = 1_000_000
 # Tools come with a system prompt of the provider's own (Anthropic documents up to 735 tokens).
 TOOLS_TOKENS = 1_000
+# A tool of the provider's own brings pages, files and further turns into the input.
+SERVER_TOOL_TOKENS = 1_000_000
 
 
 class BadRequest(Exception):
@@ -36,6 +40,7 @@ class Asked:
     most_output_tokens: int | None  # of one choice; None: the model's own ceiling
     choices: int
     unseen_input_tokens: int  # what may be billed beyond one token for each byte of the body
+    unseen_output_tokens: int  # what may be billed as output beyond the ceiling
     cache_write: str  # "", "5m" or "1h": the dearest cache marker in it
     thinks: bool  # asks for reasoning, which may be billed without being shown
     wants_usage: bool  # a stream's usage is for the caller to see
@@ -68,6 +73,9 @@ class Dialect(Protocol):
     def for_upstream(self, body: bytes, model: str, asked: Asked) -> bytes:
         """The body to send: the caller's own bytes, but for the model's name there and a wish for usage."""
 
+    def may_think(self, model: str) -> bool:
+        """Whether the model is known to think unasked, and to bill thoughts that it does not show."""
+
     def credential_headers(self, credential: str) -> bytes:
         """Header lines that carry the provider's credential."""
 
@@ -87,6 +95,16 @@ class Dialect(Protocol):
         """UTF-8 bytes of all text that the model wrote in these events: at least one for each token shown."""
 
 
+_ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
+
+
+def plain(body: bytes) -> bytes:
+    """The body with ASCII letters as themselves: JSON may write any of a name's letters as an escape."""
+    if b"\\u00" not in body:
+        return body
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), body)
+
+
 def events(blocks: bytes) -> list[bytes]:
     """The data of each event of an SSE text (events of one data line, as both formats send them)."""
     found = []
@@ -94,6 +112,26 @@ def events(blocks: bytes) -> list[bytes]:
         if line.startswith(b"data:"):
             found.append(line[5:].strip())
     return found
+
+
+def text_bytes(value: object) -> int:
+    """UTF-8 bytes of all texts within a JSON value."""
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "replace"))
+    if isinstance(value, dict):
+        return sum(text_bytes(inner) for inner in value.values())
+    if isinstance(value, list):
+        return sum(text_bytes(inner) for inner in value)
+    return 0
+
+
+def count(value: object) -> int | None:
+    """A number of tokens as a provider reports it; None: it is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_REPORTED_TOKENS:
+        return None
+    return value
 
 
 def text(value: object, most: int = 200) -> str:

@@ -16,8 +16,11 @@ from gateway.dialects.dialect import (
     Answered,
     Asked,
     BadRequest,
+    count,
     events,
+    plain,
     text,
+    text_bytes,
 )
 from llmobs.pricing.usage import Usage
 
@@ -41,27 +44,17 @@ class _Request(msgspec.Struct):
     metadata: dict[str, Any] | None = None
 
 
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    completion_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-
-
 class _Choice(msgspec.Struct):
-    finish_reason: str | None = None
+    finish_reason: Any = None
 
 
 class _Answer(msgspec.Struct):
-    id: str | None = None
-    model: str | None = None
+    """Only what makes it an answer is strict: an oddity of what we read besides must not cost the caller its answer."""
+
+    id: Any = None
+    model: Any = None
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
@@ -69,8 +62,10 @@ _read = msgspec.json.Decoder(_Request).decode
 _read_answer = msgspec.json.Decoder(_Answer).decode
 _read_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _INCLUDE = b'"stream_options":{"include_usage":true},'
-_HIDDEN_THINKING = re.compile(r"^(o\d|gpt-5|codex)")
+_HIDDEN_THINKING = re.compile(r"(^|[^a-z0-9])(o\d|gpt-[5-9]|codex|gemini|grok)|think|reason")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_DONE = re.compile(rb"(?:^|\n)data: ?\[DONE\]\r?\n")
+_EVENT_END = re.compile(rb"(\r?\n\r?\n)")
 
 
 class OpenAI:
@@ -85,15 +80,16 @@ class OpenAI:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequest(str(error)) from None
         most = max(request.max_tokens or 0, request.max_completion_tokens or 0) or None
-        options = request.stream_options
+        options, names = request.stream_options, plain(body)
         asked = Asked(
             model=text(request.model),
             is_stream=request.stream or False,
             most_output_tokens=most,
             choices=request.n or 1,
-            unseen_input_tokens=_unseen_tokens(body),
-            cache_write="5m" if b'"cache_control"' in body else "",
-            thinks=b'"reasoning' in body or _HIDDEN_THINKING.match(request.model) is not None,
+            unseen_input_tokens=_unseen_tokens(names),
+            unseen_output_tokens=len(body) if b'"prediction"' in names else 0,  # its rejected tokens are output
+            cache_write="5m" if b'"cache_control"' in names else "",
+            thinks=b'"reasoning' in names or b'"thinking"' in names,
             wants_usage=bool(options and options.include_usage),
             user=text(request.user or request.safety_identifier),
         )
@@ -114,6 +110,9 @@ class OpenAI:
             options = msgspec.json.decode(fields.get("stream_options", b"null")) or {}
             fields["stream_options"] = msgspec.Raw(msgspec.json.encode({**options, "include_usage": True}))
         return msgspec.json.encode(fields)
+
+    def may_think(self, model: str) -> bool:
+        return _HIDDEN_THINKING.search(model.lower()) is not None
 
     def credential_headers(self, credential: str) -> bytes:
         return b"authorization: Bearer %s\r\n" % credential.encode() if credential else b""
@@ -140,20 +139,22 @@ class OpenAI:
                 found.error_type = _error_type(answer.error)
             found.response_id = text(answer.id) or found.response_id
             found.response_model = text(answer.model) or found.response_model
-            reasons += [text(c.finish_reason, 64) for c in answer.choices or () if c.finish_reason]
-            if answer.usage is not None and answer.usage.completion_tokens is not None:
-                found.usage = _usage(answer.usage)
+            reasons += _reasons(answer)
+            # Some report the usage so far with each chunk: only what comes with or after the end is the bill's.
+            if reasons or not answer.choices:
+                found.usage = _usage(answer.usage) or found.usage
         found.finish_reasons = tuple(reasons[:MOST_CHOICES])
         return found
 
     def is_last(self, block: bytes) -> bool:
-        return block.rstrip().endswith(b"[DONE]")
+        return b"[DONE]" in block and _DONE.search(block) is not None
 
     def without_usage(self, block: bytes) -> bytes:
         if not _USAGE.search(block):
             return block
-        kept = [event for event in block.split(b"\n\n") if not (_USAGE.search(event) and _is_usage_alone(event))]
-        return b"\n\n".join(kept)
+        parts = [*_EVENT_END.split(block), b""]  # each event and what ends it
+        events = zip(parts[::2], parts[1::2], strict=True)
+        return b"".join(e + end for e, end in events if not (_USAGE.search(e) and _is_usage_alone(e)))
 
     def shown_bytes(self, events_text: bytes) -> int:
         return sum(_delta_bytes(data) for data in events(events_text))
@@ -171,9 +172,7 @@ def _unseen_tokens(body: bytes) -> int:
     tokens = TOOLS_TOKENS if b'"tools"' in body or b'"functions"' in body else 0
     if b'"image_url"' in body:
         tokens += IMAGE_TOKENS * body.count(b'"image_url"')
-    if b'"file"' in body:
-        tokens += FILE_TOKENS * body.count(b'"file_id"') + IMAGE_TOKENS * body.count(b'"file_data"')
-    return tokens
+    return tokens + FILE_TOKENS * (body.count(b'"file_id"') + body.count(b'"file_data"'))
 
 
 def _event(data: bytes) -> _Answer | None:
@@ -186,24 +185,33 @@ def _event(data: bytes) -> _Answer | None:
 
 
 def _answered(answer: _Answer) -> Answered:
-    usage = answer.usage
     return Answered(
-        usage=_usage(usage) if usage is not None and usage.completion_tokens is not None else None,
+        usage=_usage(answer.usage),
         response_id=text(answer.id),
         response_model=text(answer.model),
-        finish_reasons=tuple(
-            text(c.finish_reason, 64) for c in (answer.choices or ())[:MOST_CHOICES] if c.finish_reason
-        ),
+        finish_reasons=tuple(_reasons(answer)[:MOST_CHOICES]),
     )
 
 
-def _usage(usage: _Usage) -> Usage:
-    """OpenAI's input includes cached tokens, its output includes reasoning."""
-    prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
-    details, out = usage.prompt_tokens_details, usage.completion_tokens_details
-    cached = min(max(details.cached_tokens or 0, 0), prompt) if details else 0
-    reasoning = min(max(out.reasoning_tokens or 0, 0), completion) if out else 0
+def _reasons(answer: _Answer) -> list[str]:
+    return [reason for c in answer.choices or () if (reason := text(c.finish_reason, 64))]
+
+
+def _usage(usage: object) -> Usage | None:
+    """OpenAI's input includes cached tokens, its output includes reasoning. None: it does not tell both."""
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    if prompt is None or completion is None:
+        return None
+    cached = min(_detail(usage, "prompt_tokens_details", "cached_tokens"), prompt)
+    reasoning = min(_detail(usage, "completion_tokens_details", "reasoning_tokens"), completion)
     return Usage(uncached_input=prompt - cached, cache_read=cached, output=completion, reasoning=reasoning)
+
+
+def _detail(usage: dict[str, Any], kind: str, name: str) -> int:
+    details = usage.get(kind)
+    return (count(details.get(name)) or 0) if isinstance(details, dict) else 0
 
 
 def _error_type(error: Any) -> str:
@@ -225,15 +233,7 @@ def _delta_bytes(data: bytes) -> int:
         event = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return len(data)  # cut in the middle: the whole of it is the bound
-    return sum(text_bytes(choice.get("delta")) for choice in event.get("choices") or () if isinstance(choice, dict))
-
-
-def text_bytes(value: object) -> int:
-    """UTF-8 bytes of all texts within a JSON value."""
-    if isinstance(value, str):
-        return len(value.encode("utf-8", "replace"))
-    if isinstance(value, dict):
-        return sum(text_bytes(inner) for inner in value.values())
-    if isinstance(value, list):
-        return sum(text_bytes(inner) for inner in value)
-    return 0
+    choices = event.get("choices")
+    if not isinstance(choices, list):
+        return 0
+    return sum(text_bytes(choice.get("delta")) for choice in choices if isinstance(choice, dict))

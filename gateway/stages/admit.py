@@ -18,6 +18,7 @@ from llmobs.core.clock import NS_PER_SECOND
 from llmobs.core.money import MOST_NANOUSD, exact_usd
 from llmobs.ingest.journal import JournalError
 from llmobs.pricing.cost import cost
+from llmobs.pricing.price import Price
 from llmobs.pricing.usage import Usage
 
 
@@ -42,7 +43,7 @@ def _bound(call: Call, snapshot: Snapshot) -> None:
     provider, model, at_ns = candidate.provider, candidate.model, call.started_ns
     call.price = snapshot.book.price(tenant.id, provider.priced_as, model, at_ns)
     ceiling = asked.most_output_tokens or snapshot.ceiling(tenant.id, provider, model, at_ns)
-    call.held_usage = upper_usage(asked, len(call.body), ceiling)
+    call.held_usage = upper_usage(asked, len(call.body), ceiling, call.price)
     applied = snapshot.budgets.applying(tenant.id, call.attribution, model, provider.name, at_ns)
     if call.price is not None:
         call.held_nanousd = min(cost(call.held_usage, call.price), MOST_NANOUSD)
@@ -56,15 +57,19 @@ def _bound(call: Call, snapshot: Snapshot) -> None:
     call.applied = tuple((a, a.budget.amount(call.held_nanousd, tokens)) for a in applied)
 
 
-def upper_usage(asked: Asked, body_bytes: int, ceiling_tokens: int) -> Usage:
+def upper_usage(asked: Asked, body_bytes: int, ceiling_tokens: int, price: Price | None) -> Usage:
     """The most that a provider can bill for this request."""
     input_tokens = body_bytes + asked.unseen_input_tokens
-    output = ceiling_tokens * asked.choices
+    output = ceiling_tokens * asked.choices + asked.unseen_output_tokens
+    uncached = Usage(uncached_input=input_tokens, output=output)
+    if not asked.cache_write:
+        return uncached
     if asked.cache_write == "1h":
-        return Usage(cache_write_1h=input_tokens, output=output)
-    if asked.cache_write:
-        return Usage(cache_write_5m=input_tokens, output=output)
-    return Usage(uncached_input=input_tokens, output=output)
+        written = Usage(cache_write_1h=input_tokens, output=output)
+    else:
+        written = Usage(cache_write_5m=input_tokens, output=output)
+    # Some models take less for what is written to the cache than for what is not.
+    return written if price is None or cost(written, price) >= cost(uncached, price) else uncached
 
 
 async def _hold(call: Call, plane: Plane) -> None:

@@ -30,6 +30,7 @@ def route(call: Call, plane: Plane) -> None:
             f"call it by that format's address",
         )
     call.candidate = speaking
+    asked.thinks = asked.thinks or call.dialect.may_think(speaking.model)
 
 
 def is_allowed(model: str, allowed_models: tuple[str, ...]) -> bool:
