@@ -140,3 +140,4 @@ class AuditTrail(Listed):
 
     rows = AuditEntry.objects.select_related("tenant")
     serializer_class = AuditShown
+    time_field = "at"

@@ -1,5 +1,6 @@
 """What the resources of the REST API have in common: fields, cursor pages, and audited changes behind one door."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -112,17 +113,36 @@ class Door:
         return str(self.request.query_params.get("tenant", ""))
 
 
+def _moment(request: Request, name: str) -> datetime | None:
+    """A parameter as a time, ISO 8601; UTC where it names no zone."""
+    text = str(request.query_params.get(name, ""))
+    try:
+        at = datetime.fromisoformat(text.replace(" ", "+")) if text else None  # a plus that nobody escaped
+        return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+    except ValueError:
+        raise ValidationError({name: f"{text[:60]!r} is no time; one is 2026-11-20T12:00Z"}) from None
+
+
 class Listed(Door, mixins.ListModelMixin, viewsets.GenericViewSet):  # type: ignore[misc]
-    """Objects of tenants, to be listed. `rows` are all of them; `is_shared_seen`: those of no tenant too."""
+    """Objects of tenants, to be listed. `rows` are all of them; `is_shared_seen`: those of no tenant too.
+
+    `time_field`: what `?from=` (inclusive) and `?to=` (exclusive) are about.
+    """
 
     pagination_class = Pages
     rows: QuerySet[Any]
     is_shared_seen = False
+    time_field = "created_at"
 
     def get_queryset(self) -> QuerySet[Any]:
         if getattr(self, "swagger_fake_view", False):  # the schema is being made: nobody calls
             return self.rows.none()
-        return access.seen(self.rows.all(), self.caller, self.slug, self.is_shared_seen)
+        return self.in_window(access.seen(self.rows.all(), self.caller, self.slug, self.is_shared_seen))
+
+    def in_window(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        given = {"from": "gte", "to": "lt"}
+        times = {f"{self.time_field}__{how}": _moment(self.request, name) for name, how in given.items()}
+        return rows.filter(**{lookup: at for lookup, at in times.items() if at is not None})
 
     def get_object(self) -> Any:
         return access.find(self.rows.all(), self.caller, self.is_shared_seen, pk=self.kwargs["pk"])

@@ -185,6 +185,16 @@ def test_changes_are_told_in_the_audit_trail_to_the_tenant_alone(cast: Cast) -> 
     assert with_key("globex").get(f"{API}/audit/").json()["results"] == []
 
 
+def test_a_list_is_narrowed_to_a_time(cast: Cast) -> None:
+    as_person(cast.olga).patch(f"{API}/tenants/acme/", {"time_zone": "Europe/Berlin"}, format="json")
+    client = with_key("acme")
+
+    for query, count in (("from=2020-01-01", 1), ("to=2020-01-01", 0), ("from=2020-01-01T00:00:00%2B02:00", 1)):
+        assert len(client.get(f"{API}/audit/?{query}").json()["results"]) == count, query
+    assert client.get(f"{API}/scores/?from=2020-01-01T00:00:00Z").status_code == 200
+    assert assert_problem(client.get(f"{API}/audit/?from=yesterday"), 400)["errors"][0]["field"] == "from"
+
+
 def test_wrong_fields_are_named(cast: Cast) -> None:
     client = as_person(cast.olga)
 
