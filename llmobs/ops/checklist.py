@@ -16,7 +16,7 @@ from llmobs.alerts.models import Channel
 from llmobs.budgets.models import Budget
 from llmobs.evals.models import Judge
 from llmobs.ops.waiting import SEEN_SECONDS
-from llmobs.providers.credentials import CredentialError, open_credential
+from llmobs.providers.credentials import ENV, CredentialError, open_credential
 from llmobs.providers.models import Provider, Route
 from llmobs.tenants.models import Key, Tenant, User
 
@@ -75,7 +75,7 @@ def installation() -> Iterator[Item]:
         yield _item("P0", is_sent, "e-mail leaves this machine", "set LLMOBS_EMAIL_URL: channels use mailto:")
     yield _verified()
     yield Item("P2", State.SET, "dashboards", "/")
-    yield Item("P2", State.MISSING, "a second wall in the database", "the web and the writer use one role")
+    yield Item("P2", State.LATER, "a second wall in the database", "the web and the writer use one role")
     yield Item("P2", State.LATER, "capacity planning")
     yield Item("P2", State.LATER, "compliance reports")
 
@@ -127,7 +127,12 @@ def _providers() -> Iterator[Item]:
         try:
             open_credential(provider.credential, settings.SECRETS.encryption_keys)
         except CredentialError as error:
-            yield Item("P0", State.MISSING, f"the credential of {provider.name}", str(error))
+            told = (
+                f"{error} here; the gateway needs it from its start"
+                if provider.credential.startswith(ENV)
+                else str(error)
+            )
+            yield Item("P0", State.MISSING, f"the credential of {provider.name}", told)
 
 
 def _processes() -> Iterator[Item]:

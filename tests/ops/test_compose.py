@@ -17,7 +17,7 @@ OURS = {name: service for name, service in COMPOSE["services"].items() if servic
 # Read by the stores' own images, or by the compose file itself.
 OTHERS = {
     "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "VALKEY_PASSWORD", "REDISCLI_AUTH", "RABBITMQ_DEFAULT_USER",
-    "RABBITMQ_DEFAULT_PASS", "RABBITMQ_PASSWORD", "GATEWAY_PORTS", "WEB_PORT",
+    "RABBITMQ_DEFAULT_PASS", "RABBITMQ_PASSWORD", "GATEWAY_PORTS", "WEB_PORT", "PROXY_ADDRESSES",
 }  # fmt: skip
 
 
