@@ -23,6 +23,7 @@ TICK_STEPS = (*(timedelta(minutes=n) for n in (5, 10, 15, 30, 60, 120, 180, 360,
 X_TICKS = 5
 LEAST_LIMIT_HEIGHT = 0.3  # of the chart: below, a limit's thresholds would lie on one another
 MOST_POINTS = 150  # of a forecast's line
+RINGED = {"mode": "lines+markers", "cliponaxis": False}  # a ring at the chart's edge is drawn whole
 RING_PX = 6  # a point that no line passes through
 LABEL_HEIGHT = 0.1  # of the chart: names of lines that are nearer would lie on one another
 
@@ -92,7 +93,7 @@ def _cost_lines(rates: Sequence[float | None], texts: list[str], is_running: boo
     texts = [""] * (len(rates) - 1) + [f"{texts[-1]}, so far"]
     running = _line("so far", [*ahead, *rates[-2:]], "--accent", 1.5, dash="2px,3px", text=texts)
     sizes = [0] * (len(rates) - 1) + [RING_PX]
-    return [over, running | {"mode": "lines+markers", "marker": _open_marker("--accent", sizes)}]
+    return [over, running | {**RINGED, "marker": _open_marker("--accent", sizes)}]
 
 
 def latency(window: Window, buckets: Sequence[Percentiles], objective_ms: int) -> Figure:
@@ -269,7 +270,8 @@ def running_sum(
     texts = [f"{at.replace('T', ' ')}<br>{write(amount)}" for at, amount in past]
     spent = _line("spent", _rounded([amount for _, amount in past]), "--accent", 2, fill="--accent-fill", text=texts)
     lines.append({"x": [at for at, _ in past], **spent})
-    figure = _figure(window, lines, max(tops) * 1.08, write, annotations, [window.start, window.end])
+    tick = _usd_tick if scale > 1 else write
+    figure = _figure(window, lines, max(tops) * 1.08, tick, annotations, [window.start, window.end])
     figure["layout"]["shapes"] += [*shapes, _upright(_local(window, now))]
     step = max(1, len(points) // 60)
     return Figure(
@@ -331,7 +333,7 @@ def _line(
     line |= {"fill": "tozeroy", "fillcolor": fill} if fill else {}
     lonely = [value is not None and _is_lonely(values, i) for i, value in enumerate(values)]
     if any(lonely):
-        line |= {"mode": "lines+markers", "marker": _open_marker(colour, [RING_PX if yes else 0 for yes in lonely])}
+        line |= {**RINGED, "marker": _open_marker(colour, [RING_PX if yes else 0 for yes in lonely])}
     return line | ({"text": list(text), "hovertemplate": "%{text}<extra></extra>"} if text else {"hoverinfo": "skip"})
 
 
