@@ -19,11 +19,19 @@ def main() -> None:
     from django.db import OperationalError
 
     try:
-        execute_from_command_line(arguments)
+        try:
+            execute_from_command_line(arguments)
+        finally:
+            sys.stdout.flush()
     except EnvError as error:
         sys.exit(f"llmobs: {error}")
     except (OperationalError, psycopg.OperationalError) as error:
         sys.exit(f"llmobs: {_unreachable('PostgreSQL', error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell counts it: 128 and the signal
+    except BrokenPipeError:  # of `doctor | head`; what is left to print goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except redis.ConnectionError as error:
         sys.exit(f"llmobs: {_unreachable('Valkey', error)}")
 

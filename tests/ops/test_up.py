@@ -108,6 +108,17 @@ def test_a_command_without_its_platform_says_how_to_start_it(place: Place, comma
     assert done.stderr.startswith(f"llmobs: no platform runs on {place.folder}: start it with")
 
 
+def test_a_reader_who_has_seen_enough_is_no_error(place: Place) -> None:
+    command = [sys.executable, str(ROOT / "manage.py"), "help", "--data", str(place.folder)]
+    nobody_reads, written = os.pipe()
+    os.close(nobody_reads)
+
+    done = subprocess.run(command, stdout=written, stderr=subprocess.PIPE, text=True, check=False)
+
+    os.close(written)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_it_refuses_a_taken_port_and_starts_nothing(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -1,16 +1,22 @@
-"""`createkey --tenant SLUG` or `--operator`: make a key and print its secret once; only its hash is stored."""
+"""`createkey --tenant SLUG` or `--operator`: make a key and print its secret once; only its hash is stored.
+
+Returns once every running gateway knows the key.
+"""
 
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 from django.utils import timezone
 
+from llmobs.ops.waiting import wait_until_live
 from llmobs.tenants import audit
 from llmobs.tenants.keys import new_secret, prefix_of, secret_hash
 from llmobs.tenants.models import Key, Tenant
 
 ACTOR = "createkey"
+MOST_WAIT_SECONDS = 5.0
 
 
 class Command(BaseCommand):
@@ -32,6 +38,10 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from None
         self.stdout.write(secret)
+        if tenant is not None:  # who calls with it at once is let in
+            self.stdout.flush()
+            with connection.cursor() as cursor:
+                wait_until_live(cursor, most_seconds=MOST_WAIT_SECONDS)
 
     def _tenant(self, slug: str) -> Tenant:
         tenant = Tenant.objects.filter(slug=slug).first()
