@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from dashboards import numbers, svg
 from dashboards.budget_figures import BudgetFigure
+from dashboards.figures import Figure
 from dashboards.panel import KIND_WORDS
 from dashboards.visit import Visit
 from llmobs.core.money import NANOUSD_PER_USD
@@ -120,3 +122,12 @@ def at(context: dict[str, Any], moment: datetime | None, form: str = "%-d %b, %H
     return format_html(
         '<time datetime="{0}" title="{0}">{1}</time>', local.isoformat(timespec="seconds"), f"{local:{form}}"
     )
+
+
+@register.simple_tag
+def figure_json(figure: Figure) -> SafeString:
+    """A figure's JSON in a script element, as short as JSON can be: `json_script` writes twice as many bytes."""
+    text = msgspec.json.encode(figure.json).decode()
+    for sign, escape in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
+        text = text.replace(sign, escape)
+    return format_html('<script id="figure-{}" type="application/json">{}</script>', figure.name, SafeString(text))

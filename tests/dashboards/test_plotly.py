@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_each_figure_passes_plotlys_checks(path: str, cast: Cast) -> None:
     for figure in figures:
         whole = drawable(figure)
         assert isinstance(whole, dict)
-        shared = {"x": whole["x"]} if "x" in whole else {}
+        shared = {"x": [str(datetime.fromisoformat(whole["x0"]) + timedelta(minutes=n)) for n in whole["x_min"]]}
         made = go.Figure(data=[{**shared, **trace} for trace in whole["data"]], layout=whole["layout"])
         assert len(made.data) == len(whole["data"])
 

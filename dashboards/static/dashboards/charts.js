@@ -40,6 +40,8 @@
 
   const draw = (box) => {
     const figure = JSON.parse(document.getElementById(box.dataset.figure).textContent);
+    const first = Date.parse(`${figure.x0}Z`);
+    figure.x = figure.x_min.map((minutes) => new Date(first + minutes * 60000).toISOString().slice(0, 16));
     const data = resolved(figure.data).map((trace) => (trace.x ? trace : { ...trace, x: figure.x, ...ranged(trace, figure) }));
     const axis = { fixedrange: false, showgrid: false, zeroline: false, ticks: "", automargin: false, linecolor: token("--line-2"), showline: true };
     const given = resolved(figure.layout);
