@@ -5,7 +5,7 @@ import asyncio
 from gateway.call import Receive
 from gateway.errors import Refusal
 
-SLOW_BODY_SECONDS = 60.0  # for the rest of a body whose beginning has come
+SLOW_BODY_SECONDS = 60.0  # for all of a body
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes], most_bytes: int) -> bytes:
@@ -13,21 +13,16 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], most_bytes: i
     length = headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > most_bytes:
         raise _too_large(most_bytes)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        try:
-            async with asyncio.timeout(SLOW_BODY_SECONDS):
-                body = await _rest(receive, body, most_bytes)
-        except TimeoutError:
-            raise Refusal("invalid_request", f"the body did not come within {SLOW_BODY_SECONDS:g} s") from None
-    elif message["type"] == "http.disconnect":
-        raise Refusal("invalid_request", "the caller left before its body was whole")
-    return body
+    try:
+        async with asyncio.timeout(SLOW_BODY_SECONDS):
+            return await _whole(receive, most_bytes)
+    except TimeoutError:
+        raise Refusal("invalid_request", f"the body did not come within {SLOW_BODY_SECONDS:g} s") from None
 
 
-async def _rest(receive: Receive, first: bytes, most_bytes: int) -> bytes:
-    parts, size = [first], len(first)
+async def _whole(receive: Receive, most_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
     more = True
     while more:
         message = await receive()
@@ -39,7 +34,7 @@ async def _rest(receive: Receive, first: bytes, most_bytes: int) -> bytes:
             raise _too_large(most_bytes)
         parts.append(part)
         more = message.get("more_body", False)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _too_large(most_bytes: int) -> Refusal:

@@ -102,7 +102,20 @@ class Collector:
             return body
         if encoding not in (b"gzip", b"deflate"):
             raise OtlpError(f"content-encoding {encoding.decode('latin-1')[:20]!r} is not gzip, deflate or identity")
-        return await self._heavy(len(body), _decompress, body)
+        return await self._plain(body)
+
+    async def _plain(self, body: bytes) -> bytes:
+        """Decompressed: a little here, and what turns out to be much on a thread, however small it was sent."""
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        plain = _inflated(inflate, body, INLINE_BYTES)
+        if not inflate.eof:
+            most = MOST_PLAIN_BYTES - len(plain)
+            plain += await self._heavy(max(len(body), INLINE_BYTES), _inflated, inflate, inflate.unconsumed_tail, most)
+        if inflate.unconsumed_tail:
+            raise Refusal("too_large", f"the body is larger than {MOST_PLAIN_BYTES // 2**20} MB when decompressed")
+        if not inflate.eof:
+            raise OtlpError("the compressed body ends before its end")
+        return plain
 
     async def _checked(self, body: bytes, kind: str, now_ns: int, tenant: TenantInfo) -> Checked:
         return await self._heavy(len(body), check, body, kind, now_ns, tenant.retention_days)
@@ -117,17 +130,11 @@ class Collector:
             self._bytes_under_way -= size
 
 
-def _decompress(body: bytes) -> bytes:
+def _inflated(inflate: "zlib._Decompress", body: bytes, most_bytes: int) -> bytes:
     try:
-        inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        plain = inflate.decompress(body, MOST_PLAIN_BYTES)
+        return inflate.decompress(body, most_bytes)
     except zlib.error:
         raise OtlpError("the body is not what its content-encoding says") from None
-    if inflate.unconsumed_tail:
-        raise Refusal("too_large", f"the body is larger than {MOST_PLAIN_BYTES // 2**20} MB when decompressed")
-    if not inflate.eof:
-        raise OtlpError("the compressed body ends before its end")
-    return plain
 
 
 def _basic_password(encoded: bytes) -> str:

@@ -8,7 +8,6 @@ from llmobs.core.money import exact_usd
 PASSED_ON = (
     b"accept",
     b"user-agent",
-    b"idempotency-key",
     b"x-client-request-id",
     b"openai-beta",
     b"anthropic-version",
@@ -30,6 +29,9 @@ def request_head(call: Call, unchanging: bytes, body_bytes: int) -> bytes:
         value = headers.get(name)
         if value is not None:
             head.append(b"%s: %s\r\n" % (name, value))
+    once = headers.get(b"idempotency-key")
+    if once is not None and call.tenant is not None:  # our account at the provider is one for all tenants: kept apart
+        head.append(b"idempotency-key: %d-%s\r\n" % (call.tenant.id, once))
     if call.dialect.name == "anthropic" and b"anthropic-version" not in headers:
         head.append(ANTHROPIC_VERSION)
     head.append(b"content-length: %d\r\n\r\n" % body_bytes)

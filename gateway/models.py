@@ -2,6 +2,7 @@
 
 import msgspec
 
+from gateway.errors import Refusal
 from gateway.plane import Plane
 from gateway.stages.authenticate import holder, secret_of
 from gateway.stages.route import is_allowed
@@ -12,7 +13,8 @@ _SINCE = "1970-01-01T00:00:00Z"  # neither format may leave it out, and nobody k
 def models(headers: dict[bytes, bytes], plane: Plane, now_ns: int) -> bytes:
     """Routes, and models with a price of their own, that the key may use. Raises Refusal."""
     snapshot = plane.snapshot
-    assert snapshot is not None, "asked for only once there is one"
+    if snapshot is None:
+        raise Refusal("not_ready", "the gateway has no configuration yet; try again in a moment")
     tenant, key = holder(snapshot, secret_of(headers), plane.platform_secret, now_ns)
     owners = dict.fromkeys(snapshot.registry.routes, "llmobs")
     for override in snapshot.stored.overrides:

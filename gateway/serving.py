@@ -73,6 +73,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
         await asyncio.to_thread(keeper.stop)
         await holds.stop()
         plane.upstream.close()
+        plane.recorder.retry()  # Ends that the disk did not take: the last chance for their exact bills
         journal.close()
 
 
