@@ -1,12 +1,10 @@
-"""Entries into groups of pieces, one per transaction; the next group is translated while the last one is written.
+"""Entries into groups of pieces, one per transaction; a group is translated when the one before it is written.
 
-Translating is Python's work, writing is mostly PostgreSQL's: two cores do both at once. At most one group is made
-ahead. The thread only translates: it touches no connection, so what it could not read comes with the group.
+Translating in a second thread while PostgreSQL writes was tried: no faster on two cores, so there is none.
 """
 
 from collections import deque
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from llmobs.core.clock import now_ns
@@ -23,17 +21,14 @@ class Group:
     is_last: bool = False
 
 
-def translated(translator: Translator, found: list[Found], most_spans: int) -> Generator[Group, None, None]:
-    """Groups of about so many spans, entries whole and in their order; at least one. Closing waits for the thread."""
+def translated(translator: Translator, found: list[Found], most_spans: int) -> Iterator[Group]:
+    """Groups of about so many spans, entries whole and in their order; at least one."""
     entries = deque(found)
-    group = _next_group(translator, entries, most_spans)
-    with ThreadPoolExecutor(1, "translate") as ahead:
-        while True:
-            coming = None if group.is_last else ahead.submit(_next_group, translator, entries, most_spans)
-            yield group
-            if coming is None:
-                return
-            group = coming.result()
+    while True:
+        group = _next_group(translator, entries, most_spans)
+        yield group
+        if group.is_last:
+            return
 
 
 def _next_group(translator: Translator, entries: deque[Found], most_spans: int) -> Group:
