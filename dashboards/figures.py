@@ -255,8 +255,12 @@ def running_sum(
             annotations.append(_across_label(f"{percent} %", limit * percent / 100 / scale, "--ink-3", left=True))
     if expected is not None:
         points_ahead = expected.points[:: max(1, len(expected.points) // MOST_POINTS)]
-        xs = [_local(window, point.at) for point in points_ahead]
-        low, high, middle = ([getattr(p, n) / scale for p in points_ahead] for n in ("low", "high", "amount"))
+        xs = [_local(window, now), *(_local(window, point.at) for point in points_ahead)]
+        spent_now = points[-1][1]
+        low, high, middle = (
+            [amount / scale for amount in (spent_now, *(getattr(p, n) for p in points_ahead))]
+            for n in ("low", "high", "amount")
+        )
         tops += high
         lines.append({"x": xs, "y": _rounded(high), **_edge()})
         lines.append({"x": xs, "y": _rounded(low), **_edge(), "fill": "tonexty", "fillcolor": "--range"})
