@@ -17,6 +17,7 @@ from llmobs.ingest.journal import JournalWriter
 
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it, not we
 GRACE_SECONDS = 30  # for calls under way, when asked to stop
+STALLED_SECONDS = 60  # a client that takes none of what it is sent for so long has gone
 MOST_CALLS = 10_000  # at once; more is answered 503
 
 
@@ -64,6 +65,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     await holds.start()
     keeper.start()
     tick = asyncio.create_task(_tick(plane))
+    _give_up_stalled(sock)
     server = _server(App(plane))
     started(server, plane)
     try:
@@ -75,6 +77,12 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
         plane.upstream.close()
         plane.recorder.retry()  # Ends that the disk did not take: the last chance for their exact bills
         journal.close()
+
+
+def _give_up_stalled(sock: socket.socket) -> None:
+    """Accepted connections inherit it; where the system does not know it, such a stream ends at its longest time."""
+    if hasattr(socket, "TCP_USER_TIMEOUT") and sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_SECONDS * 1000))
 
 
 def _keeper(wiring: Wiring, plane: Plane) -> SnapshotKeeper:
