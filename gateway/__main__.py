@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import secrets
 import signal
 import socket
 import sys
@@ -22,7 +23,9 @@ def main() -> int:
     door.add_argument("--fd", type=int, help="a listening socket inherited from the supervisor")
     door.add_argument("--port", type=int, default=4000)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--owner", default="gateway", help="the name of this process's journal")
+    # A name of its own for each process: under a dead one's, what that left open would not count as abandoned.
+    own_name = f"gateway-{secrets.token_hex(6)}"
+    parser.add_argument("--owner", default=own_name, help="the name of this process's journal")
     options = parser.parse_args()
     logging.basicConfig(
         level=read_str("LLMOBS_LOG_LEVEL", "info").upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
