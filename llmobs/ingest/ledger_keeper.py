@@ -115,6 +115,7 @@ class LedgerKeeper:
         self._epoch: str | None = None
         self._folds: deque[Fold] = deque(maxlen=MOST_WAITING_FOLDS)
         self._dead: set[str] = set()
+        self._released: set[str] = set()
         self._look_at = self._mend_at = self._sweep_at = 0.0
 
     @property
@@ -125,9 +126,17 @@ class LedgerKeeper:
         """Folds of a commit, in their order."""
         self._folds.extend(folds)
 
-    def release_dead(self, owner: str) -> None:
-        """This owner is dead and its journal is committed to the end: after the folds, nothing of it is held."""
+    def is_released(self, owner: str) -> bool:
+        """Whether nothing is held any more by an owner that is dead and whose journal is committed to its end.
+
+        The first question asks for it to be done, after the folds that wait. Until the answer is yes, its journal
+        must stay: it is what a writer that starts anew would know the owner by.
+        """
+        if owner in self._released:
+            self._released.discard(owner)
+            return True
         self._dead.add(owner)
+        return False
 
     def keep(self, conn: psycopg.Connection[Any], budgets: Budgets) -> None:
         """One turn: find the epoch, send what waits, mend now and then. Raises psycopg's errors only."""
@@ -167,6 +176,7 @@ class LedgerKeeper:
             released = sweep.release_owner(self._client, self._epoch, owner)
             log.info("holds of a dead owner released", owner=owner, released=released)
             self._dead.discard(owner)
+            self._released.add(owner)
 
     def _mend(self, conn: psycopg.Connection[Any], budgets: Budgets, now: float) -> None:
         assert self._epoch is not None

@@ -135,10 +135,11 @@ class Writer:
     def _bury_owners(self) -> None:
         """Dead owners whose journals are written to the end."""
         for tail in [t for t in self._tails.values() if t.found_dead and not t.open and not t.has_moved]:
-            if tail.reader.read(tail.read_to).entries or not tail.reader.delete_folder():
+            if tail.reader.read(tail.read_to).entries or not self._keeper.is_released(tail.owner):
+                continue
+            if not tail.reader.delete_folder():
                 continue
             self._conn.execute("DELETE FROM journal_offset WHERE owner = %s", (tail.owner,))
-            self._keeper.release_dead(tail.owner)
             del self._tails[tail.owner]
             log.info("journal of a dead owner written to its end", owner=tail.owner)
 

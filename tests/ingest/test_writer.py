@@ -9,6 +9,9 @@ import psycopg
 import pytest
 import redis
 
+from llmobs.budgets.ledger import HELD, budget_key, hand_in
+from llmobs.budgets.recovery import open_epoch
+from llmobs.budgets.valkey import run
 from llmobs.budgets.window import window_start
 from llmobs.core.clock import NS_PER_SECOND, now_ns
 from llmobs.core.env import Secrets
@@ -31,7 +34,6 @@ SECRETS = Secrets("secret", (), KEY, "", "", "")
 def journal(tmp_path: Path) -> Iterator[JournalWriter]:
     writer = JournalWriter(journal_folder(tmp_path), KEY)
     yield writer
-    writer.close()
 
 
 @pytest.fixture
@@ -201,6 +203,27 @@ def test_valkey_away_does_not_stop_the_writing(pg: Connection, journal: JournalW
     journal.append(end(begun))
     Writer(tmp_path / "journal", SECRETS, pg, nobody).drain()
     assert sums(pg).bills == 1
+
+
+def test_a_dead_owners_journal_stays_until_its_holds_are_released(
+    pg: Connection, valkey: "redis.Redis", journal: JournalWriter, writer: Writer, tmp_path: Path
+) -> None:
+    """A hold whose Begin was never written is known by its owner's folder alone."""
+    writer.drain()  # opens the ledger
+    epoch = open_epoch(valkey)
+    assert epoch is not None
+    key = budget_key(1, 1, 1, 0, "")
+    run(valkey, hand_in(epoch, "00" * 8, HELD, 0, journal.folder.name, [(key, 500)]))
+    journal.append(otlp())
+    journal.close()
+    away = Writer(tmp_path / "journal", SECRETS, pg, ledger_client("redis://127.0.0.1:1/0"))
+    away.drain()
+    assert (sums(pg).spans, owners(journal.folder.parent)) == (1, [journal.folder])
+    again = Writer(tmp_path / "journal", SECRETS, pg, valkey)
+    again.turn()
+    again.turn()
+    assert owners(journal.folder.parent) == []
+    assert int(valkey.hget(key, "held") or 0) == 0
 
 
 def test_spend_reaches_the_ledger_and_a_new_budget_is_counted(
