@@ -15,7 +15,7 @@ from dashboards import window as windows
 from dashboards.queries.scope import Filters, Scope
 from dashboards.window import Window
 from llmobs.core.money import NANOUSD_PER_USD, MoneyError, parse_usd
-from llmobs.core.semconv import STATUSES
+from llmobs.core.semconv import FAILED, STATUSES
 from llmobs.tenants import access
 from llmobs.tenants.authentication import AUTHENTICATION, caller_of
 from llmobs.tenants.models import Key
@@ -52,6 +52,8 @@ class Figures(APIView):
                 if len(value) > LONGEST_FILTER:
                     raise ValidationError({name: f"At most {LONGEST_FILTER} characters."})
                 values[name] = value
+        if values.get("status") == "error":  # OpenTelemetry's word for all of them
+            values["status"] = FAILED
         if (status := values.get("status")) and status not in STATUSES:
             raise ValidationError({"status": f"One of {', '.join(STATUSES)}."})
         if "key" in values:

@@ -38,7 +38,10 @@ async def _exchange(call: Call, plane: Plane) -> None:
     assert plane.snapshot is not None
     target = plane.snapshot.targets[call.candidate.provider.id]
     if target.error:
-        raise ProviderUnavailable(f"the provider cannot be called: {target.error}", may_be_billed=False)
+        # The reason may name variables and paths of ours: it is in the log and in `doctor`, not in a tenant's error.
+        whose = call.candidate.provider.name
+        message = f"provider {whose} cannot be called: its credential or address is wrong (`manage.py doctor` says how)"
+        raise ProviderUnavailable(message, may_be_billed=False)
     body = call.dialect.for_upstream(call.body, call.candidate.model, call.asked)
     connection: Connection = await plane.upstream.connect(target.origin, call.first_byte_seconds)
     try:

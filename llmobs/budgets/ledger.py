@@ -47,6 +47,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmobs.budgets.scripts import FOLD, HAND_IN, RELEASE, RESERVE, SETTLE, STATUS, SWEEP, TURN, Script
+from llmobs.spans.bill import HoldLike
 
 EPOCH_KEY = "ledger:epoch"
 PREFIX = "ledger:"
@@ -138,21 +139,6 @@ class AppliedLike(Protocol):
     def budget(self) -> BudgetLike: ...
     @property
     def key(self) -> str: ...
-
-
-class HoldLike(Protocol):
-    """A hold as the journal keeps it (`ingest.entries.Hold`)."""
-
-    @property
-    def budget_id(self) -> int: ...
-    @property
-    def revision(self) -> int: ...
-    @property
-    def value(self) -> str: ...
-    @property
-    def window_start_s(self) -> int: ...
-    @property
-    def amount(self) -> int: ...
 
 
 def hold_key(tenant_id: int, hold: HoldLike) -> str:

@@ -28,9 +28,10 @@ from llmobs.budgets.definition import (
     key_value,
     load,
 )
-from llmobs.budgets.ledger import Fold, HoldLike
+from llmobs.budgets.ledger import Fold
 from llmobs.budgets.window import NEVER_S, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
+from llmobs.spans.bill import HoldLike
 from llmobs.tenants.attribution import Attribution
 from llmobs.tenants.config_version import config_version
 

@@ -155,7 +155,8 @@ def test_a_stranger_sees_none_of_it(stored: Cast) -> None:
     [
         ("feature=chat", 1), ("model=gpt-4o-mini", 1), ("model=gpt-9", 0), ("min_cost_usd=0.0001", 1),
         ("min_cost_usd=1", 0), ("min_duration_ms=1500", 1), ("min_duration_ms=1501", 0), ("q=ask", 1), ("q=nothing", 0),
-        ("status=failed", 1), ("session=s", 0), ("last=1h", 0), ("sort=cost", 1), (f"q={TRACE}", 1),
+        ("status=failed", 1), ("status=error", 1), ("session=s", 0), ("last=1h", 0), ("sort=cost", 1),
+        (f"q={TRACE}", 1),
     ],
 )  # fmt: skip
 def test_filters_narrow_the_list(stored: Cast, query: str, count: int) -> None:

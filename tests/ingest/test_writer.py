@@ -34,6 +34,7 @@ SECRETS = Secrets("secret", (), KEY, "", "", "")
 def journal(tmp_path: Path) -> Iterator[JournalWriter]:
     writer = JournalWriter(journal_folder(tmp_path), KEY)
     yield writer
+    writer.close()
 
 
 @pytest.fixture
