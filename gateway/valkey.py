@@ -69,8 +69,11 @@ class _Wire(asyncio.Protocol):
             self.lost.set_result(None)
 
     def send(self, words: tuple[Any, ...], seconds: float = COMMAND_SECONDS) -> "asyncio.Future[Reply]":
+        """Raises Away where the connection is lost already but has not said so yet."""
         future: asyncio.Future[Reply] = self.loop.create_future()
         assert self.transport is not None, "sent only once connected"
+        if self.transport.is_closing():
+            raise Away("the connection to Valkey was lost")
         self.waiting.append((future, self.loop.time() + seconds))
         self.transport.write(hiredis.pack_command(words))
         return future

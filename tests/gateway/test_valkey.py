@@ -8,9 +8,12 @@ from typing import Any
 
 import hiredis
 import httpx2 as httpx
+import pytest
 import redis
+import uvloop
 
 from gateway.holds import Holds
+from gateway.valkey import Away, Valkey
 from llmobs.budgets.definition import Applied, BudgetInfo, apply
 from llmobs.budgets.ledger import Granted
 from tests.gateway.running import running
@@ -101,3 +104,16 @@ def test_a_release_that_was_repeated_is_forgotten(valkey: redis.Redis, valkey_ur
 
     asyncio.run(work())
     assert valkey.hget("ledger:{1}:1:1:0:", "held") == b"0"
+
+
+def test_a_connection_that_was_lost_a_moment_ago_is_away_and_no_fault_of_ours(valkey_url: str) -> None:
+    async def work() -> None:
+        client = Valkey(valkey_url)
+        await client.start()
+        assert client._wire is not None
+        client._wire.abort()  # as a failed write does: closed, but not yet told to the protocol
+        with pytest.raises(Away):
+            client.call("PING")
+        await client.stop()
+
+    uvloop.run(work())
