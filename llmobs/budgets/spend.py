@@ -78,22 +78,36 @@ def current_budgets(conn: Connection, budgets: Budgets) -> Budgets:
     return budgets if config_version(conn) == budgets.version else load(conn)
 
 
-def budget_ids(budgets: Budgets, bill: Billed) -> list[int]:
+CountedIn = list[tuple[SpendKey, BudgetInfo]]
+
+
+def match(budgets: Budgets, bills: Iterable[Billed]) -> list[CountedIn]:
+    """For each bill the keys that it is added to, each with its budget."""
+    return [_counted_in(budgets, bill) for bill in bills]
+
+
+def budget_ids(counted: CountedIn) -> list[int]:
     """Which budgets a bill is counted in (`bill.budget_ids`)."""
-    return sorted({key.budget_id for key, _ in _counted_in(budgets, bill)})
+    return sorted({key.budget_id for key, _ in counted})
 
 
-def add_spend(conn: Connection, budgets: Budgets, bills: Iterable[Billed]) -> list[Fold]:
+def add_spend(
+    conn: Connection, budgets: Budgets, bills: Sequence[Billed], matched: list[CountedIn] | None = None
+) -> list[Fold]:
     """Add bills to the durable spend, in the caller's transaction; answers what the ledger must learn once it commits.
 
-    A budget that an attempt holds is the one it is counted in, under the same key; others are matched.
+    A budget that an attempt holds is the one it is counted in, under the same key; others are matched. `matched` is
+    what `match` said by these budgets; it holds unless the configuration has changed since.
     """
-    budgets = current_budgets(conn, budgets)
+    current = current_budgets(conn, budgets)
+    if matched is None or current is not budgets:
+        matched = match(current, bills)
+    budgets = current
     amounts: dict[SpendKey, int] = {}
     attempts: dict[SpendKey, list[str]] = {}
-    for bill in bills:
+    for bill, counted in zip(bills, matched, strict=True):
         keys = [_hold_key(bill.tenant_id, hold) for hold in bill.holds]
-        for key, budget in _counted_in(budgets, bill):
+        for key, budget in counted:
             amounts[key] = amounts.get(key, 0) + budget.amount(bill.cost_nanousd, bill.tokens)
             if key not in keys:
                 keys.append(key)
@@ -105,7 +119,7 @@ def add_spend(conn: Connection, budgets: Budgets, bills: Iterable[Billed]) -> li
     return _folds(rows, attempts)
 
 
-def _counted_in(budgets: Budgets, bill: Billed) -> list[tuple[SpendKey, BudgetInfo]]:
+def _counted_in(budgets: Budgets, bill: Billed) -> CountedIn:
     """Keys that a bill is added to, each with its budget."""
     found: dict[int, tuple[SpendKey, BudgetInfo]] = {}
     for hold in bill.holds:

@@ -22,7 +22,7 @@ from psycopg import errors
 
 from llmobs.budgets.definition import Budgets
 from llmobs.budgets.ledger import Fold
-from llmobs.budgets.spend import Billed, add_spend, budget_ids, current_budgets
+from llmobs.budgets.spend import Billed, add_spend, budget_ids, current_budgets, match
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.core.ids import new_row_id
 from llmobs.core.semconv import SOURCE_GATEWAY
@@ -296,10 +296,11 @@ def _settle_accounts(
         deltas.add(flip.span, 0, flip.calls)
         traces.add(flip.span, 0, flip.calls)
     billed = [_billed(bill) for bill in bills]
-    copy_bills(conn, (bill_row(bill, budget_ids(budgets, b)) for bill, b in zip(bills, billed, strict=True)))
+    matched = match(budgets, billed)
+    copy_bills(conn, (bill_row(bill, budget_ids(found)) for bill, found in zip(bills, matched, strict=True)))
     deltas.write(conn)
     traces.write(conn)
-    return add_spend(conn, budgets, billed + unbilled)
+    return add_spend(conn, budgets, billed + unbilled, matched + match(budgets, unbilled))
 
 
 def _flipped(related: dict[int, Related], counted: set[SpanKey]) -> Iterable[Flip]:

@@ -9,7 +9,15 @@ import pytest
 
 from llmobs.budgets.definition import Budgets, load
 from llmobs.budgets.ledger import Fold
-from llmobs.budgets.spend import Billed, add_spend, billed_by_value, budget_ids, count_new_budgets, current_budgets
+from llmobs.budgets.spend import (
+    Billed,
+    add_spend,
+    billed_by_value,
+    budget_ids,
+    count_new_budgets,
+    current_budgets,
+    match,
+)
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.tenants.attribution import Attribution
 from tests.budgets.made import AT_NS, AT_S, Conn, make_bill, make_budget, make_tenant
@@ -111,7 +119,7 @@ def test_a_held_budget_is_counted_where_the_hold_is(pg: Conn, tenant: int) -> No
     """The model that answers may be named otherwise than the one that was asked and held for."""
     budget = make_budget(pg, tenant, scope='{"model": "gpt-4o"}', counted_at=COUNTED)
     bill = billed(tenant, 5, model="gpt-4o-2024-08-06", attempt=b"aaaaaaaa", holds=[Hold(budget, 1, "", TODAY_S, 9)])
-    assert budget_ids(load(pg), bill) == [budget]
+    assert [budget_ids(found) for found in match(load(pg), [bill])] == [[budget]]
     spend(pg, bill)
     assert rows(pg) == [(budget, 1, "", 5, 1)]
 
