@@ -1,9 +1,9 @@
-"""Gateway attempts: from Begin and End, or from a refusal, to the span that is written."""
+"""The gateway's calls and attempts: from journal entries to the spans that are written."""
 
 from typing import Any
 
 from llmobs.core import semconv
-from llmobs.ingest.entries import Begin, End, Refused
+from llmobs.ingest.entries import Begin, Called, End, Refused
 from llmobs.ingest.messages import request_messages, response_messages
 from llmobs.spans.record import Span
 
@@ -13,6 +13,7 @@ MOST_MESSAGE_CHARACTERS = 1000
 def ended_span(begin: Begin, end: End) -> Span:
     """An attempt that ended, however it did. Its cost was computed where its usage was first known."""
     span = _begun(begin)
+    span.parent_span_id = end.call_span_id or begin.parent_span_id
     span.duration_ns = end.duration_ns
     span.ttft_ns = end.ttft_ns
     span.status = end.status
@@ -67,7 +68,50 @@ def refused_span(refused: Refused) -> Span:
         status_message=refused.message[:MOST_MESSAGE_CHARACTERS],
         provider_name=refused.provider_name,
         request_model=refused.request_model,
+        prompt_version=refused.prompt_version,
         attributes=attributes,
+    )
+
+
+def called_span(called: Called) -> Span:
+    """A call's own span. With attempts it only holds them together; without, it is a request that cost nothing."""
+    attributes: dict[str, Any] = {"llmobs.attempts": called.attempts, "llmobs.cache": called.cache}
+    if called.request_model != called.model:
+        attributes["llmobs.requested_model"] = called.request_model
+    if called.degraded:
+        attributes["llmobs.degraded"] = called.degraded
+    if called.saved_nanousd is not None or called.saved_output_tokens:
+        attributes["llmobs.saved_input_tokens"] = called.saved_input_tokens
+        attributes["llmobs.saved_output_tokens"] = called.saved_output_tokens
+        attributes["llmobs.saved_nanousd"] = called.saved_nanousd
+    if called.is_truncated:
+        attributes["llmobs.content_truncated"] = True
+    return Span(
+        tenant_id=called.tenant_id,
+        trace_id=called.trace_id,
+        span_id=called.span_id,
+        parent_span_id=called.parent_span_id,
+        start_ns=called.start_ns,
+        duration_ns=called.duration_ns,
+        ttft_ns=called.ttft_ns,
+        name=called.name,
+        source=semconv.SOURCE_GATEWAY,
+        attribution=called.attribution,
+        is_call=called.attempts == 0,
+        operation_name=called.operation_name,
+        status=called.status,
+        error_type=called.error_type,
+        status_message=called.message[:MOST_MESSAGE_CHARACTERS],
+        provider_name=called.provider_name,
+        request_model=called.model or called.request_model,
+        response_id=called.response_id,
+        finish_reasons=tuple(called.finish_reasons),
+        cost_nanousd=0 if called.attempts == 0 else None,
+        is_stream=called.is_stream,
+        prompt_version=called.prompt_version,
+        attributes=attributes,
+        input=request_messages(called.request_body),
+        output=response_messages(called.response_body),
     )
 
 
@@ -75,6 +119,8 @@ def _begun(begin: Begin) -> Span:
     attributes: dict[str, Any] = {"llmobs.dialect": begin.dialect}
     if begin.request_model != begin.model:
         attributes["llmobs.requested_model"] = begin.request_model  # the route's name, as the client said it
+    if begin.number > 1:
+        attributes["llmobs.attempt"] = begin.number
     if begin.client:
         attributes["user_agent.original"] = begin.client
     return Span(
@@ -94,5 +140,6 @@ def _begun(begin: Begin) -> Span:
         held_nanousd=begin.held_nanousd or 0,
         price_version=begin.price_version,
         is_stream=begin.is_stream,
+        prompt_version=begin.prompt_version,
         attributes=attributes,
     )

@@ -20,12 +20,24 @@ class Hold(msgspec.Struct, frozen=True, array_like=True):
     amount: int
 
 
+class Finding(msgspec.Struct, frozen=True, array_like=True):
+    """What a guard found in a call, and did about it; never the text itself."""
+
+    kind: str  # injection, personal_data, secret, too_long
+    where: str  # input, tool_result, output
+    action: str  # logged, flagged, masked, blocked
+    name: str  # of the pattern: "email", "ignore_instructions"
+    score_permille: int = 1000
+    count: int = 1
+    fingerprint: str = ""  # HMAC under a key of the tenant
+
+
 class Begin(msgspec.Struct, frozen=True, array_like=True, tag="begin"):
     """An attempt about to be sent upstream."""
 
     attempt: bytes  # its span id, 8 bytes
     trace_id: bytes
-    parent_span_id: bytes | None
+    parent_span_id: bytes | None  # the caller's span, or from the second attempt on the call's
     tenant_id: int
     attribution: Attribution
     start_ns: int
@@ -42,6 +54,9 @@ class Begin(msgspec.Struct, frozen=True, array_like=True, tag="begin"):
     price_version: str
     holds: list[Hold]
     client: str = ""  # user agent, cut to 200 characters
+    number: int = 1  # of the call's attempts
+    prompt_version: str = ""  # "name@3"
+    findings: list[Finding] = []
 
 
 class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):
@@ -63,6 +78,8 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):
     request_body: bytes  # as the client sent it; b"" where the tenant keeps no content
     response_body: bytes  # as the provider sent it (a stream: its SSE text)
     is_truncated: bool = False  # content was longer than is kept
+    call_span_id: bytes | None = None  # the call went on after this attempt: its own span is the parent
+    findings: list[Finding] = []
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
@@ -82,6 +99,46 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
     reason: str
     message: str
     details: dict[str, str | int]  # budget_exhausted: budget, value, window, limit, base, pending, held, requested
+    prompt_version: str = ""
+    findings: list[Finding] = []
+
+
+class Called(msgspec.Struct, frozen=True, array_like=True, tag="called"):
+    """A call's own span, where one attempt alone does not tell it: several attempts, or an answer without any.
+
+    It bears no bill: those are its attempts'.
+    """
+
+    span_id: bytes
+    trace_id: bytes
+    parent_span_id: bytes | None
+    tenant_id: int
+    attribution: Attribution
+    start_ns: int
+    duration_ns: int
+    ttft_ns: int | None
+    name: str
+    operation_name: str
+    provider_name: str  # who answered, "" for nobody
+    request_model: str  # what the client put into "model"
+    model: str  # what answered
+    is_stream: bool
+    status: str
+    error_type: str
+    message: str
+    attempts: int  # none: it counts as a request of its own, at no cost
+    degraded: str  # why the answer is not the primary's: fallback, stale_cache, static …
+    cache: str  # hit-exact, stale, miss, off
+    saved_input_tokens: int
+    saved_output_tokens: int
+    saved_nanousd: int | None
+    response_id: str
+    finish_reasons: list[str]
+    request_body: bytes
+    response_body: bytes
+    is_truncated: bool
+    prompt_version: str
+    findings: list[Finding]
 
 
 class OtlpBody(msgspec.Struct, frozen=True, array_like=True, tag="otlp"):
@@ -103,4 +160,4 @@ class NativeSpans(msgspec.Struct, frozen=True, array_like=True, tag="native"):
     body: bytes
 
 
-Entry = Begin | End | Refused | OtlpBody | NativeSpans
+Entry = Begin | End | Refused | Called | OtlpBody | NativeSpans

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from llmobs.budgets.definition import Budgets
 from llmobs.core.env import Secrets
-from llmobs.ingest.attempts import abandoned_span, ended_span, refused_span
+from llmobs.ingest.attempts import abandoned_span, called_span, ended_span, refused_span
 from llmobs.ingest.bounds import keep_bounds
 from llmobs.ingest.content import Door
-from llmobs.ingest.entries import Begin, End, Hold, NativeSpans, OtlpBody, Refused
+from llmobs.ingest.entries import Begin, Called, End, Hold, NativeSpans, OtlpBody, Refused
 from llmobs.ingest.otlp import native
 from llmobs.ingest.otlp.decode import decode
 from llmobs.ingest.tails import Found
@@ -78,6 +78,8 @@ class Translator:
             return [self._attempt(entry, abandoned_span(entry, now_ns), piece)]
         if isinstance(entry, Refused):
             return [refused_span(entry)]
+        if isinstance(entry, Called):
+            return [called_span(entry)]
         assert isinstance(entry, OtlpBody | NativeSpans)
         key, days = self._key(entry.key_id), self._retention_days(entry.tenant_id)
         spans = decode(entry, key, days) if isinstance(entry, OtlpBody) else native.decode(entry, key, days)
