@@ -9,28 +9,24 @@ import msgspec
 from gateway.dialects.dialect import (
     FILE_TOKENS,
     IMAGE_TOKENS,
-    MOST_MODEL_CHARACTERS,
     MOST_OUTPUT_TOKENS,
     SERVER_TOOL_TOKENS,
     TOOLS_TOKENS,
     Answered,
     Asked,
-    BadRequest,
     count,
     events,
     plain,
     text,
     text_bytes,
 )
+from gateway.dialects.wire import WRONG, Head, attribute, cache_write, read_request, with_fields
 from llmobs.pricing.usage import Usage
 
 
-class _Request(msgspec.Struct):
-    model: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_MODEL_CHARACTERS)]
+class _Request(Head, kw_only=True):
     messages: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1)]
-    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=MOST_OUTPUT_TOKENS)]
-    stream: bool | None = None
-    metadata: dict[str, Any] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MOST_OUTPUT_TOKENS)]  # 0: only fill the prompt cache
 
 
 class _Answer(msgspec.Struct):
@@ -63,8 +59,6 @@ class _Event(msgspec.Struct):
 _read = msgspec.json.Decoder(_Request).decode
 _read_answer = msgspec.json.Decoder(_Answer).decode
 _read_event = msgspec.json.Decoder(_Event).decode
-_read_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_WRONG = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _TELLING = (b'"message_start"', b'"message_delta"', b'"error"')
 _STOP = re.compile(rb"(?:^|\n)event: ?message_stop\r?\n")
 _DELTA_TEXTS = ("text", "thinking", "partial_json", "signature")
@@ -74,42 +68,28 @@ _DESCRIBED_TOOLS = frozenset({b"bash", b"text_editor", b"computer", b"memory"})
 
 
 class Anthropic:
-    """Anthropic's dialect."""
+    """Anthropic's dialect of messages."""
 
     name = "anthropic"
+    serves = "messages"
+    operation_name = "chat"
     operation_path = b"/v1/messages"
 
     def read(self, body: bytes) -> Asked:
-        try:
-            request = _read(body)
-        except _WRONG as error:
-            raise BadRequest(str(error)) from None
-        names = plain(body)
-        marked = b'"cache_control"' in names
-        asked = Asked(
-            model=text(request.model),
-            is_stream=request.stream or False,
-            most_output_tokens=request.max_tokens,
-            choices=1,
-            unseen_input_tokens=_unseen_tokens(names),
-            unseen_output_tokens=0,
-            cache_write=("1h" if b'"1h"' in names else "5m") if marked else "",
-            thinks=b'"thinking"' in names,
-            wants_usage=True,  # this format always reports it
-        )
-        if request.metadata:
-            asked.user = text(request.metadata.get("user_id"))
-            asked.feature = text(request.metadata.get("feature"))
-            asked.environment = text(request.metadata.get("environment"))
-            asked.session = text(request.metadata.get("session"))
-        return asked
+        request = read_request(_read, body)
+        return asked_of(body, request, request.max_tokens)
 
     def for_upstream(self, body: bytes, model: str, asked: Asked) -> bytes:
-        if model == asked.model:
-            return body
-        fields = _read_fields(body)
-        fields["model"] = msgspec.Raw(msgspec.json.encode(model))
-        return msgspec.json.encode(fields)
+        return body if model == asked.model else with_fields(body, model=model)
+
+    def capped(self, body: bytes, most_output_tokens: int, asked: Asked) -> bytes:
+        return body  # this format demands a ceiling
+
+    def streaming(self, body: bytes, is_stream: bool) -> bytes:
+        return with_fields(body, stream=is_stream or None)
+
+    def may_write_cache(self, model: str) -> bool:
+        return False  # only when asked
 
     def may_think(self, model: str) -> bool:
         return False  # only when asked
@@ -120,7 +100,7 @@ class Anthropic:
     def answered(self, body: bytes) -> Answered | None:
         try:
             answer = _read_answer(body)
-        except _WRONG:
+        except WRONG:
             return None
         if answer.type == "error" or answer.error is not None:
             return Answered(error_type=_error_type(answer.error))
@@ -166,6 +146,24 @@ class Anthropic:
         return sum(_delta_bytes(data) for data in events(events_text))
 
 
+def asked_of(body: bytes, request: Head, most_output_tokens: int) -> Asked:
+    """What a request of Anthropic's family asks for."""
+    names = plain(body)
+    asked = Asked(
+        model=text(request.model),
+        is_stream=request.stream or False,
+        most_output_tokens=most_output_tokens,
+        choices=1,
+        unseen_input_tokens=_unseen_tokens(names),
+        unseen_output_tokens=0,
+        cache_write=cache_write(names),
+        thinks=b'"thinking"' in names,
+        wants_usage=True,  # this format always reports it
+    )
+    attribute(asked, request.metadata)
+    return asked
+
+
 def _unseen_tokens(body: bytes) -> int:
     """Names are counted wherever they stand: a text that quotes them makes the bound higher, never lower."""
     tokens = TOOLS_TOKENS if b'"tools"' in body else 0
@@ -185,7 +183,7 @@ def _event(data: bytes) -> _Event | None:
         return None
     try:
         return _read_event(data)
-    except _WRONG:
+    except WRONG:
         return None
 
 
@@ -199,7 +197,7 @@ def _usage(usages: Sequence[object]) -> Usage | None:
     if given is None or output is None:
         return None
     created = _last(known, "cache_creation_input_tokens") or 0
-    parts = [usage["cache_creation"] for usage in known if isinstance(usage.get("cache_creation"), dict)]
+    parts = _inner(known, "cache_creation")
     one_hour = min(_last(parts, "ephemeral_1h_input_tokens") or 0, created)
     return Usage(
         uncached_input=given,
@@ -207,11 +205,16 @@ def _usage(usages: Sequence[object]) -> Usage | None:
         cache_write_5m=created - one_hour,
         cache_write_1h=one_hour,
         output=output,
+        reasoning=min(_last(_inner(known, "output_tokens_details"), "thinking_tokens") or 0, output),
     )
 
 
 def _last(usages: Sequence[dict[str, Any]], name: str) -> int | None:
     return next((number for usage in reversed(usages) if (number := count(usage.get(name))) is not None), None)
+
+
+def _inner(usages: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [usage[name] for usage in usages if isinstance(usage.get(name), dict)]
 
 
 def _reasons(reason: object) -> tuple[str, ...]:
@@ -227,7 +230,7 @@ def _delta_bytes(data: bytes) -> int:
         return 0
     try:
         event = msgspec.json.decode(data)
-    except _WRONG:
+    except WRONG:
         return len(data)  # cut in the middle: the whole of it is the bound
     delta = event.get("delta")
     written = [delta[name] for name in _DELTA_TEXTS if name in delta] if isinstance(delta, dict) else []

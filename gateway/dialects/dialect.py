@@ -1,7 +1,8 @@
-"""What a dialect (a client's wire format) can do; `openai` and `anthropic` are the two.
+"""What a dialect can do: a client's wire format, for one operation.
 
+`openai`, `responses`, `embeddings` are of OpenAI's family; `anthropic`, `count_tokens` of Anthropic's.
 A dialect reads: what a request asks for, what a whole answer reported, what a stream reported. It never builds a
-message of its own: bytes pass untouched.
+message of its own: bytes pass untouched. From one family to the other: `translation`.
 """
 
 import re
@@ -48,6 +49,7 @@ class Asked:
     feature: str = ""
     environment: str = ""
     session: str = ""
+    is_free: bool = False  # the provider does not bill this operation
 
 
 @dataclass(slots=True)
@@ -62,9 +64,11 @@ class Answered:
 
 
 class Dialect(Protocol):
-    """One wire format."""
+    """One wire format, for one operation."""
 
-    name: str
+    name: str  # the family, which errors look like: openai or anthropic
+    serves: str  # the operation in a word: chat, responses, embeddings, messages, count_tokens
+    operation_name: str  # as OpenTelemetry calls it: chat or embeddings
     operation_path: bytes  # below a provider's base URL
 
     def read(self, body: bytes) -> Asked:
@@ -72,6 +76,15 @@ class Dialect(Protocol):
 
     def for_upstream(self, body: bytes, model: str, asked: Asked) -> bytes:
         """The body to send: the caller's own bytes, but for the model's name there and a wish for usage."""
+
+    def capped(self, body: bytes, most_output_tokens: int, asked: Asked) -> bytes:
+        """The body with an output ceiling where it has none."""
+
+    def streaming(self, body: bytes, is_stream: bool) -> bytes:
+        """The body that asks for a stream, or for a whole answer."""
+
+    def may_write_cache(self, model: str) -> bool:
+        """Whether the model is known to write to the provider's cache unasked, and to bill that dearer than input."""
 
     def may_think(self, model: str) -> bool:
         """Whether the model is known to think unasked, and to bill thoughts that it does not show."""

@@ -10,38 +10,31 @@ from gateway.dialects.dialect import (
     FILE_TOKENS,
     IMAGE_TOKENS,
     MOST_CHOICES,
-    MOST_MODEL_CHARACTERS,
-    MOST_OUTPUT_TOKENS,
+    SERVER_TOOL_TOKENS,
     TOOLS_TOKENS,
     Answered,
     Asked,
-    BadRequest,
     count,
     events,
     plain,
     text,
     text_bytes,
 )
+from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, detail, error_type, is_reasoning
+from gateway.dialects.wire import WRONG, Json, Tokens, attribute, cache_write, read_fields, read_request, with_fields
 from llmobs.pricing.usage import Usage
-
-Tokens = Annotated[int, msgspec.Meta(ge=1, le=MOST_OUTPUT_TOKENS)]
 
 
 class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class _Request(msgspec.Struct):
-    model: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_MODEL_CHARACTERS)]
+class _Request(OpenAIHead, kw_only=True):
     messages: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1)]
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=MOST_CHOICES)] | None = None
-    stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    metadata: dict[str, Any] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -60,25 +53,19 @@ class _Answer(msgspec.Struct):
 
 _read = msgspec.json.Decoder(_Request).decode
 _read_answer = msgspec.json.Decoder(_Answer).decode
-_read_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_INCLUDE = b'"stream_options":{"include_usage":true},'
-_HIDDEN_THINKING = re.compile(r"(^|[^a-z0-9])(o\d|gpt-[5-9]|codex|gemini|grok)|think|reason")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _DONE = re.compile(rb"(?:^|\n)data: ?\[DONE\]\r?\n")
 _EVENT_END = re.compile(rb"(\r?\n\r?\n)")
 
 
-class OpenAI:
-    """OpenAI's dialect."""
+class OpenAI(OpenAIFamily):
+    """OpenAI's dialect of chat completions."""
 
-    name = "openai"
+    serves = "chat"
     operation_path = b"/chat/completions"
 
     def read(self, body: bytes) -> Asked:
-        try:
-            request = _read(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise BadRequest(str(error)) from None
+        request = read_request(_read, body)
         most = max(request.max_tokens or 0, request.max_completion_tokens or 0) or None
         options, names = request.stream_options, plain(body)
         asked = Asked(
@@ -88,42 +75,33 @@ class OpenAI:
             choices=request.n or 1,
             unseen_input_tokens=_unseen_tokens(names),
             unseen_output_tokens=len(body) if b'"prediction"' in names else 0,  # its rejected tokens are output
-            cache_write="5m" if b'"cache_control"' in names else "",
+            cache_write=cache_write(names),
             thinks=b'"reasoning' in names or b'"thinking"' in names,
             wants_usage=bool(options and options.include_usage),
             user=text(request.user or request.safety_identifier),
         )
-        if request.metadata:
-            _attribute(asked, request.metadata)
+        attribute(asked, request.metadata)
         return asked
 
     def for_upstream(self, body: bytes, model: str, asked: Asked) -> bytes:
-        asks_usage = asked.is_stream and not asked.wants_usage
-        if model == asked.model and not asks_usage:
+        changes: Json = {} if model == asked.model else {"model": model}
+        if asked.is_stream and not asked.wants_usage:
+            given = read_fields(body).get("stream_options") if b'"stream_options"' in plain(body) else None
+            changes["stream_options"] = {**(msgspec.json.decode(given or b"null") or {}), "include_usage": True}
+        return with_fields(body, **changes) if changes else body
+
+    def capped(self, body: bytes, most_output_tokens: int, asked: Asked) -> bytes:
+        if asked.most_output_tokens is not None:
             return body
-        if model == asked.model and b'"stream_options"' not in body:
-            start = body.index(b"{") + 1
-            return body[:start] + _INCLUDE + body[start:]
-        fields = _read_fields(body)
-        fields["model"] = msgspec.Raw(msgspec.json.encode(model))
-        if asks_usage:
-            options = msgspec.json.decode(fields.get("stream_options", b"null")) or {}
-            fields["stream_options"] = msgspec.Raw(msgspec.json.encode({**options, "include_usage": True}))
-        return msgspec.json.encode(fields)
-
-    def may_think(self, model: str) -> bool:
-        return _HIDDEN_THINKING.search(model.lower()) is not None
-
-    def credential_headers(self, credential: str) -> bytes:
-        return b"authorization: Bearer %s\r\n" % credential.encode() if credential else b""
+        return with_fields(body, **{ceiling_field(asked.model): most_output_tokens})
 
     def answered(self, body: bytes) -> Answered | None:
         try:
             answer = _read_answer(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except WRONG:
             return None
         if answer.error is not None:
-            return Answered(error_type=_error_type(answer.error))
+            return Answered(error_type=error_type(answer.error))
         if answer.choices is None:
             return None
         return _answered(answer)
@@ -136,7 +114,7 @@ class OpenAI:
             if answer is None:
                 continue
             if answer.error is not None:
-                found.error_type = _error_type(answer.error)
+                found.error_type = error_type(answer.error)
             found.response_id = text(answer.id) or found.response_id
             found.response_model = text(answer.model) or found.response_model
             reasons += _reasons(answer)
@@ -160,11 +138,9 @@ class OpenAI:
         return sum(_delta_bytes(data) for data in events(events_text))
 
 
-def _attribute(asked: Asked, metadata: dict[str, Any]) -> None:
-    asked.feature = text(metadata.get("feature"))
-    asked.environment = text(metadata.get("environment"))
-    asked.session = text(metadata.get("session"))
-    asked.user = asked.user or text(metadata.get("user_id")) or text(metadata.get("user"))
+def ceiling_field(model: str) -> str:
+    """Where a model looks for its output ceiling: OpenAI's reasoning models know the new name only, others the old."""
+    return "max_completion_tokens" if is_reasoning(model) else "max_tokens"
 
 
 def _unseen_tokens(body: bytes) -> int:
@@ -172,6 +148,8 @@ def _unseen_tokens(body: bytes) -> int:
     tokens = TOOLS_TOKENS if b'"tools"' in body or b'"functions"' in body else 0
     if b'"image_url"' in body:
         tokens += IMAGE_TOKENS * body.count(b'"image_url"')
+    if b'"web_search_options"' in body:
+        tokens += SERVER_TOOL_TOKENS
     return tokens + FILE_TOKENS * (body.count(b'"file_id"') + body.count(b'"file_data"'))
 
 
@@ -180,7 +158,7 @@ def _event(data: bytes) -> _Answer | None:
         return None
     try:
         return _read_answer(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except WRONG:
         return None
 
 
@@ -198,26 +176,19 @@ def _reasons(answer: _Answer) -> list[str]:
 
 
 def _usage(usage: object) -> Usage | None:
-    """OpenAI's input includes cached tokens, its output includes reasoning. None: it does not tell both."""
+    """OpenAI's input includes tokens read from and written to the cache, its output includes reasoning.
+
+    None: it does not tell both.
+    """
     if not isinstance(usage, dict):
         return None
     prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     if prompt is None or completion is None:
         return None
-    cached = min(_detail(usage, "prompt_tokens_details", "cached_tokens"), prompt)
-    reasoning = min(_detail(usage, "completion_tokens_details", "reasoning_tokens"), completion)
-    return Usage(uncached_input=prompt - cached, cache_read=cached, output=completion, reasoning=reasoning)
-
-
-def _detail(usage: dict[str, Any], kind: str, name: str) -> int:
-    details = usage.get(kind)
-    return (count(details.get(name)) or 0) if isinstance(details, dict) else 0
-
-
-def _error_type(error: Any) -> str:
-    if isinstance(error, dict):
-        return text(error.get("code"), 100) or text(error.get("type"), 100) or "provider_error"
-    return "provider_error"
+    cached = min(detail(usage, "prompt_tokens_details", "cached_tokens"), prompt)
+    written = min(detail(usage, "prompt_tokens_details", "cache_write_tokens"), prompt - cached)
+    reasoning = min(detail(usage, "completion_tokens_details", "reasoning_tokens"), completion)
+    return Usage(prompt - cached - written, cached, written, output=completion, reasoning=reasoning)
 
 
 def _is_usage_alone(event: bytes) -> bool:
@@ -231,7 +202,7 @@ def _delta_bytes(data: bytes) -> int:
         return 0
     try:
         event = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except WRONG:
         return len(data)  # cut in the middle: the whole of it is the bound
     choices = event.get("choices")
     if not isinstance(choices, list):

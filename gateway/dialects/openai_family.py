@@ -1,0 +1,60 @@
+"""What OpenAI's operations have in common: credentials, errors, and what its models do unasked."""
+
+import re
+
+from gateway.dialects.dialect import count, text
+from gateway.dialects.wire import Head, Json, with_fields
+
+_HIDDEN_THINKING = re.compile(r"(^|[^a-z0-9])(o\d|gpt-[5-9]|codex|gemini|grok)|think|reason")
+# OpenAI's own reasoning models: their ceiling is max_completion_tokens, and they take no sampling parameters.
+_REASONING = re.compile(r"(^|/)(o\d|gpt-[5-9]|codex)")
+_CACHE_WRITING = re.compile(r"(^|[^a-z0-9])gpt-(5\.[6-9]|[6-9])")  # as priced since gpt-5.6
+
+
+class OpenAIHead(Head):
+    """What the requests of OpenAI's operations begin with."""
+
+    user: str | None = None
+    safety_identifier: str | None = None
+
+
+class OpenAIFamily:
+    """OpenAI's family of dialects."""
+
+    name = "openai"
+    operation_name = "chat"
+
+    def may_think(self, model: str) -> bool:
+        return _HIDDEN_THINKING.search(model.lower()) is not None
+
+    def may_write_cache(self, model: str) -> bool:
+        return _CACHE_WRITING.search(model.lower()) is not None
+
+    def credential_headers(self, credential: str) -> bytes:
+        return b"authorization: Bearer %s\r\n" % credential.encode() if credential else b""
+
+    def streaming(self, body: bytes, is_stream: bool) -> bytes:
+        if is_stream:
+            return with_fields(body, stream=True)
+        return with_fields(body, stream=None, stream_options=None)
+
+    def without_usage(self, block: bytes) -> bytes:
+        return block
+
+
+def is_reasoning(model: str) -> bool:
+    """Whether it is one of OpenAI's own reasoning models."""
+    return _REASONING.search(model.lower()) is not None
+
+
+def detail(usage: Json, kind: str, name: str) -> int:
+    """A count within the details of a usage; 0 where it is not told."""
+    details = usage.get(kind)
+    return (count(details.get(name)) or 0) if isinstance(details, dict) else 0
+
+
+def error_type(error: object) -> str:
+    """What an error object calls itself."""
+    if isinstance(error, dict):
+        return text(error.get("code"), 100) or text(error.get("type"), 100) or "provider_error"
+    return "provider_error"

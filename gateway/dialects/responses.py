@@ -1,0 +1,155 @@
+"""OpenAI's responses as a client's wire format."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.dialects.dialect import (
+    FILE_TOKENS,
+    IMAGE_TOKENS,
+    SERVER_TOOL_TOKENS,
+    TOOLS_TOKENS,
+    Answered,
+    Asked,
+    BadRequest,
+    count,
+    events,
+    plain,
+    text,
+)
+from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, detail, error_type
+from gateway.dialects.wire import Json, Tokens, attribute, cache_write, json_object, read_request, with_fields
+from llmobs.pricing.usage import Usage
+
+
+class _Request(OpenAIHead, kw_only=True):
+    max_output_tokens: Tokens | None = None
+    background: bool | None = None
+    # Input that stands at the provider.
+    previous_response_id: Any = None
+    conversation: Any = None
+    prompt: Any = None
+
+
+_read = msgspec.json.Decoder(_Request).decode
+# A line break cannot stand within a JSON text: a line that begins so is the event itself.
+_LAST = re.compile(
+    rb"(?:^|\n)(?:event: ?response\.(?:completed|incomplete|failed)\r?\n|"
+    rb'data: ?\{ ?"type": ?"response\.(?:completed|incomplete|failed)")'
+)
+_TELLING = (b'"response.created"', b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"')
+# Tools that run at the provider, as they are named in a request (what they did, `web_search_call`, is seen).
+_OWN_TOOL = re.compile(
+    rb'"(?:web_search(?:_preview)?(?:_20\d\d_\d\d_\d\d)?|file_search|code_interpreter|computer(?:_use_preview)?|mcp|'
+    rb'image_generation|shell)"'
+)
+
+
+class Responses(OpenAIFamily):
+    """OpenAI's dialect of responses."""
+
+    serves = "responses"
+    operation_path = b"/responses"
+
+    def read(self, body: bytes) -> Asked:
+        request = read_request(_read, body)
+        if request.background:
+            raise BadRequest(
+                "`background`: its answer and its bill come later and by another way; leave it out and stream instead"
+            )
+        names = plain(body)
+        is_stored = any((request.previous_response_id, request.conversation, request.prompt))
+        asked = Asked(
+            model=text(request.model),
+            is_stream=request.stream or False,
+            most_output_tokens=request.max_output_tokens,
+            choices=1,
+            unseen_input_tokens=_unseen_tokens(names) + (FILE_TOKENS if is_stored else 0),
+            unseen_output_tokens=0,
+            cache_write=cache_write(names),
+            thinks=b'"reasoning"' in names,
+            wants_usage=True,  # this format always reports it
+            user=text(request.user or request.safety_identifier),
+        )
+        attribute(asked, request.metadata)
+        return asked
+
+    def for_upstream(self, body: bytes, model: str, asked: Asked) -> bytes:
+        return body if model == asked.model else with_fields(body, model=model)
+
+    def capped(self, body: bytes, most_output_tokens: int, asked: Asked) -> bytes:
+        return body if asked.most_output_tokens is not None else with_fields(body, max_output_tokens=most_output_tokens)
+
+    def answered(self, body: bytes) -> Answered | None:
+        answer = json_object(body)
+        if answer is None:
+            return None
+        if answer.get("object") == "response":
+            return _answered(answer)
+        return Answered(error_type=error_type(answer["error"])) if answer.get("error") is not None else None
+
+    def streamed(self, blocks: Sequence[bytes]) -> Answered:
+        found = Answered()
+        for data in events(b"".join(blocks)):
+            event = json_object(data) if any(name in data for name in _TELLING) else None
+            if event is None:
+                continue
+            if event.get("type") == "error" or "type" not in event:
+                found.error_type = error_type(event.get("error") or event)
+            elif isinstance(event.get("response"), dict):
+                found = _answered(event["response"])
+        return found
+
+    def is_last(self, block: bytes) -> bool:
+        return b"response." in block and _LAST.search(block) is not None
+
+    def shown_bytes(self, events_text: bytes) -> int:
+        return sum(_delta_bytes(data) for data in events(events_text))
+
+
+def _answered(answer: Json) -> Answered:
+    status, incomplete = text(answer.get("status"), 64), answer.get("incomplete_details")
+    reason = text(incomplete.get("reason"), 64) if isinstance(incomplete, dict) else ""
+    ended = status not in ("", "in_progress", "queued", "failed")
+    return Answered(
+        usage=_usage(answer.get("usage")),
+        response_id=text(answer.get("id")),
+        response_model=text(answer.get("model")),
+        finish_reasons=(reason or status,) if ended else (),
+        error_type=error_type(answer.get("error")) if status == "failed" else "",
+    )
+
+
+def _unseen_tokens(body: bytes) -> int:
+    """Names are counted wherever they stand: a text that quotes them makes the bound higher, never lower."""
+    tokens = TOOLS_TOKENS if b'"tools"' in body else 0
+    if b'"input_image"' in body:
+        tokens += IMAGE_TOKENS * body.count(b'"input_image"')
+    if b'"input_file"' in body:
+        tokens += FILE_TOKENS * body.count(b'"input_file"')
+    return tokens + SERVER_TOOL_TOKENS * len(_OWN_TOOL.findall(body))
+
+
+def _usage(usage: Any) -> Usage | None:
+    """As OpenAI counts: input includes what was read from and written to the cache, output includes reasoning."""
+    if not isinstance(usage, dict):
+        return None
+    given, output = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
+    if given is None or output is None:
+        return None
+    cached = min(detail(usage, "input_tokens_details", "cached_tokens"), given)
+    written = min(detail(usage, "input_tokens_details", "cache_write_tokens"), given - cached)
+    reasoning = min(detail(usage, "output_tokens_details", "reasoning_tokens"), output)
+    return Usage(given - cached - written, cached, written, output=output, reasoning=reasoning)
+
+
+def _delta_bytes(data: bytes) -> int:
+    if b".delta" not in data:
+        return 0
+    event = json_object(data)
+    if event is None:
+        return len(data)  # cut in the middle: the whole of it is the bound
+    delta = event.get("delta")
+    return len(delta.encode("utf-8", "replace")) if isinstance(delta, str) else 0
