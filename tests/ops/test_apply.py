@@ -12,8 +12,10 @@ from django.db import connection
 from llmobs.alerts.models import Channel
 from llmobs.budgets.models import Budget
 from llmobs.evals.models import Judge
-from llmobs.ops.apply import Report, apply
-from llmobs.ops.configuration import ConfigurationError, parse
+from llmobs.ops.apply import apply
+from llmobs.ops.configuration import parse
+from llmobs.ops.configuring.applying import Report
+from llmobs.ops.configuring.entry import ConfigurationError
 from llmobs.ops.waiting import wait_until_live
 from llmobs.pricing.models import Price
 from llmobs.providers.credentials import open_credential

@@ -3,43 +3,45 @@
 import sys
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from llmobs.ops.apply import Report, apply
-from llmobs.ops.configuration import ConfigurationError, parse
+from llmobs.ops.apply import apply
+from llmobs.ops.configuration import parse
+from llmobs.ops.configuring.applying import Report
+from llmobs.ops.configuring.entry import ConfigurationError, Part
+from llmobs.ops.configuring.parts import PARTS
+from llmobs.ops.configuring.tenant_parts import TENANT_PARTS
+from llmobs.ops.configuring.tenants import TENANTS
 from llmobs.ops.waiting import wait_until_live
 from llmobs.tenants.audit import Outcome
 
-# What a file may say; the parser is `configuration`, which names every mistake with its place.
-EXPLAINED = """\
-the file's parts, each a list; what it does not name is left alone:
-
-providers       who answers: name, dialect (openai or anthropic), base_url; credential: env:VARIABLE or file:/path, both
-                read where the gateway runs, or the secret itself, kept sealed; headers, prices_like, is_enabled
-models          prices where the bundled book has none or another: provider, model, input_usd_per_mtok,
-                output_usd_per_mtok, cache_read_usd_per_mtok, cache_write_5m_usd_per_mtok, cache_write_1h_usd_per_mtok,
-                max_output_tokens, effective_from (a time with its zone)
-routes          names that clients put into "model": name, candidates (provider, model), strategy (fallback)
-tenants         who pays: slug, name, plan, content (full, redacted, hash, none), time_zone, retention_days, is_active,
-                keys, budgets
-  keys          name, feature, environment, service (defaults of calls), allowed_models, criticality (realtime,
-                background, best_effort), unpriced (refuse, allow), expires_at; secret: env:VARIABLE or the text itself,
-                without it one is made and printed once
-  budgets       name, limit_usd or limit_tokens, window (hour, day, week, month, total), action (block, alert),
-                thresholds (percents), is_active; scope: any of feature, environment, service, user, session, key,
-                model, provider, each a value or "*" for one budget for each value; {}: the whole tenant
-judges          who scores a sample of answers: name, tenant, model, key (NAME or SLUG/NAME), sample (0 to 1), criteria,
-                feature, is_enabled
-alert_channels  where passed thresholds are told: name, tenant, url (https://... or mailto:...), is_enabled
-
-amounts are USD, kept exactly: "250.00" or 250. --data DIR (or LLMOBS_DATA) says on which platform; default var/.
-"""
+COLUMN = 16
+LINE = 120
 
 SIGNS = {Outcome.CREATED: "+", Outcome.CHANGED: "~", Outcome.UNCHANGED: "="}
+
+
+def explained() -> str:
+    """What a file may say; the parser names every mistake with its place."""
+    lines = []
+    for part in PARTS:
+        lines.append(_explained(part, ""))
+        lines += [_explained(inner, "  ") for inner in TENANT_PARTS if part is TENANTS]
+    return (
+        "the file's parts, each a list; what it does not name is left alone:\n\n" + "\n".join(lines) + "\n\n"
+        'amounts are USD, kept exactly: "250.00" or 250. --data DIR (or LLMOBS_DATA) says on which platform; '
+        "default var/.\n"
+    )
+
+
+def _explained(part: Part, indent: str) -> str:
+    name = f"{indent}{part.name}".ljust(COLUMN)
+    return fill(part.explained, LINE, initial_indent=name, subsequent_indent=" " * COLUMN, break_on_hyphens=False)
 
 
 class Command(BaseCommand):
@@ -47,7 +49,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.formatter_class = RawDescriptionHelpFormatter
-        parser.epilog = EXPLAINED
+        parser.epilog = explained()
         parser.add_argument("file", help="a YAML file; - reads it from standard input")
         parser.add_argument("--dry-run", action="store_true", help="say what would change, change nothing")
 

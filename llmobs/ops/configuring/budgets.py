@@ -1,0 +1,48 @@
+"""A tenant's part `budgets`: money or tokens allowed per window."""
+
+from typing import Literal
+
+import msgspec
+
+from llmobs.budgets.models import Budget
+from llmobs.core.money import MOST_NANOUSD
+from llmobs.ops.configuring.applying import Applying, at, refuse, row
+from llmobs.ops.configuring.entry import Entry, Part
+from llmobs.ops.configuring.values import limit_nanousd, scope
+from llmobs.tenants.models import Tenant
+
+
+class BudgetEntry(Entry, frozen=True):
+    name: str
+    limit_usd: str | int | None = None
+    limit_tokens: int | None = None
+    window: Literal["hour", "day", "week", "month", "total"] = "month"
+    scope: dict[str, str | int | bool] = {}
+    action: Literal["block", "alert"] = "block"
+    thresholds: list[int] = msgspec.field(default_factory=lambda: [70, 80, 100])
+    is_active: bool = True
+
+
+def apply(applying: Applying, tenant: Tenant, entry: BudgetEntry, path: str) -> None:
+    with at(path):
+        budget = row(Budget, tenant=tenant, name=entry.name)
+        if (entry.limit_usd is None) == (entry.limit_tokens is None):
+            refuse("", "a budget has limit_usd or limit_tokens, one of the two")
+        budget.limit_nanousd = None if entry.limit_usd is None else limit_nanousd("limit_usd", entry.limit_usd)
+        budget.limit_tokens = entry.limit_tokens
+        if entry.limit_tokens is not None and not 0 <= entry.limit_tokens <= MOST_NANOUSD:
+            refuse("limit_tokens", f"{entry.limit_tokens} is not between 0 and {MOST_NANOUSD:,}")
+        budget.scope = scope(entry.scope)
+        budget.thresholds = list(entry.thresholds)
+        budget.window, budget.action, budget.is_active = entry.window, entry.action, entry.is_active
+        applying.save(budget)
+
+
+BUDGETS = Part(
+    "budgets",
+    BudgetEntry,
+    apply,
+    explained="name, limit_usd or limit_tokens, window (hour, day, week, month, total), action (block, alert), "
+    "thresholds (percents), is_active; scope: any of feature, environment, service, user, session, key, model, "
+    'provider, each a value or "*" for one budget for each value; {}: the whole tenant',
+)

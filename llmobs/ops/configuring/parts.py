@@ -1,0 +1,18 @@
+"""The parts of the configuration file, in the order in which they are applied."""
+
+from llmobs.ops.configuring.channels import CHANNELS
+from llmobs.ops.configuring.entry import Part
+from llmobs.ops.configuring.judges import JUDGES
+from llmobs.ops.configuring.prices import MODELS
+from llmobs.ops.configuring.providers import PROVIDERS
+from llmobs.ops.configuring.routes import ROUTES
+from llmobs.ops.configuring.tenants import TENANTS
+
+PARTS: tuple[Part, ...] = (
+    PROVIDERS,
+    MODELS,
+    ROUTES,
+    TENANTS,
+    JUDGES,
+    CHANNELS,
+)
