@@ -53,7 +53,9 @@ class App:
         now_ns = time.time_ns()
         dialect = self._calls.get(path)
         if dialect is not None and method == "POST":
-            await pipeline.run(Call(dialect, headers, receive, send, now_ns, time.monotonic_ns()), self._plane)
+            started = time.monotonic_ns()
+            call = Call(dialect, headers, receive, send, now_ns, started, scope.get("client"))
+            await pipeline.run(call, self._plane)
             return
         handler = (self._posts if method == "POST" else self._gets).get(path)
         if handler is not None and method in ("POST", "GET", "HEAD"):

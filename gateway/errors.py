@@ -5,7 +5,8 @@ GatewayError
 └── AttemptFailed        the provider's: it was tried, and
     ├── ProviderTimeout      did not answer in time
     ├── ProviderUnavailable  could not be reached
-    └── ProviderGarbage      answered with what is no answer
+    ├── ProviderGarbage      answered with what is no answer
+    └── ProviderFailed       said an error in the place of an answer
 """
 
 from dataclasses import dataclass, field
@@ -26,15 +27,23 @@ class GatewayError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+        self.headers: Headers = []
 
 
 class Refusal(GatewayError):
     """Our own no. `details` go to the journal, and name both numbers where a limit was passed."""
 
-    def __init__(self, reason: str, message: str, details: dict[str, str | int] | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        details: dict[str, str | int] | None = None,
+        headers: Headers | None = None,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.details = details or {}
+        self.headers = headers or []
 
 
 class AttemptFailed(GatewayError):
@@ -61,6 +70,12 @@ class ProviderGarbage(AttemptFailed):
     """Bytes that are no answer of the provider's format."""
 
     reason = "provider_garbage"
+
+
+class ProviderFailed(AttemptFailed):
+    """An error where an answer should be: the beginning of a stream, a body under status 200."""
+
+    reason = "provider_error"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Which headers pass: the caller's to the provider, the provider's to the caller, and our own."""
 
-from gateway.call import Call
+from gateway.call import Attempt, Call
 from gateway.errors import Headers
 from llmobs.core.money import exact_usd
 
@@ -21,18 +21,22 @@ PASSED_BACK = frozenset(
 )
 
 
-def request_head(call: Call, unchanging: bytes, body_bytes: int) -> bytes:
+# What a caller says in its format's headers means nothing to a provider of the other.
+PASSED_TO_ANY = (b"user-agent", b"x-client-request-id")
+
+
+def request_head(call: Call, attempt: Attempt, unchanging: bytes, body_bytes: int) -> bytes:
     """The head of a request upstream: the provider's lines, what passes of the caller's, the length."""
     head = [unchanging]
     headers = call.headers
-    for name in PASSED_ON:
+    for name in PASSED_ON if attempt.translation is None else PASSED_TO_ANY:
         value = headers.get(name)
         if value is not None:
             head.append(b"%s: %s\r\n" % (name, value))
     once = headers.get(b"idempotency-key")
     if once is not None and call.tenant is not None:  # our account at the provider is one for all tenants: kept apart
         head.append(b"idempotency-key: %d-%s\r\n" % (call.tenant.id, once))
-    if call.dialect.name == "anthropic" and b"anthropic-version" not in headers:
+    if attempt.speaks.name == "anthropic" and (attempt.translation is not None or b"anthropic-version" not in headers):
         head.append(ANTHROPIC_VERSION)
     head.append(b"content-length: %d\r\n\r\n" % body_bytes)
     return b"".join(head)
@@ -44,18 +48,25 @@ def passed_back(headers: Headers) -> Headers:
 
 
 def own_headers(call: Call) -> Headers:
-    """Where to find the call, and who answered it."""
+    """Where to find the call, who answered it, and what stages tell besides."""
     headers: Headers = [
         (b"x-llmobs-trace-id", call.trace_id.hex().encode()),
-        (b"x-llmobs-span-id", call.attempt.encode()),
+        (b"x-llmobs-span-id", call.span_id.hex().encode()),
     ]
-    if call.has_begun and call.candidate is not None:
+    attempt = call.attempt
+    if attempt is not None:
+        candidate = attempt.candidate
         headers += [
-            (b"x-llmobs-provider", call.candidate.provider.name.encode()),
-            (b"x-llmobs-model", call.candidate.model.encode("ascii", "replace")),
-            (b"x-llmobs-attempts", b"1"),
-            (b"x-llmobs-cache", b"off"),
+            (b"x-llmobs-provider", candidate.provider.name.encode()),
+            (b"x-llmobs-model", candidate.model.encode("ascii", "replace")),
+            (b"x-llmobs-attempts", b"%d" % len(call.attempts)),
         ]
+    if attempt is not None or call.cached is not None:
+        headers.append((b"x-llmobs-cache", call.cache.encode()))
+    if call.degraded:
+        headers.append((b"x-llmobs-degraded", call.degraded.encode()))
     if call.left_nanousd is not None:
         headers.append((b"x-llmobs-budget-remaining-usd", exact_usd(max(call.left_nanousd, 0)).encode()))
+    if call.own_headers:
+        headers += call.own_headers
     return headers

@@ -12,10 +12,10 @@ from typing import Any
 from gateway.valkey import Away, Valkey
 from llmobs.budgets.attempts import Attempts, Joining
 from llmobs.budgets.definition import Applied
-from llmobs.budgets.ledger import DONE, EPOCH_KEY, Command, Exhausted, Granted, Unavailable, text
+from llmobs.budgets.ledger import DONE, EPOCH_KEY, Ahead, Command, Exhausted, Front, Granted, Unavailable, text
 from llmobs.budgets.scripts import SCRIPTS
 
-Outcome = Granted | Exhausted | Unavailable
+Outcome = Granted | Exhausted | Unavailable | Ahead
 
 REJOIN_SECONDS = 0.05  # between two looks at a ledger that recovers
 PATIENCE_SECONDS = 0.25  # how long a call waits for the ledger to be joined before it is refused
@@ -43,12 +43,14 @@ class Holds:
             self._rejoining.cancel()
         await self.valkey.stop()
 
-    async def reserve(self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]]) -> Outcome:
+    async def reserve(
+        self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]], front: Front | None = None
+    ) -> Outcome:
         """Hold every amount, or none. Whatever comes of it, the attempt holds nothing unless it is Granted."""
         outcome: Outcome = Unavailable("")
         for _ in range(2):
             try:
-                outcome = await self._ask(attempt, begin_s, asked)
+                outcome = await self._ask(attempt, begin_s, asked, front)
             except Away:
                 break
             if not isinstance(outcome, Unavailable):
@@ -75,10 +77,13 @@ class Holds:
         if self.valkey.is_connected:
             self._rejoin()
 
-    async def _ask(self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]]) -> Outcome:
+    async def _ask(
+        self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]], front: Front | None
+    ) -> Outcome:
         if not self.attempts.is_joined and not await self._is_rejoined():
             return Unavailable(self.attempts.epoch)
-        reply = await self.valkey.run_script(self.attempts.ask(attempt, begin_s, asked, time.monotonic()))
+        command = self.attempts.ask(attempt, begin_s, asked, time.monotonic(), front)
+        reply = await self.valkey.run_script(command)
         return self.attempts.answered(attempt, reply, time.monotonic())
 
     def _send(self, command: Command, released: str | None) -> None:

@@ -1,8 +1,8 @@
 """The stages of a call, in running order. No stage knows another.
 
 `authenticate parse route` only collect what must be asked; `admit` asks it in one step and journals Begin; `forward`
-sends. However a call ends, `record` journals its End and `settle` settles or releases its hold; only then `respond`
-sends the last bytes, so that no answered call can be left without its usage.
+sends, and tries again where that helps. However a call ends, `record` journals its End and `settle` gives back what was
+not used; only then `respond` sends the last bytes, so that no answered call can be left without its usage.
 """
 
 import logging
@@ -36,8 +36,8 @@ async def run(call: Call, plane: Plane) -> None:
     except GatewayError as error:
         _refuse(call, error)
     except Exception:  # the request's edge
-        log.exception("call %s failed", call.attempt)
-        _refuse(call, Refusal("internal", f"a fault of the gateway; ask for {call.attempt}"))
+        log.exception("call %s failed", call.span_id.hex())
+        _refuse(call, Refusal("internal", f"a fault of the gateway; ask for {call.span_id.hex()}"))
     finally:
         plane.counts.in_flight -= 1
         for close in CLOSING:
@@ -47,6 +47,6 @@ async def run(call: Call, plane: Plane) -> None:
 
 def _refuse(call: Call, error: GatewayError) -> None:
     status, headers, body = error_response(error.reason, error.message, call.dialect.name)
-    call.answer = Answer(status, headers, body)
-    if not call.has_begun:
+    call.answer = Answer(status, headers + error.headers, body)
+    if isinstance(error, Refusal) or not call.attempts:
         call.refusal = (error.reason, error.message, error.details if isinstance(error, Refusal) else {})

@@ -8,11 +8,11 @@ call is not sent.
 import time
 from collections import deque
 
-from gateway.call import Call
+from gateway.call import Attempt, Call
 from gateway.counts import Counts
 from gateway.dialects.dialect import text
 from llmobs.core import semconv
-from llmobs.ingest.entries import Begin, End, Hold, Refused
+from llmobs.ingest.entries import Begin, Called, End, Hold, Refused
 from llmobs.ingest.journal import JournalBroken, JournalError, JournalFull, JournalWriter
 
 KEPT_BYTES = 1024 * 1024  # of each side's content
@@ -28,44 +28,47 @@ class Recorder:
         self._late: deque[End] = deque(maxlen=MOST_LATE_ENDS)
         self.is_writable = True
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: Call, attempt: Attempt) -> None:
         """Say that the attempt is about to be sent. Raises JournalError: then it must not be."""
         assert call.tenant is not None
         assert call.asked is not None
-        assert call.candidate is not None
-        provider = call.candidate.provider
+        candidate, speaks = attempt.candidate, attempt.speaks
+        provider = candidate.provider
         self._append(
             Begin(
-                attempt=call.span_id,
+                attempt=attempt.span_id,
                 trace_id=call.trace_id,
-                parent_span_id=call.parent_span_id,
+                parent_span_id=call.parent_span_id if attempt.number == 1 else call.span_id,
                 tenant_id=call.tenant.id,
                 attribution=call.attribution,
-                start_ns=call.started_ns,
-                name=f"{semconv.CHAT} {call.candidate.model}",
-                operation_name=semconv.CHAT,
+                start_ns=attempt.started_ns,
+                name=f"{speaks.operation_name} {candidate.model}",
+                operation_name=speaks.operation_name,
                 provider_name=provider.name,
                 priced_as=provider.priced_as,
                 request_model=call.asked.model,
-                model=call.candidate.model,
+                model=candidate.model,
                 dialect=call.dialect.name,
-                is_stream=call.asked.is_stream,
-                held_nanousd=call.held_nanousd,
-                held_usage=call.held_usage,
-                price_version=call.price.version if call.price is not None else "",
-                holds=_holds(call),
+                is_stream=attempt.streams,
+                held_nanousd=attempt.held_nanousd,
+                held_usage=attempt.held_usage,
+                price_version=attempt.price.version if attempt.price is not None else "",
+                holds=_holds(attempt),
                 client=text(call.headers.get(b"user-agent", b"").decode("latin-1")),
+                number=attempt.number,
+                prompt_version=call.prompt_version,
+                findings=call.findings if attempt.number == 1 else [],
             )
         )
 
-    def end(self, call: Call) -> None:
+    def end(self, call: Call, attempt: Attempt) -> None:
         """Say how the attempt ended."""
         assert call.tenant is not None
-        outcome = call.outcome
-        keeps = call.tenant.content != "none"
+        outcome = attempt.outcome
+        request, response, is_truncated = self._content(call, outcome.response_body, outcome.is_truncated)
         entry = End(
-            attempt=call.span_id,
-            duration_ns=time.monotonic_ns() - call.started,
+            attempt=attempt.span_id,
+            duration_ns=time.monotonic_ns() - attempt.started,
             ttft_ns=outcome.ttft_ns,
             status=outcome.status,
             error_type=outcome.error_type,
@@ -76,17 +79,72 @@ class Recorder:
             usage=outcome.usage,
             is_estimated=outcome.is_estimated,
             cost_nanousd=outcome.cost_nanousd,
-            price_version=call.price.version if call.price is not None else "",
-            request_body=call.body[:KEPT_BYTES] if keeps else b"",
-            response_body=outcome.response_body[:KEPT_BYTES] if keeps else b"",
-            is_truncated=keeps
-            and (outcome.is_truncated or len(call.body) > KEPT_BYTES or len(outcome.response_body) > KEPT_BYTES),
+            price_version=attempt.price.version if attempt.price is not None else "",
+            request_body=request,
+            response_body=response,
+            is_truncated=is_truncated,
+            call_span_id=None if call.is_one_attempt else call.span_id,
+            findings=attempt.findings,
         )
         try:
             self._append(entry)
         except JournalError:
             self._counts.not_journalled["end"] += 1
             self._late.append(entry)
+
+    def called(self, call: Call) -> None:
+        """Say what one attempt alone does not tell. Fails open: bills are its attempts', and those are journalled."""
+        assert call.tenant is not None
+        assert call.asked is not None
+        attempt, asked, cached = call.attempt, call.asked, call.cached
+        answer_body = call.answer.body if call.answer is not None and not call.attempts else b""
+        request, response, is_truncated = self._content(call, answer_body, False)
+        status, error_type, message = _ended(call)
+        outcome = attempt.outcome if attempt is not None else None
+        model = attempt.candidate.model if attempt is not None else getattr(cached, "model", "")
+        entry = Called(
+            span_id=call.span_id,
+            trace_id=call.trace_id,
+            parent_span_id=call.parent_span_id,
+            tenant_id=call.tenant.id,
+            attribution=call.attribution,
+            start_ns=call.started_ns,
+            duration_ns=time.monotonic_ns() - call.started,
+            ttft_ns=_first_byte_ns(call),
+            name=f"{call.dialect.operation_name} {asked.model}",
+            operation_name=call.dialect.operation_name,
+            provider_name=attempt.candidate.provider.name if attempt is not None else getattr(cached, "provider", ""),
+            request_model=asked.model,
+            model=model,
+            is_stream=asked.is_stream,
+            status=status,
+            error_type=error_type,
+            message=message,
+            attempts=len(call.attempts),
+            degraded=call.degraded,
+            cache=call.cache,
+            saved_input_tokens=getattr(cached, "saved_input_tokens", 0),
+            saved_output_tokens=getattr(cached, "saved_output_tokens", 0),
+            saved_nanousd=getattr(cached, "saved_nanousd", None),
+            response_id=getattr(cached, "response_id", "") if outcome is None else outcome.response_id,
+            finish_reasons=list(outcome.finish_reasons) if outcome is not None else [],
+            request_body=request,
+            response_body=response,
+            is_truncated=is_truncated,
+            prompt_version=call.prompt_version,
+            findings=[] if call.attempts else call.findings,
+        )
+        try:
+            self._append(entry)
+        except JournalError:
+            self._counts.not_journalled["called"] += 1
+
+    def _content(self, call: Call, response: bytes, is_truncated: bool) -> tuple[bytes, bytes, bool]:
+        """What is kept of request and answer, and whether it is less than all."""
+        if call.tenant is None or call.tenant.content == "none":
+            return b"", b"", False
+        is_longer = len(call.body) > KEPT_BYTES or len(response) > KEPT_BYTES
+        return call.body[:KEPT_BYTES], response[:KEPT_BYTES], is_truncated or is_longer
 
     def refused(self, call: Call) -> None:
         """Say that we refused the call. Fails open: an unrecorded refusal is only counted."""
@@ -102,13 +160,15 @@ class Recorder:
             attribution=call.attribution,
             start_ns=call.started_ns,
             duration_ns=time.monotonic_ns() - call.started,
-            name=f"{semconv.CHAT} {model}".rstrip(),
-            operation_name=semconv.CHAT,
-            provider_name=call.candidate.provider.name if call.candidate is not None else "",
+            name=f"{call.dialect.operation_name} {model}".rstrip(),
+            operation_name=call.dialect.operation_name,
+            provider_name=call.candidates[0].provider.name if call.candidates else "",
             request_model=model,
             reason=reason,
             message=message,
             details=details,
+            prompt_version=call.prompt_version,
+            findings=call.findings,
         )
         try:
             self._append(entry)
@@ -124,7 +184,7 @@ class Recorder:
         except JournalError:
             pass
 
-    def _append(self, entry: Begin | End | Refused) -> None:
+    def _append(self, entry: Begin | End | Refused | Called) -> None:
         try:
             self.journal.append(entry)
             self.is_writable = True
@@ -133,7 +193,27 @@ class Recorder:
             raise
 
 
-def _holds(call: Call) -> list[Hold]:
-    if not call.is_held:
+def _holds(attempt: Attempt) -> list[Hold]:
+    if not attempt.is_held:
         return []
-    return [Hold(a.budget.id, a.budget.revision, a.value, a.window_start_s, amount) for a, amount in call.applied]
+    return [Hold(a.budget.id, a.budget.revision, a.value, a.window_start_s, amount) for a, amount in attempt.applied]
+
+
+def _ended(call: Call) -> tuple[str, str, str]:
+    """Status, error type and message of a call as a whole."""
+    outcome = call.attempt.outcome if call.attempt is not None else None
+    if call.degraded in ("stale_cache", "static") or outcome is None:
+        return semconv.DEGRADED if call.degraded else semconv.OK, "", ""
+    if outcome.status == semconv.OK:
+        return semconv.DEGRADED if call.degraded else semconv.OK, "", ""
+    if call.refusal is not None:
+        return outcome.status, call.refusal[0], call.refusal[1]
+    return outcome.status, outcome.error_type, ""
+
+
+def _first_byte_ns(call: Call) -> int | None:
+    """From the caller's request to the first byte of the answer, all attempts before it included."""
+    attempt = call.attempt
+    if attempt is None or attempt.outcome.ttft_ns is None:
+        return None
+    return attempt.started - call.started + attempt.outcome.ttft_ns

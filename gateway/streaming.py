@@ -13,9 +13,10 @@ import asyncio
 import time
 from collections import deque
 
-from gateway.call import Answer, Call
+from gateway.call import Answer, Attempt, Call
 from gateway.connection import Connection, Cut, TimedOut, UpstreamError
-from gateway.errors import ProviderGarbage, error_event
+from gateway.dialects.translation import StreamTranslation
+from gateway.errors import ProviderFailed, ProviderGarbage, error_event
 from gateway.headers import own_headers, passed_back
 from gateway.patience import BETWEEN_CHUNKS_SECONDS, READ_ON_SECONDS, STREAM_SECONDS
 from gateway.recorder import KEPT_BYTES
@@ -30,16 +31,21 @@ UNREAD_TOKENS = 1_000
 _SSE = b"text/event-stream"
 
 
-async def stream(call: Call, connection: Connection, first_byte_deadline: float) -> None:
-    """Fill outcome and answer. Raises UpstreamError or ProviderGarbage as long as nothing was sent to the client."""
+async def opened(call: Call, attempt: Attempt, connection: Connection, first_byte_deadline: float) -> "Flow | None":
+    """The stream once its first event is there; None: a whole answer came instead, and outcome and answer are filled.
+
+    Raises UpstreamError, AttemptFailed: nothing was sent to the client.
+    """
     await connection.head(first_byte_deadline)
     if connection.status != 200 or not _is_event_stream(connection):
-        finish(call, connection.status, connection.headers, await connection.whole(first_byte_deadline))
-        return
+        finish(call, attempt, connection.status, connection.headers, await connection.whole(first_byte_deadline))
+        return None
     if any(name == b"content-encoding" and value.lower() != b"identity" for name, value in connection.headers):
         raise ProviderGarbage("the provider compressed its stream, unasked")
-    call.outcome.http_status = connection.status
-    await _Flow(call, connection).run(first_byte_deadline)
+    attempt.outcome.http_status = connection.status
+    flow = Flow(call, attempt, connection)
+    await flow.open(first_byte_deadline)
+    return flow
 
 
 def _is_event_stream(connection: Connection) -> bool:
@@ -52,68 +58,113 @@ def _both_ends(blocks: list[bytes]) -> list[bytes]:
     return blocks[:HEAD_BLOCKS] + blocks[-TAIL_BLOCKS:]
 
 
-class _Flow:
+class Flow:
     """One stream under way."""
 
     __slots__ = (
-        "call", "connection", "gone", "has_ended", "has_started", "kept", "kept_bytes", "last", "partial", "tail"
+        "attempt", "call", "connection", "first", "gone", "guard", "has_ended", "has_started", "kept", "kept_bytes",
+        "last", "partial", "tail", "translated",
     )  # fmt: skip
 
-    def __init__(self, call: Call, connection: Connection) -> None:
+    def __init__(self, call: Call, attempt: Attempt, connection: Connection) -> None:
         self.call = call
+        self.attempt = attempt
         self.connection = connection
-        self.kept: list[bytes] = []
+        self.guard = call.output_guard
+        self.translated: StreamTranslation | None = None
+        if attempt.translation is not None and call.asked is not None:
+            self.translated = attempt.translation.stream(call.asked)
+        self.kept: list[bytes] = []  # the provider's own bytes
         self.kept_bytes = 0
         self.tail: deque[bytes] = deque(maxlen=TAIL_BLOCKS)
         self.partial = b""
+        self.first = b""  # the first events, until they are passed on
         self.last = b""  # kept back
         self.has_started = False
         self.has_ended = False  # by its last event
         self.gone: asyncio.Future[dict[str, object]] | None = None
 
-    async def run(self, first_byte_deadline: float) -> None:
+    async def open(self, deadline: float) -> None:
+        """Wait for the first event. Raises UpstreamError, ProviderFailed where it says an error."""
+        while not self.first:
+            data = await self.connection.chunk(deadline)
+            if not data:
+                if not self.partial:
+                    raise Cut("the provider's stream was empty")
+                self.first, self.partial = self.partial, b""
+                return
+            self.first = self._whole_events(data)
+        if b'"error"' in self.first:
+            error_type = self.attempt.speaks.streamed([self.first]).error_type
+            if error_type:
+                self.attempt.outcome.error_type = error_type
+                raise ProviderFailed(f"{self.attempt.candidate.provider.name} began its stream with an error")
+
+    async def run(self) -> None:
+        """Pass it on to its last bytes; fills outcome and answer."""
         try:
             async with asyncio.timeout(STREAM_SECONDS):
-                await self._flow(first_byte_deadline)
-            if not self.kept:
-                raise Cut("the provider's stream was empty")
+                await self._flow()
             self._end(None)
         except UpstreamError as error:
-            if not self.has_started and not self.kept:
-                raise
             self._end(error)
         except TimeoutError:
             self._end(TimedOut(f"the stream took longer than {STREAM_SECONDS:g} s"))
+        except BaseException:
+            if self.attempt.outcome.usage is None:
+                self._estimate()
+            raise
         finally:
             if self.gone is not None:
                 self.gone.cancel()
+            self.connection.done()
 
-    async def _flow(self, deadline: float) -> None:
-        call, connection = self.call, self.connection
+    async def _flow(self) -> None:
+        call, connection, speaks = self.call, self.connection, self.attempt.speaks
         clock = asyncio.get_running_loop().time
-        dialect = call.dialect
-        hides_usage = call.asked is not None and not call.asked.wants_usage
+        is_plain = self.translated is None and self.guard is None
+        hides_usage = self.translated is None and call.asked is not None and not call.asked.wants_usage
+        block, self.first = self.first, b""
+        deadline = clock() + BETWEEN_CHUNKS_SECONDS
         while True:
+            if block:
+                self._keep(block)
+                is_last = speaks.is_last(block)
+                if hides_usage:
+                    block = speaks.without_usage(block)
+                if not is_plain:
+                    block = self._rewritten(block, is_last)
+                if is_last:
+                    self.last = block
+                    self.has_ended = connection.is_ending = True
+                    return
+                if block and not call.is_client_gone:
+                    await self._pass_on(block)
+                deadline = self._next_deadline(clock(), deadline)
             data = await connection.chunk(deadline)
-            if not data:
-                if self.partial:
-                    self.last = self._keep(self.partial)
-                    if hides_usage:
-                        self.last = dialect.without_usage(self.last)
-                return
-            block = self._whole_events(data)
-            if not block:
+            if data:
+                block = self._whole_events(data)
                 continue
-            self._keep(block)
-            if hides_usage:
-                block = dialect.without_usage(block)
-            if dialect.is_last(block):
-                self.last = block
-                self.has_ended = connection.is_ending = True
-                return
-            if block and not call.is_client_gone:
-                await self._pass_on(block)
-            deadline = self._next_deadline(clock(), deadline)
+            self.last, self.partial = self.partial, b""
+            if self.last:
+                self._keep(self.last)
+                if hides_usage:
+                    self.last = speaks.without_usage(self.last)
+            if not is_plain:
+                self.last = self._rewritten(self.last, True)
+            return
+
+    def _rewritten(self, block: bytes, is_last: bool) -> bytes:
+        """In the caller's format, and past the output's guard."""
+        if self.translated is not None:
+            block = self.translated.feed(block)
+            if is_last:
+                block += self.translated.end()
+        if self.guard is not None:
+            block = self.guard.feed(block)
+            if is_last:
+                block += self.guard.end()
+        return block
 
     def _next_deadline(self, now: float, deadline: float) -> float:
         call = self.call
@@ -135,15 +186,14 @@ class _Flow:
         self.partial = data[end:]
         return data[:end]
 
-    def _keep(self, block: bytes) -> bytes:
+    def _keep(self, block: bytes) -> None:
         if self.kept_bytes < KEPT_BYTES:
             self.kept.append(block)
         else:
             self.tail.append(block)
         if not self.kept_bytes:
-            self.call.outcome.ttft_ns = time.monotonic_ns() - self.call.started
+            self.attempt.outcome.ttft_ns = time.monotonic_ns() - self.attempt.started
         self.kept_bytes += len(block)
-        return block
 
     async def _pass_on(self, block: bytes) -> None:
         call = self.call
@@ -162,11 +212,11 @@ class _Flow:
     # ------------------------------------------------------------ the end
 
     def _end(self, error: UpstreamError | None) -> None:
-        call, outcome = self.call, self.call.outcome
+        call, outcome = self.call, self.attempt.outcome
         if self.gone is not None and self.gone.done():
             call.is_client_gone = True
         blocks = self.kept + list(self.tail)
-        answered = call.dialect.streamed(_both_ends(blocks))
+        answered = self.attempt.speaks.streamed(_both_ends(blocks))
         outcome.response_id, outcome.response_model = answered.response_id, answered.response_model
         outcome.finish_reasons, outcome.error_type = answered.finish_reasons, answered.error_type
         outcome.response_body = b"".join(self.kept)
@@ -174,13 +224,15 @@ class _Flow:
         outcome.usage = answered.usage
         if answered.usage is None:
             self._estimate()
+        if self.guard is not None:
+            self.attempt.findings = self.guard.findings
         if error is None and not (self.has_ended or answered.finish_reasons or answered.error_type):
             error = Cut("it ended before its end")  # a body without a length: that its connection closed says nothing
         outcome.status = self._status(error)
         self._answer(error)
 
     def _status(self, error: UpstreamError | None) -> str:
-        outcome = self.call.outcome
+        outcome = self.attempt.outcome
         if self.call.is_client_gone:
             outcome.error_type = outcome.error_type or "client_gone"
             return semconv.CUT_OFF
@@ -190,11 +242,11 @@ class _Flow:
         return semconv.FAILED if outcome.error_type else semconv.OK
 
     def _estimate(self) -> None:
-        call, outcome = self.call, self.call.outcome
-        assert call.asked is not None
-        beyond = self.kept_bytes - len(outcome.response_body)
-        shown = call.dialect.shown_bytes(outcome.response_body) + beyond + UNREAD_TOKENS
-        outcome.usage = estimate(call.asked, call.held_usage, shown)
+        asked, attempt, outcome = self.call.asked, self.attempt, self.attempt.outcome
+        assert asked is not None
+        kept = b"".join(self.kept)
+        shown = attempt.speaks.shown_bytes(kept) + self.kept_bytes - len(kept) + UNREAD_TOKENS
+        outcome.usage = estimate(asked, attempt.held_usage, shown)
         outcome.is_estimated = True
 
     def _answer(self, error: UpstreamError | None) -> None:
@@ -206,4 +258,4 @@ class _Flow:
         # A stream so short that its first block is its last has sent no headers yet.
         status = 0 if self.has_started else 200
         headers = [] if self.has_started else passed_back(self.connection.headers)
-        call.answer = Answer(status, headers, last, is_stream=True)
+        self.attempt.answer = Answer(status, headers, last, is_stream=True)

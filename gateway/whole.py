@@ -2,7 +2,7 @@
 
 import zlib
 
-from gateway.call import Answer, Call
+from gateway.call import Answer, Attempt, Call
 from gateway.connection import Connection, Headers
 from gateway.dialects.dialect import Asked
 from gateway.errors import ProviderGarbage, error_response
@@ -13,60 +13,85 @@ from llmobs.pricing.usage import Usage
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 
 
-async def whole(call: Call, connection: Connection, deadline: float) -> None:
-    """Fill outcome and answer. Raises UpstreamError, ProviderGarbage."""
+async def whole(call: Call, attempt: Attempt, connection: Connection, deadline: float) -> None:
+    """Fill the attempt's outcome and answer. Raises UpstreamError, ProviderGarbage."""
     body = await connection.whole(deadline)
-    finish(call, connection.status, connection.headers, body)
+    finish(call, attempt, connection.status, connection.headers, body)
 
 
-def finish(call: Call, status: int, headers: Headers, body: bytes) -> None:
+def finish(call: Call, attempt: Attempt, status: int, headers: Headers, body: bytes) -> None:
     """What a response that was read to its end comes to. Raises ProviderGarbage."""
-    outcome = call.outcome
+    outcome = attempt.outcome
     outcome.http_status = status
     body = decoded(headers, body)
     outcome.response_body = body
     if status >= 400:
-        _provider_error(call, status, headers, body)
+        _provider_error(call, attempt, status, headers, body)
         return
     if not 200 <= status < 300:
         raise ProviderGarbage(f"the provider answered with status {status}")
-    answered = call.dialect.answered(body)
+    answered = attempt.speaks.answered(body)
     if answered is None:
         raise ProviderGarbage("the provider's answer is none of its format")
     if answered.error_type:  # an error under status 200
         outcome.error_type = answered.error_type
-        _provider_error(call, 502, headers, body)
+        _provider_error(call, attempt, 502, headers, body)
         return
-    outcome.status = semconv.OK
     outcome.response_id, outcome.response_model = answered.response_id, answered.response_model
     outcome.finish_reasons = answered.finish_reasons
     outcome.usage = answered.usage
-    if answered.usage is None:
+    if answered.usage is None and attempt.is_billed:
         assert call.asked is not None
-        outcome.usage = estimate(call.asked, call.held_usage, len(body))
+        outcome.usage = estimate(call.asked, attempt.held_usage, len(body))
         outcome.is_estimated = True
+    if attempt.translation is not None:
+        body = _translated(attempt, body)
+    outcome.status = semconv.OK
     passed = passed_back(headers)
     passed.append((b"content-length", b"%d" % len(body)))
-    call.answer = Answer(status, passed, body)
+    attempt.answer = Answer(status, passed, body)
 
 
-def _provider_error(call: Call, status: int, headers: Headers, body: bytes) -> None:
+def _translated(attempt: Attempt, body: bytes) -> bytes:
+    assert attempt.translation is not None
+    try:
+        return attempt.translation.answer(body)
+    except Exception as error:  # any oddity of a provider's answer; it was answered, and is billed
+        raise ProviderGarbage(f"the provider's answer cannot be translated ({type(error).__name__})") from None
+
+
+def _provider_error(call: Call, attempt: Attempt, status: int, headers: Headers, body: bytes) -> None:
     """Passed on with its status and its own body; one that is no JSON (a proxy's page) is put into the format."""
-    outcome = call.outcome
-    outcome.error_type = outcome.error_type or _error_type(call, body) or str(status)
+    outcome = attempt.outcome
+    outcome.error_type = outcome.error_type or _error_type(attempt, body) or str(status)
+    outcome.retry_after_s = _retry_after(headers)
     if status >= 500 and not body.lstrip().startswith(b"{"):
-        name = call.candidate.provider.name if call.candidate is not None else "the provider"
+        name = attempt.candidate.provider.name
         _, own, body = error_response("provider_error", f"{name} answered with status {status}", call.dialect.name)
-        call.answer = Answer(status, own, body)
+        attempt.answer = Answer(status, own, body)
         return
+    if attempt.translation is not None:
+        status, body = attempt.translation.error(status, body)
     passed = passed_back(headers)
     passed += [(b"content-length", b"%d" % len(body)), (b"x-llmobs-reason", b"provider_error")]
-    call.answer = Answer(status, passed, body)
+    attempt.answer = Answer(status, passed, body)
 
 
-def _error_type(call: Call, body: bytes) -> str:
-    answered = call.dialect.answered(body)
+def _error_type(attempt: Attempt, body: bytes) -> str:
+    answered = attempt.speaks.answered(body)
     return answered.error_type if answered is not None else ""
+
+
+def _retry_after(headers: Headers) -> float | None:
+    """Seconds that the provider asks us to wait (`retry-after-ms`, `retry-after`); dates are not read."""
+    for name, unit in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
+        for given, value in headers:
+            if given == name:
+                try:
+                    return max(0.0, float(value) / unit)
+                except ValueError:
+                    pass
+    return None
 
 
 def estimate(asked: Asked, held: Usage, shown_bytes: int) -> Usage:

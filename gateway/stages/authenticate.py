@@ -60,7 +60,6 @@ def _find(snapshot: Snapshot, secret: str, platform_secret: str, now_ns: int) ->
 def join_trace(call: Call) -> None:
     """Our span is a child of the caller's, where `traceparent` (W3C Trace Context) names it; else it begins a trace."""
     call.span_id = new_span_id()
-    call.attempt = call.span_id.hex()
     parent = call.headers.get(b"traceparent")
     if parent is not None and _is_traceparent(parent):
         call.trace_id = bytes.fromhex(parent[3:35].decode())

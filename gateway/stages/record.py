@@ -1,24 +1,22 @@
-"""What became of it: cost, once, where the usage is known; and End in the journal, before the last byte goes out."""
+"""What became of the call, in the journal before its last byte goes out: its last attempt's End, and its own span
+where one attempt does not tell it all.
+"""
 
 from gateway.call import Call
+from gateway.ending import record_attempt
 from gateway.plane import Plane
-from llmobs.pricing.cost import cost
 
 
 def record(call: Call, plane: Plane) -> None:
-    """Journal the end of the attempt, or the refusal. Never raises."""
-    if not call.has_begun:
-        if call.refusal is not None:
-            plane.counts.refused[call.refusal[0]] += 1
-            if call.tenant is not None:
-                plane.recorder.refused(call)
+    """Journal the end of the call, or the refusal. Never raises."""
+    attempt = call.attempt
+    if attempt is not None and not attempt.is_recorded:
+        record_attempt(call, attempt, plane)
+    if call.is_one_attempt:
         return
-    outcome, counts = call.outcome, plane.counts
-    if outcome.usage is not None and call.price is not None:
-        outcome.cost_nanousd = cost(outcome.usage, call.price)
-        counts.cost_nanousd += outcome.cost_nanousd
-    if outcome.usage is not None:
-        counts.tokens["input"] += outcome.usage.input_tokens
-        counts.tokens["output"] += outcome.usage.output
-    counts.calls[call.dialect.name, outcome.status] += 1
-    plane.recorder.end(call)
+    if call.refusal is not None and not call.attempts:
+        plane.counts.refused[call.refusal[0]] += 1
+        if call.tenant is not None:
+            plane.recorder.refused(call)
+    elif call.tenant is not None and call.asked is not None:
+        plane.recorder.called(call)

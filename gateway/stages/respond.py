@@ -11,7 +11,7 @@ async def respond(call: Call, plane: Plane) -> None:
     answer = call.answer
     if answer is None or call.is_client_gone:
         return
-    cost = call.outcome.cost_nanousd
+    cost = call.cost_nanousd
     body = answer.body
     if answer.is_stream and cost is not None and call.headers.get(b"x-llmobs-stream-cost") == b"1":
         body += b": llmobs cost_usd=%s\n\n" % exact_usd(cost).encode()

@@ -3,12 +3,15 @@
 from fnmatch import fnmatchcase
 
 from gateway.call import Call
+from gateway.dialects.dialect import BadRequest
+from gateway.dialects.translation import translation
 from gateway.errors import Refusal
 from gateway.plane import Plane
+from llmobs.providers.registry import CandidateInfo
 
 
 def route(call: Call, plane: Plane) -> None:
-    """Fill the candidate. Raises Refusal."""
+    """Fill the candidates. Raises Refusal."""
     asked, snapshot = call.asked, plane.snapshot
     assert asked is not None
     assert call.tenant is not None
@@ -20,17 +23,24 @@ def route(call: Call, plane: Plane) -> None:
     candidates = snapshot.candidates(call.tenant.id, asked.model, call.dialect.name, call.started_ns)
     if not candidates:
         raise Refusal("unknown_model", f"no route and no provider is known for the model {asked.model!r}")
-    # A candidate of the other format is passed over as long as bodies are not translated.
-    speaking = next((c for c in candidates if c.provider.dialect == call.dialect.name), None)
-    if speaking is None:
-        other = candidates[0].provider
-        raise Refusal(
-            "invalid_request",
-            f"the model {asked.model!r} is served by {other.name}, which speaks the {other.dialect} format: "
-            f"call it by that format's address",
-        )
-    call.candidate = speaking
-    asked.thinks = asked.thinks or call.dialect.may_think(speaking.model)
+    call.candidates = speaking(call, candidates)
+    asked.thinks = asked.thinks or call.dialect.may_think(call.candidates[0].model)
+
+
+def speaking(call: Call, candidates: tuple[CandidateInfo, ...]) -> tuple[CandidateInfo, ...]:
+    """Those that the call's format reaches, as it is or translated. Raises Refusal where there is none."""
+    found, why = [], ""
+    for candidate in candidates:
+        try:
+            translation(call.dialect, candidate.provider.dialect)
+        except BadRequest as error:
+            why = why or str(error)
+        else:
+            found.append(candidate)
+    if not found:
+        asked = call.asked.model if call.asked is not None else ""
+        raise Refusal("invalid_request", f"the model {asked!r} is served by {candidates[0].provider.name}: {why}")
+    return tuple(found)
 
 
 def is_allowed(model: str, allowed_models: tuple[str, ...]) -> bool:

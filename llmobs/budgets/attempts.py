@@ -21,7 +21,7 @@ from typing import Any
 
 from llmobs.budgets import ledger
 from llmobs.budgets.definition import Applied
-from llmobs.budgets.ledger import Command, Exhausted, Granted, Unavailable
+from llmobs.budgets.ledger import Ahead, Command, Exhausted, Front, Granted, Unavailable
 
 # An answer that took longer is asked again. Recovery waits longer than this for a silent gateway
 # (recovery.PATIENCE_S), so whoever missed a recovery finds out before it sends.
@@ -106,20 +106,27 @@ class Attempts:
 
     # ---- the life of an attempt
 
-    def ask(self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]], now_s: float) -> Command:
+    def ask(
+        self,
+        attempt: str,
+        begin_s: int,
+        asked: Sequence[tuple[Applied, int]],
+        now_s: float,
+        front: Front | None = None,
+    ) -> Command:
         """Reserve for an attempt; `now_s` is monotonic. Asking again is safe. Not for a call without budgets."""
         self._holdings[attempt] = Holding(begin_s, asked, self.epoch, now_s)
-        return ledger.reserve(self.epoch, attempt, begin_s, self.owner, asked)
+        return ledger.reserve(self.epoch, attempt, begin_s, self.owner, asked, front)
 
-    def answered(self, attempt: str, reply: Sequence[Any], now_s: float) -> Granted | Exhausted | Unavailable:
+    def answered(self, attempt: str, reply: Sequence[Any], now_s: float) -> Granted | Exhausted | Unavailable | Ahead:
         """What the reserve came to. After Unavailable: `ask` again, or `give_back`."""
         holding = self._holdings[attempt]
-        outcome = ledger.parse_reserve(reply)
+        outcome = ledger.parse_reserve(reply, len(holding.asked))
         if isinstance(outcome, Granted):
             if holding.epoch != self.epoch or now_s - holding.asked_at_s > GRANT_LIVES_S:
                 return Unavailable(self.epoch)
             holding.state = State.HELD
-        elif isinstance(outcome, Exhausted):
+        elif isinstance(outcome, Exhausted | Ahead):
             del self._holdings[attempt]
         return outcome
 

@@ -160,10 +160,27 @@ def tail(begin_s: int, owner: str) -> str:
     return f":{begin_s}:{owner}"
 
 
-def reserve(epoch: str, attempt: str, begin_s: int, owner: str, asked: Sequence[tuple[AppliedLike, int]]) -> Command:
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Sections that are asked ahead of the budgets, in one script with them."""
+
+    script: Script
+    keys: list[str]
+    args: list[str]
+
+
+def reserve(
+    epoch: str,
+    attempt: str,
+    begin_s: int,
+    owner: str,
+    asked: Sequence[tuple[AppliedLike, int]],
+    front: Front | None = None,
+) -> Command:
     """Hold each amount on its budget: all of them, or none. `attempt` is 16 hexadecimal digits; all of one tenant."""
-    keys = [EPOCH_KEY, counted_key(asked[0][0].budget.tenant_id)]
-    args = [epoch, attempt, tail(begin_s, owner), str(len(asked))]
+    keys, args = (list(front.keys), list(front.args)) if front is not None else ([], [])
+    keys += (EPOCH_KEY, counted_key(asked[0][0].budget.tenant_id))
+    args += (str(len(asked)), epoch, attempt, tail(begin_s, owner))
     for applied, amount in asked:
         budget = applied.budget
         keys.append(applied.key)
@@ -173,7 +190,7 @@ def reserve(epoch: str, attempt: str, begin_s: int, owner: str, asked: Sequence[
             str(budget.limit),
             _digits(amount),
         )
-    return Command(RESERVE, keys, args)
+    return Command(RESERVE if front is None else front.script, keys, args)
 
 
 def settle(epoch: str, attempt: str, actuals: Iterable[tuple[str, int]]) -> Command:
@@ -259,9 +276,13 @@ def kill_connection(client_id: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """All holds are taken. `left`: limit less everything, per budget asked, in its unit (negative: alerts only)."""
+    """All holds are taken. `left`: limit less everything, per budget asked, in its unit (negative: alerts only).
+
+    `ahead`: what the sections before the budgets replied.
+    """
 
     left: tuple[int, ...]
+    ahead: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,15 +307,24 @@ class Unavailable:
     uncounted_index: int | None = None
 
 
-def parse_reserve(reply: Sequence[Any]) -> Granted | Exhausted | Unavailable:
-    """What a reserve came to."""
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A section ahead of the budgets has answered (a limit is reached, an answer is cached): nothing is held."""
+
+    reply: Sequence[Any]
+
+
+def parse_reserve(reply: Sequence[Any], budgets: int) -> Granted | Exhausted | Unavailable | Ahead:
+    """What a reserve of so many budgets came to."""
     if reply[0] == DONE:
-        return Granted(tuple(reply[1:]))
-    if reply[0] == REFUSED:
-        return Exhausted(reply[1], reply[2], reply[3], reply[4])
+        return Granted(tuple(reply[-budgets:]), tuple(reply[1:-budgets]))
+    if reply[0] == REFUSED and text(reply[1]) == "b":
+        return Exhausted(reply[2], reply[3], reply[4], reply[5])
     if reply[0] == UNCOUNTED:
         return Unavailable("", reply[1])
-    return Unavailable(text(reply[1]))
+    if reply[0] == EPOCH:
+        return Unavailable(text(reply[1]))
+    return Ahead(reply)
 
 
 def parse_change(reply: Sequence[Any]) -> int | Unavailable:

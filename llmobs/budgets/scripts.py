@@ -3,8 +3,8 @@
 Sums are changed by HINCRBY on the arguments' own digits, for Lua formats numbers past 10**14 with an exponent.
 Comparing is exact to 2**53, and no limit passes that (`core.money.MOST_NANOUSD`).
 
-A call has one admission script, `RESERVE`. What else must be asked in it (rate limits, a cached answer) joins as
-sections: all ask first, then all take, and a section's keys and arguments follow those of the one before.
+A call has one admission script, made of sections (a cached answer, rate limits, budgets): all ask first, then all
+take, and a section's keys and arguments follow those of the one before (`gateway.admission` puts them together).
 
 The first integer of a reply: 1 done, 0 refused, -1 another epoch (its word follows), -2 a budget that is not counted.
 """
@@ -39,42 +39,55 @@ local function drop(key, attempt)
 end
 """
 
+# The budgets' section of a call's admission, as two chunks: ASK looks and may refuse, TAKE holds. `k` and `a` are how
+# many KEYS and ARGV the sections before it have used; `reply` gets what is left of each budget.
 # KEYS: epoch, counted, then per budget its key.
-# ARGV: epoch, attempt, ":<begin_s>:<owner>", number of budgets, then per budget "id:revision", "b" (may refuse) or
-# "a" (alerts only), limit, amount. Reply: {1, what is left of each}, {0, index, base, pending, held}, {-1, epoch},
-# {-2, index}.
-RESERVE = Script(
-    "reserve",
-    """
-local at = redis.call('GET', KEYS[1])
-if at ~= 'open ' .. ARGV[1] then return {-1, at or ''} end
-local attempt, budgets = ARGV[2], tonumber(ARGV[4])
-local reply, is_held = {1}, false
-local rows = {}
-for i = 1, budgets do
-  local row = redis.call('HMGET', KEYS[2 + i], 'base', 'pending', 'held', attempt)
-  if not row[1] and redis.call('SISMEMBER', KEYS[2], ARGV[1 + 4 * i]) == 0 then return {-2, i - 1} end
-  if row[4] then is_held = true end
-  rows[i] = row
+# ARGV: number of budgets (0: nothing follows), epoch, attempt, ":<begin_s>:<owner>", then per budget "id:revision",
+# "b" (may refuse) or "a" (alerts only), limit, amount.
+# Refuses with {0, 'b', index, base, pending, held}, {-1, epoch}, {-2, index}.
+ASK = """
+local budgets, budgets_k, budgets_a = tonumber(ARGV[a + 1]), k + 2, a + 4
+local budgets_rows, budgets_left, budgets_held = {}, {}, false
+if budgets == 0 then
+  a = a + 1
+else
+  local at = redis.call('GET', KEYS[k + 1])
+  if at ~= 'open ' .. ARGV[a + 2] then return {-1, at or ''} end
+  for i = 1, budgets do
+    local row = redis.call('HMGET', KEYS[budgets_k + i], 'base', 'pending', 'held', ARGV[a + 3])
+    if not row[1] and redis.call('SISMEMBER', KEYS[k + 2], ARGV[budgets_a + 4 * i - 3]) == 0 then
+      return {-2, i - 1}
+    end
+    if row[4] then budgets_held = true end
+    budgets_rows[i] = row
+  end
+  for i = 1, budgets do
+    local row, at_i = budgets_rows[i], budgets_a + 4 * i
+    local base, pending, held = tonumber(row[1] or 0), tonumber(row[2] or 0), tonumber(row[3] or 0)
+    local left = tonumber(ARGV[at_i - 1]) - base - pending - held
+    if not budgets_held then left = left - tonumber(ARGV[at_i]) end
+    if left < 0 and not budgets_held and ARGV[at_i - 2] == 'b' then
+      return {0, 'b', i - 1, base, pending, held}
+    end
+    budgets_left[i] = left
+  end
+  k, a = k + 2 + budgets, a + 4 + 4 * budgets
 end
+"""
+TAKE = """
 for i = 1, budgets do
-  local row = rows[i]
-  local base, pending, held = tonumber(row[1] or 0), tonumber(row[2] or 0), tonumber(row[3] or 0)
-  local left = tonumber(ARGV[3 + 4 * i]) - base - pending - held
-  if not is_held then left = left - tonumber(ARGV[4 + 4 * i]) end
-  if left < 0 and not is_held and ARGV[2 + 4 * i] == 'b' then return {0, i - 1, base, pending, held} end
-  reply[1 + i] = left
+  reply[#reply + 1] = budgets_left[i]
+  if not budgets_held then
+    local key, amount = KEYS[budgets_k + i], ARGV[budgets_a + 4 * i]
+    if not budgets_rows[i][1] then redis.call('HSET', key, 'base', '0', 'version', '0') end
+    redis.call('HINCRBY', key, 'held', amount)
+    redis.call('HSET', key, ARGV[budgets_a - 1], 'h' .. amount .. ARGV[budgets_a])
+  end
 end
-if is_held then return reply end
-for i = 1, budgets do
-  local key, amount = KEYS[2 + i], ARGV[4 + 4 * i]
-  if not rows[i][1] then redis.call('HSET', key, 'base', '0', 'version', '0') end
-  redis.call('HINCRBY', key, 'held', amount)
-  redis.call('HSET', key, attempt, 'h' .. amount .. ARGV[3])
-end
-return reply
-""",
-)
+"""
+
+# The section alone. Reply: {1, what is left of each}, or the section's refusals.
+RESERVE = Script("reserve", "local k, a, reply = 0, 0, {1}" + ASK + TAKE + "return reply")
 
 # KEYS: epoch, then the budgets' keys. ARGV: epoch, attempt, then the actual amount of each. Reply: {1, changed}.
 SETTLE = Script(

@@ -55,7 +55,7 @@ def open_ledger(client: redis.Redis, *budgets: Applied, epoch: str = EPOCH) -> N
 def reserve(
     client: redis.Redis, attempt: str, *asked: tuple[Applied, int], epoch: str = EPOCH, owner: str = OWNER
 ) -> Granted | Exhausted | Unavailable:
-    return ledger.parse_reserve(run(client, ledger.reserve(epoch, attempt, AT_S, owner, asked)))
+    return ledger.parse_reserve(run(client, ledger.reserve(epoch, attempt, AT_S, owner, asked)), len(asked))
 
 
 def settle(client: redis.Redis, attempt: str, *actuals: tuple[Applied, int], epoch: str = EPOCH) -> int | Unavailable:

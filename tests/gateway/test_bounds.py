@@ -6,7 +6,7 @@ import pytest
 from gateway.dialects.anthropic import Anthropic
 from gateway.dialects.dialect import FILE_TOKENS, IMAGE_TOKENS, SERVER_TOOL_TOKENS
 from gateway.dialects.openai import OpenAI
-from gateway.stages.admit import upper_usage
+from gateway.admission import upper_usage
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price, Rates
 from llmobs.pricing.usage import Usage

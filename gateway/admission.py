@@ -1,0 +1,128 @@
+"""Admission of an attempt: the upper bound of its cost, held on every budget that applies; then Begin in the journal.
+
+The bound: one input token for each UTF-8 byte of the body (a token is at least a byte) and what its bytes do not show,
+at the dearest rate its cache markers can bring; for each choice as many output tokens as the request's ceiling, else
+the model's. Priced by the tier that this input reaches.
+
+Fails closed where a blocking budget applies, open where none does.
+"""
+
+from gateway.call import Attempt, Call
+from gateway.dialects.dialect import Asked
+from gateway.dialects.translation import translation
+from gateway.errors import Refusal
+from gateway.plane import Plane
+from gateway.snapshot import Snapshot
+from llmobs.budgets.definition import USD, Applied
+from llmobs.budgets.ledger import Exhausted, Front, Granted
+from llmobs.core.clock import NS_PER_SECOND
+from llmobs.core.money import MOST_NANOUSD, exact_usd
+from llmobs.ingest.journal import JournalError
+from llmobs.pricing.cost import cost
+from llmobs.pricing.price import Price
+from llmobs.pricing.usage import Usage
+from llmobs.providers.registry import CandidateInfo
+
+
+def prepare(call: Call, candidate: CandidateInfo, snapshot: Snapshot, started_ns: int, started: int) -> Attempt:
+    """The next attempt of a call, with its bound; nothing is held yet. Raises Refusal, BadRequest."""
+    number = len(call.attempts) + 1
+    translated = translation(call.dialect, candidate.provider.dialect)
+    speaks = call.dialect if translated is None else translated.speaks
+    attempt = Attempt(call.attempt_span_id(), candidate, speaks, translated, number, started_ns, started)
+    attempt.streams = call.asked is not None and call.asked.is_stream
+    _bound(call, attempt, snapshot)
+    return attempt
+
+
+def _bound(call: Call, attempt: Attempt, snapshot: Snapshot) -> None:
+    asked, tenant = call.asked, call.tenant
+    assert asked is not None
+    assert tenant is not None
+    provider, model, at_ns = attempt.candidate.provider, attempt.candidate.model, call.started_ns
+    attempt.price = snapshot.book.price(tenant.id, provider.priced_as, model, at_ns)
+    ceiling = asked.most_output_tokens or snapshot.ceiling(tenant.id, provider, model, at_ns)
+    attempt.held_usage = upper_usage(asked, len(call.body), ceiling, attempt.price)
+    applied = snapshot.budgets.applying(tenant.id, call.attribution, model, provider.name, at_ns)
+    if attempt.price is not None:
+        attempt.held_nanousd = min(cost(attempt.held_usage, attempt.price), MOST_NANOUSD)
+    elif call.key.unpriced != "allow" and any(a.budget.is_blocking and a.budget.unit == USD for a in applied):
+        raise Refusal(
+            "unpriced_model",
+            f"no price is known for {provider.name}/{model}, and a budget in USD applies: give it a price, "
+            "or let the key use unpriced models",
+        )
+    tokens = attempt.held_usage.total
+    attempt.applied = tuple((a, a.budget.amount(attempt.held_nanousd, tokens)) for a in applied)
+
+
+def upper_usage(asked: Asked, body_bytes: int, ceiling_tokens: int, price: Price | None) -> Usage:
+    """The most that a provider can bill for this request."""
+    input_tokens = body_bytes + asked.unseen_input_tokens
+    output = ceiling_tokens * asked.choices + asked.unseen_output_tokens
+    uncached = Usage(uncached_input=input_tokens, output=output)
+    if not asked.cache_write:
+        return uncached
+    if asked.cache_write == "1h":
+        written = Usage(cache_write_1h=input_tokens, output=output)
+    else:
+        written = Usage(cache_write_5m=input_tokens, output=output)
+    # Some models take less for what is written to the cache than for what is not.
+    return written if price is None or cost(written, price) >= cost(uncached, price) else uncached
+
+
+async def hold(call: Call, attempt: Attempt, plane: Plane, front: Front | None = None) -> tuple[object, ...] | None:
+    """Hold the bound on every budget that applies. Raises Refusal.
+
+    With a `front` its sections are asked first, in the same step: their reply, None where the ledger could not be
+    asked (and no blocking budget applies).
+    """
+    outcome = await plane.holds.reserve(attempt.id, attempt.started_ns // NS_PER_SECOND, attempt.applied, front)
+    if isinstance(outcome, Granted):
+        attempt.is_held = True
+        left = [
+            left for (applied, _), left in zip(attempt.applied, outcome.left, strict=True) if applied.budget.unit == USD
+        ]
+        call.left_nanousd = min(left) if left else None
+        return outcome.ahead
+    if isinstance(outcome, Exhausted):
+        applied, amount = attempt.applied[outcome.index]
+        raise _exhausted(applied, amount, outcome)
+    if any(applied.budget.is_blocking for applied, _ in attempt.applied):
+        raise Refusal("budget_unavailable", "the budgets' ledger recovers; try again in a moment")
+    return None
+
+
+def begin(call: Call, attempt: Attempt, plane: Plane) -> None:
+    """Journal that it is about to be sent. Raises Refusal: then it must not be."""
+    try:
+        plane.recorder.begin(call, attempt)
+    except JournalError as error:
+        raise Refusal("journal_full", f"the call cannot be recorded, so it is not sent: {error}") from None
+    attempt.has_begun = True
+    call.attempts.append(attempt)
+    call.attempt = attempt
+
+
+def _exhausted(applied: Applied, amount: int, outcome: Exhausted) -> Refusal:
+    budget = applied.budget
+    left = max(0, budget.limit - outcome.spent - outcome.held)
+    unit = "USD" if budget.unit == USD else "tokens"
+    limit, needed, remaining = (exact_usd(n) if budget.unit == USD else str(n) for n in (budget.limit, amount, left))
+    return Refusal(
+        "budget_exhausted",
+        f"budget {budget.name!r}: of {limit} {unit} per {budget.window}, {remaining} are left, "
+        f"and this call may need {needed}",
+        {
+            "budget": budget.name,
+            "value": applied.value,
+            "window": budget.window,
+            "window_start": applied.window_start_s,
+            "unit": budget.unit,
+            "limit": budget.limit,
+            "base": outcome.base,
+            "pending": outcome.pending,
+            "held": outcome.held,
+            "requested": amount,
+        },
+    )

@@ -1,0 +1,37 @@
+"""The end of an attempt: its cost, End in the journal, and then its hold becomes what it cost, or goes back whole.
+
+Settlement is sent without waiting for the reply: the journal has End, and the writer's fold ends a hold whose
+settlement was lost.
+"""
+
+from gateway.call import Attempt, Call
+from gateway.plane import Plane
+from llmobs.pricing.cost import cost
+
+
+def record_attempt(call: Call, attempt: Attempt, plane: Plane) -> None:
+    """Cost, once, where the usage is known; and End in the journal. Never raises."""
+    outcome, counts = attempt.outcome, plane.counts
+    if outcome.usage is not None and attempt.price is not None:
+        outcome.cost_nanousd = cost(outcome.usage, attempt.price)
+        counts.cost_nanousd += outcome.cost_nanousd
+    if outcome.usage is not None:
+        counts.tokens["input"] += outcome.usage.input_tokens
+        counts.tokens["output"] += outcome.usage.output
+    counts.calls[call.dialect.name, outcome.status] += 1
+    plane.recorder.end(call, attempt)
+    attempt.is_recorded = True
+
+
+def settle_attempt(call: Call, attempt: Attempt, plane: Plane) -> None:
+    """Settle or release its holds. Never raises."""
+    if not attempt.is_held:
+        return
+    attempt.is_held = False
+    usage, cost_nanousd = attempt.outcome.usage, attempt.outcome.cost_nanousd
+    if not attempt.has_begun or usage is None:
+        plane.holds.give_back(attempt.id)
+    else:
+        plane.holds.settle(attempt.id, cost_nanousd, usage.total)
+    if call.left_nanousd is not None:
+        call.left_nanousd += (attempt.held_nanousd or 0) - (cost_nanousd or 0)

@@ -1,0 +1,102 @@
+"""One attempt's exchange with its provider, in two steps: until it is sure that it answers, and the rest of a stream.
+
+The outcome of each fault is defined (Failure in brackets: what the caller gets if nobody else answers):
+- not reached: nothing charged [503 / 529]. Timed out, cut or garbage: it may be charged, so it keeps its hold as its
+  bill, estimated [504, 503 / 529, 502].
+- the provider's own error: nothing charged, passed on with its status and body.
+- a stream that breaks after its beginning: an error event as its last; billed by what was seen, estimated.
+"""
+
+import asyncio
+
+from gateway.call import Attempt, Call
+from gateway.connection import ConnectFailed, NotHttp, TimedOut, UpstreamError
+from gateway.dialects.dialect import BadRequest
+from gateway.errors import AttemptFailed, ProviderGarbage, ProviderTimeout, ProviderUnavailable, Refusal
+from gateway.headers import request_head
+from gateway.plane import Plane
+from gateway.streaming import Flow, opened
+from gateway.whole import MOST_ANSWER_BYTES, whole
+from llmobs.core import semconv
+
+
+async def ask(call: Call, attempt: Attempt, plane: Plane) -> Flow | None:
+    """Send, and wait for the whole answer or a stream's first event. Fills the outcome; of a whole answer or an error
+    the attempt's answer too. Gives the rest of a stream that has begun. Raises AttemptFailed.
+    """
+    try:
+        return await _ask(call, attempt, plane)
+    except UpstreamError as error:
+        failure = _failure(error)
+        _fill(attempt, failure)
+        raise failure from None
+    except AttemptFailed as failure:
+        _fill(attempt, failure)
+        raise
+
+
+async def _ask(call: Call, attempt: Attempt, plane: Plane) -> Flow | None:
+    assert plane.snapshot is not None
+    provider = attempt.candidate.provider
+    target = plane.snapshot.targets[provider.id]
+    if target.error:
+        # The reason may name variables and paths of ours: it is in the log and in `doctor`, not in a tenant's error.
+        message = f"provider {provider.name} cannot be called: its credential or address is wrong"
+        raise ProviderUnavailable(f"{message} (`manage.py doctor` says how)", may_be_billed=False)
+    body = _body(call, attempt)
+    connection = await plane.upstream.connect(target.origin, call.first_byte_seconds)
+    flow: Flow | None = None
+    try:
+        connection.send(request_head(call, attempt, target.head, len(body)), body, MOST_ANSWER_BYTES)
+        now = asyncio.get_running_loop().time()
+        if attempt.streams:
+            flow = await opened(call, attempt, connection, now + call.first_byte_seconds)
+        else:
+            await whole(call, attempt, connection, now + call.whole_seconds)
+    except (UpstreamError, AttemptFailed):
+        raise
+    except BaseException:
+        bill_the_hold(attempt)  # cancelled, or a fault of our own: the provider may have worked
+        raise
+    finally:
+        if flow is None:
+            connection.done()
+    return flow
+
+
+def _body(call: Call, attempt: Attempt) -> bytes:
+    asked, model = call.asked, attempt.candidate.model
+    assert asked is not None
+    if attempt.translation is None:
+        body = call.dialect.for_upstream(call.body, model, asked)
+    else:
+        try:
+            body = attempt.translation.request(call.body, model, asked, attempt.held_usage.output)
+        except BadRequest as error:
+            raise Refusal("invalid_request", str(error)) from None
+    return body
+
+
+def _failure(error: UpstreamError) -> AttemptFailed:
+    if isinstance(error, ConnectFailed):
+        return ProviderUnavailable(f"the provider cannot be reached: {error}", may_be_billed=False)
+    if isinstance(error, TimedOut):
+        return ProviderTimeout("the provider did not answer in time")
+    if isinstance(error, NotHttp):
+        return ProviderGarbage(str(error))
+    return ProviderUnavailable(str(error))
+
+
+def _fill(attempt: Attempt, failure: AttemptFailed) -> None:
+    outcome = attempt.outcome
+    outcome.status = semconv.TIMED_OUT if isinstance(failure, ProviderTimeout) else semconv.FAILED
+    outcome.error_type = failure.reason
+    if failure.may_be_billed and outcome.usage is None:
+        bill_the_hold(attempt)
+
+
+def bill_the_hold(attempt: Attempt) -> None:
+    """Nobody knows what the provider charges: its hold is its bill, estimated."""
+    if attempt.is_billed:
+        attempt.outcome.usage = attempt.held_usage
+        attempt.outcome.is_estimated = True
