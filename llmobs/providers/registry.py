@@ -6,9 +6,21 @@ from typing import Any
 import msgspec
 import psycopg
 
+# What a provider speaks unless its entry says otherwise, by dialect: the operations as `gateway.dialects` name them.
+SERVES = {"openai": ("chat", "responses", "embeddings"), "anthropic": ("messages", "count_tokens")}
+AUTHS = {"openai": "bearer", "anthropic": "x-api-key"}
+RETRIES = 2
+
+
+class CredentialInfo(msgspec.Struct, frozen=True):
+    """One of a provider's credentials: a reference or sealed, never plain (see `providers.credentials`)."""
+
+    credential: str
+    weight: int = 1
+
 
 class ProviderInfo(msgspec.Struct, frozen=True):
-    """A provider. `credential` is a reference or sealed, never plain (see `providers.credentials`)."""
+    """A provider. `credential` is the first of its `credentials`; "" where it needs none."""
 
     id: int
     name: str
@@ -17,6 +29,28 @@ class ProviderInfo(msgspec.Struct, frozen=True):
     credential: str
     headers: dict[str, str]
     priced_as: str  # the price book's provider: prices_like, or the name
+    credentials: tuple[CredentialInfo, ...] = ()
+    auth: str = ""  # bearer, x-api-key, api-key or none; filled by the dialect
+    query: dict[str, str] = {}
+    paths: dict[str, str] = {}  # by operation, below base_url; "{model}" in it stands for the model's name
+    serves: tuple[str, ...] = ()  # operations that it speaks; filled by the dialect
+    breaker: bool = True
+    retries: int = RETRIES
+    is_local: bool = False  # confidential content may go there
+    connect_seconds: float | None = None  # None: the gateway's own patience
+    first_byte_seconds: float | None = None
+    whole_seconds: float | None = None
+    ca_file: str = ""  # certificates that vouch for it, instead of the system's
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        fill = msgspec.structs.force_setattr
+        if not self.serves:
+            fill(self, "serves", SERVES.get(self.dialect, ()))
+        if not self.auth:
+            fill(self, "auth", AUTHS.get(self.dialect, "none"))
+        if not self.credentials and self.credential:
+            fill(self, "credentials", (CredentialInfo(self.credential),))
 
 
 class CandidateInfo(msgspec.Struct, frozen=True):
@@ -24,6 +58,9 @@ class CandidateInfo(msgspec.Struct, frozen=True):
 
     provider: ProviderInfo
     model: str
+    weight: float = 1.0  # its share where the strategy is weighted; 0: only after the others
+    quality: float = 1.0  # 0..1, as evaluations found; one without is 0 where the route has a floor
+    canary_percent: float = 0.0  # of users who get it first, whatever the strategy
 
 
 class RouteInfo(msgspec.Struct, frozen=True):
@@ -32,6 +69,16 @@ class RouteInfo(msgspec.Struct, frozen=True):
     name: str
     strategy: str
     candidates: tuple[CandidateInfo, ...]
+    quality_floor: float = 0.0
+    last_resort: tuple[str, ...] = ()  # stale_cache, static: in this order, when no candidate answered
+    static_text: str = ""
+    tasks: tuple[str, ...] = ()  # what it answers where the model is `auto` or x-llmobs-task names one
+    hedge_after_ms: int = 0  # 0: no second candidate is asked while the first is silent
+    cascade_threshold: float = 0.5
+    cascade_scorer: str = ""  # a route that scores; "": the built-in heuristics
+    salt: str = ""  # of the canary's choice of users
+    id: int = 0
+    confidential_only_local: bool = False
 
 
 class Registry:
@@ -44,7 +91,8 @@ class Registry:
     def candidates(
         self, model: str, serves: Callable[[ProviderInfo, str], bool], dialect: str = ""
     ) -> tuple[CandidateInfo, ...]:
-        """Who can answer for `model`: its route's candidates, else the one provider known to serve it, else none.
+        """Who can answer for `model`: its route's candidates, else the provider that the name begins with
+        (`anthropic/claude-sonnet-4-5`), else the one provider known to serve it, else none.
 
         `serves(provider, model)` says whether a provider is known to serve a model: the price book knows it there.
         Where several do, one that speaks the caller's `dialect` comes first, then the one that was made first.
@@ -52,6 +100,9 @@ class Registry:
         route = self.routes.get(model)
         if route is not None:
             return route.candidates
+        spelled, _, rest = model.partition("/")
+        if rest and spelled in self.providers:
+            return (CandidateInfo(self.providers[spelled], rest),)
         known = [provider for provider in self.providers.values() if serves(provider, model)]
         known.sort(key=lambda provider: (provider.dialect != dialect, provider.id))
         return tuple(CandidateInfo(provider, model) for provider in known[:1])

@@ -2,7 +2,7 @@
 
 import psycopg
 
-from llmobs.providers.registry import ProviderInfo, load
+from llmobs.providers.registry import CredentialInfo, ProviderInfo, load
 from tests.gateway.world import World
 
 
@@ -47,3 +47,20 @@ def test_of_several_the_one_that_speaks_the_callers_format_comes_first(pg: psyco
     registry = load(pg)
     assert [c.provider.name for c in registry.candidates("ab-model", serves, "anthropic")] == ["ab"]
     assert [c.provider.name for c in registry.candidates("ab-model", serves, "openai")] == ["a"]
+
+
+def test_a_provider_spelled_before_the_model_answers(pg: psycopg.Connection) -> None:
+    """S0-05: a provider is swapped by what stands in "model", nothing else of the application changes."""
+    world(pg).provider("a", "openai", "http://a.test/v1")
+    routed = world(pg).provider("b", "openai", "http://b.test/v1")
+    world(pg).route("a/aliased", (routed, "big"))
+    registry = load(pg)
+    assert [(c.provider.name, c.model) for c in registry.candidates("a/vendor/x", serves)] == [("a", "vendor/x")]
+    assert [(c.provider.name, c.model) for c in registry.candidates("a/aliased", serves)] == [("b", "big")]
+    assert registry.candidates("nobody/x", serves) == ()
+
+
+def test_what_an_entry_leaves_out_its_dialect_says() -> None:
+    provider = ProviderInfo(1, "a", "anthropic", "https://a.test", "env:A", {}, "a")
+    assert provider.serves == ("messages", "count_tokens")
+    assert (provider.auth, provider.credentials) == ("x-api-key", (CredentialInfo("env:A"),))
