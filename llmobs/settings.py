@@ -75,6 +75,7 @@ INSTALLED_APPS = [
     "llmobs.providers",
     "llmobs.spans",
     "llmobs.budgets",
+    "llmobs.limits",
     "llmobs.rollups",
     "llmobs.ingest",
     "llmobs.evals",

@@ -12,6 +12,7 @@ from dashboards.api.traces import TraceList, WholeTrace
 from llmobs.alerts.api import ChannelResource
 from llmobs.budgets.api import BudgetResource
 from llmobs.evals.api import JudgeResource, ScoreList
+from llmobs.limits.api import LimitResource
 from llmobs.ops import health
 from llmobs.pricing.api import PriceResource
 from llmobs.providers.api import ProviderResource, RouteResource
@@ -25,6 +26,7 @@ router = SimpleRouter()
 router.register("tenants", TenantResource, "tenant")
 router.register("keys", KeyResource, "key")
 router.register("budgets", BudgetResource, "budget")
+router.register("limits", LimitResource, "limit")
 router.register("providers", ProviderResource, "provider")
 router.register("models", PriceResource, "price")
 router.register("routes", RouteResource, "route")

@@ -70,6 +70,7 @@ THEME: dict[str, Any] = {
                 "title": "Money",
                 "items": [
                     _entry("Budgets", "savings", "budgets_budget"),
+                    _entry("Limits", "speed", "limits_limit"),
                     _entry("Prices", "sell", "pricing_price"),
                 ],
             },
