@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "llmobs.budgets",
     "llmobs.limits",
     "llmobs.rollups",
+    "llmobs.prompts",
     "llmobs.ingest",
     "llmobs.evals",
     "llmobs.alerts",

@@ -15,6 +15,7 @@ from llmobs.evals.api import JudgeResource, ScoreList
 from llmobs.limits.api import LimitResource
 from llmobs.ops import health
 from llmobs.pricing.api import PriceResource
+from llmobs.prompts.api import PromptResource
 from llmobs.providers.api import ProviderResource, RouteResource
 from llmobs.tenants import problem
 from llmobs.tenants.api import AuditTrail, KeyResource, TenantResource
@@ -30,6 +31,7 @@ router.register("limits", LimitResource, "limit")
 router.register("providers", ProviderResource, "provider")
 router.register("models", PriceResource, "price")
 router.register("routes", RouteResource, "route")
+router.register("prompts", PromptResource, "prompt")
 router.register("judges", JudgeResource, "judge")
 router.register("alert-channels", ChannelResource, "channel")
 router.register("scores", ScoreList, "score")

@@ -113,7 +113,7 @@ class Door:
         return str(self.request.query_params.get("tenant", ""))
 
 
-def _moment(request: Request, name: str) -> datetime | None:
+def moment(request: Request, name: str) -> datetime | None:
     """A parameter as a time, ISO 8601; UTC where it names no zone."""
     text = str(request.query_params.get(name, ""))
     try:
@@ -141,7 +141,7 @@ class Listed(Door, mixins.ListModelMixin, viewsets.GenericViewSet):  # type: ign
 
     def in_window(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         given = {"from": "gte", "to": "lt"}
-        times = {f"{self.time_field}__{how}": _moment(self.request, name) for name, how in given.items()}
+        times = {f"{self.time_field}__{how}": moment(self.request, name) for name, how in given.items()}
         return rows.filter(**{lookup: at for lookup, at in times.items() if at is not None})
 
     def get_object(self) -> Any:
