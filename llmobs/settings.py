@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "llmobs.spans",
     "llmobs.budgets",
     "llmobs.limits",
+    "llmobs.cache",
     "llmobs.rollups",
     "llmobs.prompts",
     "llmobs.ingest",

@@ -11,6 +11,7 @@ from dashboards.api.figures import Metrics, UsageRows
 from dashboards.api.traces import TraceList, WholeTrace
 from llmobs.alerts.api import ChannelResource
 from llmobs.budgets.api import BudgetResource
+from llmobs.cache.api import Caches, Invalidate
 from llmobs.evals.api import JudgeResource, ScoreList
 from llmobs.limits.api import LimitResource
 from llmobs.ops import health
@@ -44,6 +45,8 @@ api = [
     path("traces/<str:trace_id>/", WholeTrace.as_view()),
     path("metrics/", Metrics.as_view()),
     path("usage/", UsageRows.as_view()),
+    path("cache/", Caches.as_view()),
+    path("cache/invalidate/", Invalidate.as_view()),
 ]
 
 urlpatterns = [

@@ -79,6 +79,7 @@ THEME: dict[str, Any] = {
                 "items": [
                     _entry("Providers", "dns", "providers_provider"),
                     _entry("Routes", "alt_route", "providers_route"),
+                    _entry("Response caches", "cached", "cache_tenantcache"),
                 ],
             },
             {

@@ -67,8 +67,8 @@ class KeyAdmin(Audited):
     search_fields = ("name", "tenant__slug", "prefix")
     actions = ("rotate_key", "revoke_keys")
     fields = (
-        "tenant", "name", "prefix", "service", "environment", "feature", "allowed_models", "criticality", "unpriced",
-        "expires_at", "revoked_at",
+        "tenant", "name", "prefix", "service", "environment", "feature", "allowed_models", "criticality", "cache",
+        "unpriced", "expires_at", "revoked_at",
     )  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: Key | None = None) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ class TenantShown(Shown):
     class Meta:
         model = Tenant
         fields = (
-            "id", "slug", "name", "plan", "content", "time_zone", "retention_days", "is_active", "created_at",
+            "id", "slug", "name", "plan", "content", "time_zone", "retention_days", "cache", "cache_ttl_seconds",
+            "cache_mb", "is_active", "created_at",
         )  # fmt: skip
         read_only_fields = ("created_at",)
 

@@ -5,6 +5,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Value
+
+from llmobs.tenants import caching
 
 
 class User(AbstractUser):
@@ -31,6 +34,18 @@ class Tenant(models.Model):
     content = models.CharField(max_length=8, choices=Content.choices, default=Content.REDACTED)
     time_zone = models.CharField(max_length=64, default="UTC", help_text="IANA name, such as Europe/Berlin")
     retention_days = models.PositiveIntegerField(default=400)
+    cache = models.CharField(
+        max_length=10, default="off", db_default="off", help_text="off or exact: unless a key or a call says otherwise"
+    )
+    cache_ttl_seconds = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        blank=True,
+        help_text='Seconds by feature, such as {"faq": 172800, "*": 3600}; 0: not at all; unset: 3600',
+    )
+    cache_mb = models.PositiveIntegerField(
+        default=caching.DEFAULT_MB, db_default=caching.DEFAULT_MB, help_text="Most megabytes of cached answers"
+    )
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
@@ -52,6 +67,14 @@ class Tenant(models.Model):
             ) from None
         if self.retention_days < 1:
             raise ValidationError({"retention_days": "Spans are kept for at least a day."})
+        if error := caching.mode_error(self.cache, is_key=False):
+            raise ValidationError({"cache": error})
+        if self.cache_ttl_seconds is None:  # a form's empty field
+            self.cache_ttl_seconds = {}
+        if error := caching.ttl_error(self.cache_ttl_seconds):
+            raise ValidationError({"cache_ttl_seconds": error})
+        if not 1 <= self.cache_mb <= caching.MOST_MB:
+            raise ValidationError({"cache_mb": f"Between 1 and {caching.MOST_MB} megabytes."})
 
 
 class Membership(models.Model):
@@ -98,7 +121,9 @@ class Key(models.Model):
         default=list, blank=True, help_text='Names or globs, such as ["gpt-*"]; empty: any'
     )
     criticality = models.CharField(max_length=12, choices=Criticality.choices, default=Criticality.BACKGROUND)
-    cache = models.CharField(max_length=10, default="off")
+    cache = models.CharField(
+        max_length=10, default="", db_default="", blank=True, help_text="off or exact; empty: as the tenant says"
+    )
     unpriced = models.CharField(max_length=8, choices=Unpriced.choices, default=Unpriced.REFUSE)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -115,8 +140,8 @@ class Key(models.Model):
         models_named = self.allowed_models
         if not isinstance(models_named, list) or not all(isinstance(name, str) and name for name in models_named):
             raise ValidationError({"allowed_models": 'A list of names or globs, such as ["gpt-*"]; empty: any.'})
-        if self.cache != "off":
-            raise ValidationError({"cache": f"{self.cache!r}: the response cache is not in this version; use off."})
+        if error := caching.mode_error(self.cache, is_key=True):
+            raise ValidationError({"cache": error})
 
 
 class AuditEntry(models.Model):

@@ -20,6 +20,9 @@ class TenantInfo(msgspec.Struct, frozen=True):
     time_zone: str
     retention_days: int
     is_active: bool
+    cache: str = "off"  # or exact: what counts unless a key or a call says otherwise
+    cache_ttl_seconds: dict[str, int] = {}  # by feature (tenants.caching.ttl_for)
+    cache_mb: int = 64
 
 
 class KeyInfo(msgspec.Struct, frozen=True):
@@ -52,7 +55,8 @@ class Roster:
 def load(conn: psycopg.Connection[Any]) -> Roster:
     """The roster as the database holds it now."""
     tenants = conn.execute(
-        "SELECT id, slug, name, plan, content, time_zone, retention_days, is_active FROM tenants_tenant"
+        "SELECT id, slug, name, plan, content, time_zone, retention_days, is_active, "
+        "cache, cache_ttl_seconds, cache_mb FROM tenants_tenant"
     ).fetchall()
     keys = conn.execute(
         "SELECT id, tenant_id, name, secret_hash, service, environment, feature, allowed_models, criticality, cache, "

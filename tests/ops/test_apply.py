@@ -238,7 +238,18 @@ def test_a_revoked_key_is_not_brought_back() -> None:
         (tenant_with("limit_usd: 1, thresholds: [0]"), "tenants[0].budgets[0].thresholds: "),
         ("tenants: [{slug: acme, keys: [{name: k, secret: short}]}]", "tenants[0].keys[0].secret: shorter than 16"),
         ("tenants: [{slug: acme, keys: [{name: k, secret: 'env:NOT_SET'}]}]", "the variable NOT_SET is not set"),
-        ("tenants: [{slug: acme, keys: [{name: k, cache: exact}]}]", "tenants[0].keys[0].cache: 'exact': the response"),
+        (
+            "tenants: [{slug: acme, keys: [{name: k, cache: semantic}]}]",
+            "tenants[0].keys[0].cache: The semantic cache is",
+        ),
+        (
+            "tenants: [{slug: acme, cache: {default: fast}}]",
+            "tenants[0].cache.default: 'fast': the cache is off or exact",
+        ),
+        (
+            "tenants: [{slug: acme, cache: {ttl_seconds: {faq: -1}}}]",
+            "tenants[0].cache.ttl_seconds: 'faq': -1 is not a whole number of seconds",
+        ),
         ("routes: [{name: r, candidates: [{provider: p, model: m}]}]", "routes[0].candidates[0].provider: there is no"),
         ("routes: [{name: r, candidates: []}]", "routes[0].candidates: a route has at least one candidate"),
         (
@@ -262,18 +273,12 @@ def test_an_error_names_the_place_and_the_value(text: str, said: str) -> None:
         ("limits: [{unit: requests}]", "limits: rate limits and quotas (limits) are not in this version"),
         ("prompts: [{name: p}]", "prompts: the prompt registry (prompts) are not in this version"),
         ("tenants: [{slug: a, limits: [{unit: tokens}]}]", "tenants[0].limits: rate limits and quotas"),
-        (
-            "routes: [{name: r, strategy: cheapest}]",
-            "routes[0].strategy: 'cheapest' is not in this version; use fallback",
-        ),
-        ("routes: [{name: r, last_resort: [static]}]", "routes[0].last_resort: emergency answers"),
         (tenant_with("action: downgrade"), "budgets[0].action: 'downgrade' is not in this version; use block or alert"),
         (tenant_with("action: cache_only"), "budgets[0].action: 'cache_only' is not in this version"),
         (
             tenant_with("window: rolling_30d"),
             "budgets[0].window: rolling windows (rolling_30d) are not in this version",
         ),
-        ("providers: [{name: p, retries: 3}]", "providers[0].retries: retries (retries) are not in this version"),
     ],
 )
 def test_what_later_versions_bring_is_refused_in_a_sentence(text: str, said: str) -> None:

@@ -184,7 +184,8 @@ def test_a_member_is_added_to_a_tenant_with_an_entry(cast: Cast, operator: Clien
     dora = User.objects.create_user("dora")
     form = {
         "name": "Globex", "plan": "none", "content": "redacted", "time_zone": "UTC", "retention_days": 400,
-        "is_active": "on", **inline("membership_set", {"user": dora.pk, "role": "viewer"}),
+        "cache": "off", "cache_ttl_seconds": "", "cache_mb": 64, "is_active": "on",
+        **inline("membership_set", {"user": dora.pk, "role": "viewer"}),
     }  # fmt: skip
     row = cast.globex.membership_set.get()
     form |= inline(

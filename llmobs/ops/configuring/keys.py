@@ -20,7 +20,7 @@ class KeyEntry(Entry, frozen=True):
     feature: str = ""
     allowed_models: list[str] = []
     criticality: Literal["realtime", "background", "best_effort"] = "background"
-    cache: bool | str = "off"  # YAML reads a bare off as false
+    cache: bool | str = ""  # off or exact, else as the tenant says; YAML reads a bare off as false
     unpriced: Literal["refuse", "allow"] = "refuse"
     expires_at: datetime | None = None
 
@@ -66,6 +66,6 @@ KEYS = Part(
     KeyEntry,
     apply,
     explained="name, feature, environment, service (defaults of calls), allowed_models, criticality (realtime, "
-    "background, best_effort), unpriced (refuse, allow), expires_at; secret: env:VARIABLE or the text itself, "
-    "without it one is made and printed once",
+    "background, best_effort), cache (off, exact; else as the tenant says), unpriced (refuse, allow), expires_at; "
+    "secret: env:VARIABLE or the text itself, without it one is made and printed once",
 )

@@ -3,8 +3,10 @@
 from llmobs.ops.configuring.budgets import BUDGETS
 from llmobs.ops.configuring.entry import Part
 from llmobs.ops.configuring.keys import KEYS
+from llmobs.ops.configuring.tenant_cache import CACHE
 
 TENANT_PARTS: tuple[Part, ...] = (
     KEYS,
     BUDGETS,
+    CACHE,
 )
