@@ -1,8 +1,11 @@
-"""Reads a request of either wire format: how many words were asked, how many to answer, and how."""
+"""One request in the terms of the simulator, whatever format it came in: how much is asked, to answer how."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import msgspec
+
+from llmobs.ops.simulator.prompt_cache import Prefix
+from llmobs.ops.simulator.tools import ToolCall
 
 DEFAULT_OUTPUT_TOKENS = 64
 MOST_OUTPUT_TOKENS = 200_000  # above it the request is refused, as a provider refuses what its models cannot answer
@@ -12,132 +15,67 @@ MOST_CHOICES = 128
 JUDGE_BEGINS = "You are a judge"
 CRITERION_BEGINS = "- "
 
+# Tokens of reasoning by the effort asked for, where no budget says it.
+EFFORTS = {"none": 0, "minimal": 4, "low": 16, "medium": 32, "high": 64, "xhigh": 128, "max": 128}
+
 
 class AskedError(Exception):
     """The request is not one that a provider would answer; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request in the terms of the simulator. `judged`: the text to judge where a judge asks, else ""."""
+class Asked(msgspec.Struct, frozen=True):
+    """`output_tokens` includes `reasoning_tokens`; `judged`: the text to judge where a judge asks, else ""."""
 
     model: str
     input_tokens: int
     output_tokens: int
     choices: int = 1
+    is_limited: bool = True  # whether the caller said how many
     is_stream: bool = False
     wants_usage: bool = False
     criteria: tuple[str, ...] = ()
     judged: str = ""
     last_text: str = ""  # of the last message: faults may be scripted at its beginning
+    calls: tuple[ToolCall, ...] = ()  # of tools, instead of text
+    schema: dict[str, Any] | None = None  # the text is to be JSON of this shape
+    reasoning_tokens: int = 0
+    shows_reasoning: bool = False
+    stop: tuple[str, ...] = ()
+    prefixes: tuple[Prefix, ...] = ()  # what may be in the prompt cache
+    texts: tuple[str, ...] = ()  # to embed
+    dimensions: int = 0
+    is_base64: bool = False
 
 
-class Part(msgspec.Struct):
-    """A content part or block: text, or a tool's result with content of its own."""
-
-    type: str = ""
-    text: str = ""
-    content: "str | list[Part] | None" = None
-
-
-class Message(msgspec.Struct):
-    content: str | list[Part] | None = None
-    role: str = ""
+def output_tokens(limit: int | None, reasoning: int) -> tuple[int, int]:
+    """How many tokens to answer in all, and how many of them reason. Raises AskedError."""
+    if limit is None:
+        return DEFAULT_OUTPUT_TOKENS + reasoning, reasoning
+    if not 1 <= limit <= MOST_OUTPUT_TOKENS:
+        raise AskedError(f"max_tokens is {limit}, not between 1 and {MOST_OUTPUT_TOKENS}")
+    return limit, min(reasoning, limit // 2)
 
 
-class StreamOptions(msgspec.Struct):
-    include_usage: bool = False
+def criteria_of(systems: list[str]) -> tuple[bool, tuple[str, ...]]:
+    """Whether a judge asks, and its criteria."""
+    for system in systems:
+        if system.startswith(JUDGE_BEGINS):
+            lines = [line.strip() for line in system.splitlines()]
+            return True, tuple(line[len(CRITERION_BEGINS) :] for line in lines if line.startswith(CRITERION_BEGINS))
+    return False, ()
 
 
-class OpenAIRequest(msgspec.Struct):
-    model: str
-    messages: list[Message]
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    n: int | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
+def effort_tokens(effort: str | None) -> int:
+    """Raises AskedError for an effort that no provider knows."""
+    if effort is None:
+        return 0
+    if effort not in EFFORTS:
+        raise AskedError(f"the effort is {effort[:50]!r}, not one of {', '.join(EFFORTS)}")
+    return EFFORTS[effort]
 
 
-class AnthropicRequest(msgspec.Struct):
-    model: str
-    messages: list[Message]
-    max_tokens: int | None = None
-    system: str | list[Part] | None = None
-    stream: bool | None = None
-
-
-_openai = msgspec.json.Decoder(OpenAIRequest)
-_anthropic = msgspec.json.Decoder(AnthropicRequest)
-
-
-def read_openai(body: bytes) -> Asked:
-    """A request to /chat/completions. Raises AskedError."""
-    try:
-        request = _openai.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise AskedError(f"the body is not a chat completions request: {error}") from None
-    limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
-    choices = 1 if request.n is None else request.n
-    if not 1 <= choices <= MOST_CHOICES:
-        raise AskedError(f"n is {choices}, not between 1 and {MOST_CHOICES}")
-    systems = [_text(m.content) for m in request.messages if m.role in ("system", "developer")]
-    return _asked(
-        request.model,
-        request.messages,
-        systems,
-        sum(len(_text(m.content).split()) for m in request.messages),
-        limit,
-        choices=choices,
-        is_stream=bool(request.stream),
-        wants_usage=bool(request.stream_options and request.stream_options.include_usage),
-    )
-
-
-def read_anthropic(body: bytes) -> Asked:
-    """A request to /messages. Raises AskedError."""
-    try:
-        request = _anthropic.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise AskedError(f"the body is not a messages request: {error}") from None
-    system = _text(request.system)
-    words = len(system.split()) + sum(len(_text(m.content).split()) for m in request.messages)
-    return _asked(request.model, request.messages, [system], words, request.max_tokens, is_stream=bool(request.stream))
-
-
-def _asked(
-    model: str,
-    messages: list[Message],
-    systems: list[str],
-    words: int,
-    limit: int | None,
-    *,
-    choices: int = 1,
-    is_stream: bool = False,
-    wants_usage: bool = False,
-) -> Asked:
-    if not messages:
-        raise AskedError("messages is empty")
-    output_tokens = DEFAULT_OUTPUT_TOKENS if limit is None else limit
-    if not 1 <= output_tokens <= MOST_OUTPUT_TOKENS:
-        raise AskedError(f"max_tokens is {output_tokens}, not between 1 and {MOST_OUTPUT_TOKENS}")
-    rubric = next((system for system in systems if system.startswith(JUDGE_BEGINS)), "")
-    lines = [line.strip() for line in rubric.splitlines()]
-    last_text = _text(messages[-1].content)
-    return Asked(
-        model=model,
-        input_tokens=words,
-        output_tokens=output_tokens,
-        choices=choices,
-        is_stream=is_stream,
-        wants_usage=wants_usage,
-        criteria=tuple(line[len(CRITERION_BEGINS) :] for line in lines if line.startswith(CRITERION_BEGINS)),
-        judged=last_text if rubric else "",
-        last_text=last_text,
-    )
-
-
-def _text(content: str | list[Part] | None) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    return "\n".join(part.text if part.content is None else _text(part.content) for part in content)
+def stops(stop: str | list[str] | None) -> tuple[str, ...]:
+    """As a request names them: one, several or none."""
+    if not stop:
+        return ()
+    return (stop,) if isinstance(stop, str) else tuple(one for one in stop if one)

@@ -14,6 +14,8 @@ from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import TieredPrices
 
+from llmobs.ops.simulator.prompt_cache import NOTHING, Cached
+
 MOST_DETAILS = 200_000  # responses kept for /bill?detail=1, about 50 MB
 MOST_MODELS = 1_000
 
@@ -33,8 +35,9 @@ class Sent:
 
     provider: str
     model: str
-    input_tokens: int
+    input_tokens: int  # with those of the prompt cache
     output_tokens: int = 0
+    cached: Cached = NOTHING
 
     def send(self, tokens: int) -> None:
         self.output_tokens += tokens
@@ -47,12 +50,13 @@ class Bill:
         self._responses: OrderedDict[str, Sent] = OrderedDict()
         # What fell out of the list above, summed.
         self._requests = self._input_tokens = self._output_tokens = self._unpriced = 0
+        self._cache_read = self._cache_written = 0
         self._cost_usd = Decimal(0)
         self._tariffs: dict[tuple[str, str], Tariff | None] = {}
 
-    def open(self, response_id: str, provider: str, model: str, input_tokens: int) -> Sent:
+    def open(self, response_id: str, provider: str, model: str, input_tokens: int, cached: Cached = NOTHING) -> Sent:
         """Begin a response's line: its input is billed now, its output as it is sent."""
-        sent = self._responses[response_id] = Sent(provider, model, input_tokens)
+        sent = self._responses[response_id] = Sent(provider, model, input_tokens, 0, cached)
         if len(self._responses) > MOST_DETAILS:
             self._sum_up(self._responses.popitem(last=False)[1])
         return sent
@@ -61,12 +65,15 @@ class Bill:
         """The bill as /bill shows it; money as exact decimal strings."""
         requests, input_tokens, output_tokens = self._requests, self._input_tokens, self._output_tokens
         unpriced, cost_usd = self._unpriced, self._cost_usd
+        cache_read, cache_written = self._cache_read, self._cache_written
         detail = {}
         for response_id, sent in self._responses.items():
             cost = self._cost(sent)
             requests += 1
             input_tokens += sent.input_tokens
             output_tokens += sent.output_tokens
+            cache_read += sent.cached.read
+            cache_written += sent.cached.written
             unpriced += cost is None
             cost_usd += cost or 0
             if with_detail:
@@ -74,12 +81,16 @@ class Bill:
                     "model": sent.model,
                     "input_tokens": sent.input_tokens,
                     "output_tokens": sent.output_tokens,
+                    "cache_read_input_tokens": sent.cached.read,
+                    "cache_creation_input_tokens": sent.cached.written,
                     "cost_usd": None if cost is None else _plain(cost),
                 }
         whole: dict[str, Any] = {
             "requests": requests,
             "input_tokens": input_tokens,
             "output_tokens": output_tokens,
+            "cache_read_input_tokens": cache_read,
+            "cache_creation_input_tokens": cache_written,
             "cost_usd": _plain(cost_usd),
             "unpriced_requests": unpriced,
         }
@@ -90,6 +101,8 @@ class Bill:
         self._requests += 1
         self._input_tokens += sent.input_tokens
         self._output_tokens += sent.output_tokens
+        self._cache_read += sent.cached.read
+        self._cache_written += sent.cached.written
         self._unpriced += cost is None
         self._cost_usd += cost or 0
 
@@ -102,8 +115,8 @@ class Bill:
         tariff = self._tariffs[key]
         if tariff is None:
             return None
-        if sent.input_tokens > tariff.most_input_tokens:
-            return _list_price(sent.provider, sent.model, sent.input_tokens, sent.output_tokens)
+        if sent.cached is not NOTHING or sent.input_tokens > tariff.most_input_tokens:
+            return _list_price(sent.provider, sent.model, sent.input_tokens, sent.output_tokens, sent.cached)
         return sent.input_tokens * tariff.input_usd + sent.output_tokens * tariff.output_usd
 
 
@@ -118,8 +131,16 @@ def _tariff(provider: str, model: str) -> Tariff | None:
     return Tariff(of_input, of_output, min(starts, default=sys.maxsize))
 
 
-def _list_price(provider: str, model: str, input_tokens: int, output_tokens: int) -> Decimal | None:
-    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+def _list_price(
+    provider: str, model: str, input_tokens: int, output_tokens: int, cached: Cached = NOTHING
+) -> Decimal | None:
+    usage = Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_read_tokens=cached.read,
+        cache_write_tokens=cached.written,
+        cache_write_1h_tokens=cached.written_long,
+    )
     try:
         return calc_price(usage, model, provider_id=provider, genai_request_timestamp=datetime.now(UTC)).total_price
     except LookupError:

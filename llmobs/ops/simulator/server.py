@@ -1,12 +1,13 @@
 """The stand-in provider's server: HTTP/1.1 on an asyncio protocol, so that it is never the bottleneck of a measurement.
 
-1. A request's body is gathered; a path that ends with /chat/completions or /messages chooses the dialect.
+1. A request's body is gathered; the end of its path chooses the format.
 2. Faults of the command and of the call decide: an error, a delay, a stream that breaks off.
 3. A whole answer is billed once it is made, also when its caller has left: a provider computes on. A stream is billed
    chunk by chunk as it is sent; nothing more is sent to a caller that has left.
 """
 
 import asyncio
+import ssl
 from collections import deque
 from random import Random
 from typing import cast
@@ -14,11 +15,16 @@ from typing import cast
 import httptools
 import msgspec
 
-from llmobs.ops.simulator.answer import Answers
+from llmobs.ops.simulator.answer import Answer, Answers
 from llmobs.ops.simulator.asked import Asked, AskedError
-from llmobs.ops.simulator.bill import Bill
-from llmobs.ops.simulator.faults import Faults, directives
-from llmobs.ops.simulator.wire import AnthropicWire, OpenAIWire, Wire
+from llmobs.ops.simulator.bill import Bill, Sent
+from llmobs.ops.simulator.chat import ChatWire
+from llmobs.ops.simulator.embeddings import EmbeddingsWire
+from llmobs.ops.simulator.faults import Faults, Seen, directives
+from llmobs.ops.simulator.listing import listing
+from llmobs.ops.simulator.messages import CountWire, MessagesWire
+from llmobs.ops.simulator.responses import ResponsesWire
+from llmobs.ops.simulator.wire import AnthropicErrors, OpenAIErrors, Wire
 
 MOST_BODY_BYTES = 64 * 2**20
 MOST_WAITING = 16  # pipelined requests of one connection
@@ -46,27 +52,52 @@ class Simulator:
         self.connections = 0
         self.random = Random(0)  # noqa: S311 - which calls fail, the same in every run
         self.wires: tuple[tuple[bytes, Wire], ...] = (
-            (b"/chat/completions", OpenAIWire()),
-            (b"/messages", AnthropicWire()),
+            (b"/chat/completions", ChatWire()),
+            (b"/messages", MessagesWire()),
+            (b"/responses", ResponsesWire()),
+            (b"/embeddings", EmbeddingsWire()),
+            (b"/messages/count_tokens", CountWire()),
         )
+        self._seen = Seen()
 
-    async def serve(self, host: str, port: int) -> asyncio.Server:
+    async def serve(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
         """Listen; port 0 takes a free one (see the server's sockets)."""
-        return await asyncio.get_running_loop().create_server(lambda: Connection(self), host, port, backlog=1024)
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lambda: Connection(self), host, port, backlog=1024, ssl=tls)
 
     def wire_of(self, path: bytes) -> Wire | None:
         return next((wire for ending, wire in self.wires if path.endswith(ending)), None)
+
+    def faults_of(self, header: str, last_text: str) -> Faults:
+        """The faults of one call. Raises AskedError."""
+        text = directives(header, last_text)
+        if not text:
+            return self.faults
+        faults = self.faults.with_directives(text)
+        if faults.first is not None and self._seen.again(text, last_text) > faults.first:
+            return self.faults
+        return faults
+
+    def begin(self, wire: Wire, asked: Asked) -> tuple[Answer, Sent]:
+        """Make an answer and open its line on the bill."""
+        answer = self.answers.answer(asked, wire.id_prefix, wire.call_id_prefix)
+        if not wire.is_billed:
+            return answer, Sent(wire.provider, asked.model, answer.input_tokens)
+        return answer, self.bill.open(
+            answer.response_id, wire.provider, asked.model, answer.input_tokens, answer.cached
+        )
 
 
 class Request:
     """One request as it comes in."""
 
-    __slots__ = ("body", "body_bytes", "directives", "method", "url")
+    __slots__ = ("body", "body_bytes", "directives", "is_anthropic", "method", "url")
 
     def __init__(self) -> None:
         self.method = b""
         self.url = b""
         self.directives = ""
+        self.is_anthropic = False
         self.body: list[bytes] = []
         self.body_bytes = 0
 
@@ -84,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._can_write = asyncio.Event()
         self._can_write.set()
+        self._has_left = asyncio.Event()
 
     # asyncio.Protocol
 
@@ -95,6 +127,7 @@ class Connection(asyncio.Protocol):
         self._simulator.connections -= 1
         self._waiting.clear()
         self._can_write.set()
+        self._has_left.set()
 
     def pause_writing(self) -> None:
         self._can_write.clear()
@@ -120,8 +153,11 @@ class Connection(asyncio.Protocol):
         self._request.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"x-simulate":
+        name = name.lower()
+        if name == b"x-simulate":
             self._request.directives = value.decode("latin-1")
+        elif name == b"anthropic-version":  # the address of the models is both providers'
+            self._request.is_anthropic = True
 
     def on_body(self, body: bytes) -> None:
         request = self._request
@@ -147,26 +183,37 @@ class Connection(asyncio.Protocol):
             self._answer(wire, request)
         elif path == b"/bill":
             self._respond(200, msgspec.json.encode(self._simulator.bill.as_dict(b"detail=1" in query)))
+        elif b"/models" in path and request.method == b"GET":
+            self._list_models(path, request.is_anthropic)
         elif path == b"/healthz":
             self._respond(200, b'{"status":"ok"}')
         elif wire is not None:
             self._respond(405, wire.error(405, "only POST is answered here", ""))
         else:
-            self._respond(404, OpenAIWire().error(404, "no such address", ""))
+            self._respond(404, OpenAIErrors().error(404, "no such address", ""))
+
+    def _list_models(self, path: bytes, is_anthropic: bool) -> None:
+        errors = AnthropicErrors() if is_anthropic else OpenAIErrors()
+        model = path.decode("latin-1").rpartition("/models")[2].strip("/")
+        found = listing(errors.provider, model)
+        if found is None:
+            self._respond(404, errors.error(404, f"there is no model {model}", ""))
+        else:
+            self._respond(200, found)
 
     def _answer(self, wire: Wire, request: Request) -> None:
         simulator = self._simulator
         if request.body_bytes > MOST_BODY_BYTES:
-            self._fail(wire, 413, f"the body is larger than {MOST_BODY_BYTES} bytes")
+            self._fail(wire, 413, f"the body is larger than {MOST_BODY_BYTES} bytes", None)
             return
         try:
             asked = wire.read(b"".join(request.body))
-            faults = simulator.faults.with_directives(directives(request.directives, asked.last_text))
+            faults = simulator.faults_of(request.directives, asked.last_text)
         except AskedError as error:
-            self._fail(wire, 400, str(error))
+            self._fail(wire, 400, str(error), None)
             return
         fails = faults.fails(simulator.random)
-        if fails or asked.is_stream or faults.slow_ms or faults.drop or faults.garbage:
+        if fails or asked.is_stream or faults.is_slow:
             self._task = asyncio.get_running_loop().create_task(self._answer_slowly(wire, asked, faults, fails))
             self._task.add_done_callback(self._next)
         else:
@@ -176,8 +223,12 @@ class Connection(asyncio.Protocol):
         """All that cannot be answered at once: delays, faults, streams."""
         if faults.slow_ms:
             await asyncio.sleep(faults.slow_ms / 1000)
-        if fails:
-            self._fail(wire, faults.status, f"the simulator was told to answer {faults.status}")
+        if faults.hang:
+            await self._has_left.wait()
+        elif fails:
+            self._fail(wire, faults.status, f"the simulator was told to answer {faults.status}", faults.retry_after)
+        elif faults.error200:
+            self._respond(200, wire.error(500, "the simulator was told to answer an error with 200", ""))
         elif faults.drop:
             self.transport.close()
         elif faults.garbage:
@@ -185,20 +236,18 @@ class Connection(asyncio.Protocol):
         elif asked.is_stream:
             await self._stream(wire, asked, faults)
         else:
-            self._whole(wire, asked)
+            self._whole(wire, asked, faults.half)
 
-    def _whole(self, wire: Wire, asked: Asked) -> None:
-        answer = self._simulator.answers.answer(asked, wire.id_prefix)
-        sent = self._simulator.bill.open(answer.response_id, wire.provider, asked.model, asked.input_tokens)
+    def _whole(self, wire: Wire, asked: Asked, is_half: bool = False) -> None:
+        answer, sent = self._simulator.begin(wire, asked)
         sent.send(answer.output_tokens)
-        self._respond(200, wire.whole(answer), self._request_id(wire))
+        self._respond(200, wire.whole(answer, asked), self._request_id(wire), is_half)
 
     async def _stream(self, wire: Wire, asked: Asked, faults: Faults) -> None:
         if self.transport.is_closing():
             return
-        answer = self._simulator.answers.answer(asked, wire.id_prefix)
-        sent = self._simulator.bill.open(answer.response_id, wire.provider, asked.model, asked.input_tokens)
-        cut_at = answer.output_tokens // 2 if faults.cut else None
+        answer, sent = self._simulator.begin(wire, asked)
+        cut_at = answer.output_tokens // 2 if faults.cut or faults.half else None
         self.transport.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
             b"%stransfer-encoding: chunked\r\n\r\n" % self._request_id(wire)
@@ -216,22 +265,27 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(faults.chunk_ms / 1000)
         self.transport.write(b"0\r\n\r\n")
 
-    def _fail(self, wire: Wire, status: int, message: str) -> None:
+    def _fail(self, wire: Wire, status: int, message: str, retry_after: int | None) -> None:
         headers = self._request_id(wire)
-        if status in (429, 503, 529):
-            headers += b"retry-after: %d\r\n" % RETRY_AFTER_SECONDS
+        if retry_after is None and status in (429, 503, 529):
+            retry_after = RETRY_AFTER_SECONDS
+        if retry_after is not None:
+            headers += b"retry-after: %d\r\n" % retry_after
         request_id = headers.partition(b": ")[2].partition(b"\r\n")[0].decode()
         self._respond(status, wire.error(status, message, request_id), headers)
 
     def _request_id(self, wire: Wire) -> bytes:
         return f"{wire.request_id_header}: {self._simulator.answers.new_id('req_')}\r\n".encode()
 
-    def _respond(self, status: int, body: bytes, headers: bytes = b"") -> None:
+    def _respond(self, status: int, body: bytes, headers: bytes = b"", is_half: bool = False) -> None:
         reason = REASONS.get(status, "Error").encode()
+        length = len(body)
         self.transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s\r\n%s"
-            % (status, reason, len(body), headers, body)
+            % (status, reason, length, headers, body[: length // 2] if is_half else body)
         )
+        if is_half:
+            self.transport.close()
 
     def _next(self, task: asyncio.Task[None]) -> None:
         self._task = None

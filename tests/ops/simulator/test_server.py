@@ -4,7 +4,6 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from urllib.request import Request, urlopen
 
@@ -14,27 +13,9 @@ import pytest
 
 from llmobs.evals.verdict import read_verdict, system_prompt, user_prompt
 from llmobs.ops.simulator.faults import Faults
-from llmobs.ops.simulator.running import Running, running
+from llmobs.ops.simulator.running import Running
 
 CRITERIA = ["helpful and actionable", "no invented facts"]
-
-
-@pytest.fixture
-def simulator() -> Iterator[Running]:
-    with running() as it:
-        yield it
-
-
-@pytest.fixture
-def openai_client(simulator: Running) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{simulator.url}/v1", api_key="any", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def anthropic_client(simulator: Running) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=simulator.url, api_key="any", max_retries=0) as client:
-        yield client
 
 
 def bill_of(simulator: Running, detail: bool = False) -> dict[str, object]:
@@ -205,7 +186,14 @@ def test_the_detailed_bill_names_each_response(simulator: Running, openai_client
         model="gpt-4o-mini", max_tokens=44, messages=[_user("word " * 374)]
     )
     assert bill_of(simulator, detail=True)["responses"] == {
-        completion.id: {"model": "gpt-4o-mini", "input_tokens": 374, "output_tokens": 44, "cost_usd": "0.0000825"}
+        completion.id: {
+            "model": "gpt-4o-mini",
+            "input_tokens": 374,
+            "output_tokens": 44,
+            "cache_read_input_tokens": 0,
+            "cache_creation_input_tokens": 0,
+            "cost_usd": "0.0000825",
+        }
     }
 
 
