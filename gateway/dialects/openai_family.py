@@ -25,7 +25,7 @@ class OpenAIFamily:
     operation_name = "chat"
 
     def may_think(self, model: str) -> bool:
-        return _HIDDEN_THINKING.search(model.lower()) is not None
+        return may_think(model)
 
     def may_write_cache(self, model: str) -> bool:
         return _CACHE_WRITING.search(model.lower()) is not None
@@ -40,6 +40,11 @@ class OpenAIFamily:
 
     def without_usage(self, block: bytes) -> bytes:
         return block
+
+
+def may_think(model: str) -> bool:
+    """Whether the model is known to think unasked, whoever serves it."""
+    return _HIDDEN_THINKING.search(model.lower()) is not None
 
 
 def is_reasoning(model: str) -> bool:

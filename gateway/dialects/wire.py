@@ -16,6 +16,8 @@ ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_MODEL_CHAR
 Tokens = Annotated[int, msgspec.Meta(ge=1, le=MOST_OUTPUT_TOKENS)]
 # What reading bytes from outside may raise.
 WRONG = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+# What JSON of unexpected types makes of code that reads it: only the heads of bodies and events are checked.
+ODD = (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError)
 
 DONE = b"data: [DONE]\n\n"  # the end of a stream of chat completions
 
