@@ -1,0 +1,155 @@
+"""What follows an attempt that failed: the same candidate again, the next one, or the end. Pure.
+
+1. What the caller caused (400, 404, 413, 422 and other 4xx) ends the call: it would fail anywhere.
+2. What our own account with the provider caused (401, 402, 403) goes on to the next candidate at once.
+3. 408, 409, 429, 5xx, 529, no connection, garbage, a stream cut before its first byte: the same candidate again, up
+   to the provider's `retries`, after an exponential pause with full jitter, or as long as `retry-after` says; then on.
+4. A timeout goes on to the next candidate: one that just hung is not asked blindly again while another is left.
+5. Never after the first byte: the caller has seen half an answer.
+
+Time: each candidate has the call's patience once. A retry takes only what the candidates after it can spare, so a
+first candidate that fails slowly cannot use up its fallbacks' time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+RATE_LIMITED, FAILING, TIMED_OUT, UNREACHABLE, GARBAGE, CUT = (
+    "rate_limited", "failing", "timed_out", "unreachable", "garbage", "cut"
+)  # fmt: skip
+BUSY, ACCOUNT, CALLER = "busy", "account", "caller"
+
+# What the breaker counts; RATE_LIMITED is a pause instead (gateway/routing/breaker.py says why).
+FAILURES = frozenset({FAILING, TIMED_OUT, UNREACHABLE, GARBAGE, CUT})
+
+FIRST_PAUSE_SECONDS = 0.2
+# Longer than this the next candidate is worth more than the wait, while there is one.
+WAIT_SECONDS = 2.0
+LEAST_SECONDS = 0.05  # an attempt with less time than this cannot come to anything
+
+_ACCOUNT_STATUSES = frozenset({401, 402, 403, 407})
+_BUSY_STATUSES = frozenset({408, 409, 425})  # the official SDKs try these again too; no fault that a breaker counts
+# How a call's error names each kind: the outside's reasons, never one generic message (S4-06).
+_WORDS = {
+    RATE_LIMITED: "rate limited",
+    TIMED_OUT: "timed out",
+    UNREACHABLE: "could not be reached",
+    GARBAGE: "answered with what is no answer",
+    CUT: "broke off before its first byte",
+    ACCOUNT: "refused our credential",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An attempt that failed. `may_retry` False: the provider said `x-should-retry: false`."""
+
+    kind: str
+    status: int = 0
+    retry_after_s: float | None = None
+    has_begun: bool = False  # the caller has seen bytes of it
+    may_retry: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What is left: `retries` of this candidate, `candidates` after it, `left_s` of the call, `patience_s` of each."""
+
+    retries: int
+    candidates: int
+    left_s: float
+    patience_s: float
+
+    @property
+    def spare_s(self) -> float:
+        """What this candidate may still take, its successors' patience put aside."""
+        return self.left_s - self.candidates * self.patience_s
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What to do: `move` 0 the same candidate again, 1 the next one, -1 give up; after `wait_s`."""
+
+    move: int
+    wait_s: float = 0.0
+
+    @property
+    def is_end(self) -> bool:
+        return self.move < 0
+
+
+GIVE_UP, GO_ON = Next(-1), Next(1)
+
+
+def kind_of_status(status: int) -> str:
+    """The kind of a provider's own error."""
+    if status == 429:
+        return RATE_LIMITED
+    if status >= 500:
+        return FAILING
+    if status in _BUSY_STATUSES:
+        return BUSY
+    return ACCOUNT if status in _ACCOUNT_STATUSES else CALLER
+
+
+def after(tried: Tried, attempt: int, budget: Budget, rng: Random) -> Next:
+    """What follows the `attempt`-th try (from 1) at this candidate."""
+    if tried.has_begun or tried.kind == CALLER:
+        return GIVE_UP
+    go_on = GO_ON if budget.candidates and budget.left_s > LEAST_SECONDS else GIVE_UP
+    if tried.kind == ACCOUNT or not tried.may_retry or attempt > budget.retries:
+        return go_on
+    if tried.kind == TIMED_OUT and budget.candidates:
+        return go_on
+    wait_s = _wait(tried, attempt, rng)
+    if wait_s > WAIT_SECONDS and budget.candidates:
+        return go_on
+    return Next(0, wait_s) if budget.spare_s - wait_s > LEAST_SECONDS else go_on
+
+
+def _wait(tried: Tried, attempt: int, rng: Random) -> float:
+    if tried.retry_after_s is not None:
+        return max(0.0, tried.retry_after_s)
+    return rng.uniform(0.0, FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+
+
+def whole_seconds(patience_s: float, candidates: int) -> float:
+    """The whole call's patience: each candidate's once."""
+    return patience_s * max(1, candidates)
+
+
+def attempt_seconds(budget: Budget) -> float:
+    """How long the attempt that begins now may take."""
+    return max(LEAST_SECONDS, min(budget.patience_s, budget.spare_s if budget.candidates else budget.left_s))
+
+
+def retry_after(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
+    """Seconds of `retry-after-ms` or `retry-after`; a date is no number, and is left to the exponential pause."""
+    found = dict(headers)
+    for name, per_second in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
+        value = found.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) / per_second
+        except ValueError:
+            continue
+        if 0 <= seconds < 86_400:
+            return seconds
+    return None
+
+
+def may_retry(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether the provider leaves it to us."""
+    return dict(headers).get(b"x-should-retry", b"").lower() != b"false"
+
+
+def told(tries: Sequence[tuple[str, Tried]]) -> str:
+    """One sentence on all that were tried, the last one last: `openai/gpt-4o timed out; anthropic/… answered 529`."""
+    last: dict[str, str] = {}
+    for name, tried in tries:
+        last.pop(name, None)
+        last[name] = _WORDS.get(tried.kind) or f"answered {tried.status}"
+    said = "; ".join(f"{name} {words}" for name, words in last.items())
+    return said if len(last) == 1 else f"all {len(last)} candidates failed: {said}"
