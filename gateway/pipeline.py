@@ -1,8 +1,9 @@
 """The stages of a call, in running order. No stage knows another.
 
-`authenticate parse route` only collect what must be asked; `admit` asks it in one step and journals Begin; `forward`
-sends, and tries again where that helps. However a call ends, `record` journals its End and `settle` gives back what was
-not used; only then `respond` sends the last bytes, so that no answered call can be left without its usage.
+`authenticate parse prompt route` only collect what must be asked; `admit` asks it in one step and journals Begin;
+`forward` sends, and tries again where that helps. However a call ends, `record` journals its End and `settle` gives
+back what was not used; only then `respond` sends the last bytes, so that no answered call can be left without its
+usage.
 """
 
 import logging
@@ -14,6 +15,7 @@ from gateway.stages.admit import admit
 from gateway.stages.authenticate import authenticate
 from gateway.stages.forward import forward
 from gateway.stages.parse import parse
+from gateway.stages.prompt import prompt
 from gateway.stages.record import record
 from gateway.stages.respond import respond
 from gateway.stages.route import route
@@ -21,7 +23,7 @@ from gateway.stages.settle import settle
 
 log = logging.getLogger(__name__)
 
-STAGES = (authenticate, parse, route, admit, forward)
+STAGES = (authenticate, parse, prompt, route, admit, forward)
 CLOSING = (record, settle)
 
 

@@ -27,6 +27,8 @@ from llmobs.core.env import replace_file
 from llmobs.ingest.seal import SealBroken, Sealer
 from llmobs.pricing import book
 from llmobs.pricing.book import Override, PriceBook
+from llmobs.prompts import definition as prompting
+from llmobs.prompts.definition import PromptInfo, Prompts
 from llmobs.providers import registry
 from llmobs.providers.credentials import CredentialError, open_credential
 from llmobs.providers.registry import CandidateInfo, ProviderInfo, Registry, RouteInfo
@@ -55,6 +57,7 @@ class Stored(msgspec.Struct, array_like=True):
     routes: list[RouteInfo]
     budgets: list[BudgetInfo]
     overrides: list[Override]
+    prompts: list[PromptInfo]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -75,6 +78,7 @@ class Snapshot:
         self.registry = Registry(stored.providers, stored.routes)
         self.budgets = Budgets(stored.budgets, stored.version)
         self.book = PriceBook(stored.overrides)
+        self.prompts = Prompts(stored.prompts)
         self.targets = {p.id: _target(p, upstream, encryption_keys) for p in stored.providers}
         self._candidates: dict[tuple[int, str, str], tuple[CandidateInfo, ...]] = {}
         self._ceilings: dict[tuple[int, str, str], int] = {}
@@ -152,6 +156,7 @@ def load(conn: psycopg.Connection[Any]) -> Stored:
             list(registered.routes.values()),
             list(definition.load(conn).infos),
             book.load(conn).overrides,
+            list(prompting.load(conn).infos),
         )
 
 

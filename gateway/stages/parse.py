@@ -3,6 +3,7 @@
 from gateway.body import read_body
 from gateway.call import Call
 from gateway.dialects.dialect import Asked, BadRequest, text
+from gateway.dialects.prompted import completed
 from gateway.errors import Refusal
 from gateway.patience import set_patience
 from gateway.plane import Plane
@@ -19,7 +20,9 @@ async def parse(call: Call, plane: Plane) -> None:
     if not body.lstrip()[:1] == b"{":
         raise Refusal("invalid_request", "the body is not a JSON object")
     try:
-        asked = call.dialect.read(body)
+        # What a prompt may bring need not stand in the body.
+        is_prompted = call.headers.get(b"x-llmobs-prompt")
+        asked = call.dialect.read(completed(call.dialect.serves, body) if is_prompted else body)
     except BadRequest as error:
         raise Refusal("invalid_request", f"the body is not a valid request: {error}") from None
     call.asked = asked

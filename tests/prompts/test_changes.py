@@ -233,7 +233,6 @@ def test_the_attempts_of_one_call_are_one_call(prompt: Prompt) -> None:
         "span_id": call_id,
         "is_call": False,
         "cost_nanousd": None,
-        "duration_ms": 900,
     }
     write_call(prompt.tenant_id, "greet@1", at, duration_ms=900, **own)
     tried: dict[str, Any] = {"trace_id": trace_id, "parent_span_id": call_id}
