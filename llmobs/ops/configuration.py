@@ -19,7 +19,7 @@ from llmobs.ops.yaml_values import NotYaml, read
 
 MOST_BYTES = 4 * 1024 * 1024
 SHOWN_CHARACTERS = 80
-SECRET_FIELDS = ("secret", "credential", "headers", "url")
+SECRET_FIELDS = ("secret", "credential", "credentials", "headers", "query", "url")
 
 _Whole = msgspec.defstruct(
     "_Whole", [part.field for part in PARTS], frozen=True, kw_only=True, forbid_unknown_fields=True

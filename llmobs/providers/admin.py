@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminPasswordWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget
 
 from llmobs.providers.candidates import replace_candidates
 from llmobs.providers.credentials import ENV, FILE, store_form
@@ -22,30 +22,58 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
         help_text="env:VARIABLE, file:/path, or the secret itself, which is sealed. Empty: as it was.",
     )
+    new_credentials = forms.CharField(
+        required=False,
+        max_length=20_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"autocomplete": "off", "rows": 3}),
+        help_text="Several in the place of one: one a line, each with a weight if you like, as in env:KEY_A 2.",
+    )
     forget_credential = forms.BooleanField(required=False, help_text="This provider needs none.")
 
     class Meta:
         model = Provider
-        fields = ("name", "dialect", "base_url", "prices_like", "is_enabled")
+        fields = (
+            "name", "dialect", "base_url", "auth", "api_version", "paths", "serves", "prices_like", "breaker",
+            "retries", "is_local", "connect_seconds", "first_byte_seconds", "whole_seconds", "ca_file", "verify",
+            "is_enabled",
+        )  # fmt: skip
+
+    def clean_new_credentials(self) -> list[dict[str, Any]]:
+        return [_credential(line) for line in self.cleaned_data["new_credentials"].splitlines() if line.strip()]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if given := cleaned.get("new_credential"):
-            self.instance.credential = store_form(given, settings.SECRETS.encryption_keys)
+        provider = self.instance
+        if several := cleaned.get("new_credentials"):
+            provider.credential, provider.credentials = "", several
+        elif given := cleaned.get("new_credential"):
+            provider.credential, provider.credentials = store_form(given, settings.SECRETS.encryption_keys), []
         elif cleaned.get("forget_credential"):
-            self.instance.credential = ""
+            provider.credential, provider.credentials = "", []
         return cleaned
+
+
+def _credential(line: str) -> dict[str, Any]:
+    given, _, weight = line.strip().partition(" ")
+    if weight.strip() and not weight.strip().isdecimal():
+        raise forms.ValidationError("One a line: the credential, and a whole number as its weight if you like.")
+    return {"credential": store_form(given, settings.SECRETS.encryption_keys), "weight": int(weight or 1)}
 
 
 @admin.register(Provider)
 class ProviderAdmin(Audited):
     form = ProviderForm
-    list_display = ("name", "dialect", "base_url", "credential_kind", "is_enabled")
-    list_filter = ("dialect", "is_enabled")
+    list_display = ("name", "dialect", "base_url", "credential_kind", "is_local", "is_enabled")
+    list_filter = ("dialect", "is_local", "is_enabled")
     search_fields = ("name", "base_url")
-    fields = (
-        "name", "dialect", "base_url", "credential_kind", "new_credential", "forget_credential", "prices_like",
-        "is_enabled",
+    fieldsets = (
+        (None, {"fields": ("name", "dialect", "base_url", "prices_like", "is_enabled")}),
+        (
+            "Credential",
+            {"fields": ("credential_kind", "new_credential", "new_credentials", "forget_credential", "auth")},
+        ),
+        ("How it is spoken to", {"fields": ("serves", "paths", "api_version", "is_local", "ca_file", "verify")}),
+        ("Patience", {"fields": ("retries", "breaker", "connect_seconds", "first_byte_seconds", "whole_seconds")}),
     )  # fmt: skip
     readonly_fields = ("credential_kind",)
 
@@ -54,9 +82,15 @@ class ProviderAdmin(Audited):
 
     @admin.display(description="Credential")
     def credential_kind(self, obj: Provider) -> str:
-        if obj.credential.startswith((ENV, FILE)):
-            return obj.credential  # a reference is no secret
-        return "sealed" if obj.credential else "none"
+        if obj.credentials:
+            return ", ".join(f"{_kind(each['credential'])} (weight {each['weight']})" for each in obj.credentials)
+        return _kind(obj.credential)
+
+
+def _kind(credential: str) -> str:
+    if credential.startswith((ENV, FILE)):
+        return credential  # a reference is no secret
+    return "sealed" if credential else "none"
 
 
 class CandidateForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -66,7 +100,7 @@ class CandidateForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Candidate
-        fields = ("provider", "model")
+        fields = ("provider", "model", "weight", "quality", "canary_percent")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,7 +111,7 @@ class CandidateForm(forms.ModelForm):  # type: ignore[type-arg]
 class CandidateInline(OperatedInline):
     model = Candidate
     form = CandidateForm
-    fields = ("rank", "provider", "model")
+    fields = ("rank", "provider", "model", "weight", "quality", "canary_percent")
     min_num = 1
 
 
@@ -85,6 +119,11 @@ class CandidateInline(OperatedInline):
 class RouteAdmin(Audited):
     list_display = ("name", "strategy", "goes_to")
     search_fields = ("name",)
+    fieldsets = (
+        (None, {"fields": ("name", "strategy", "tasks", "confidential_only_local")}),
+        ("Choice", {"fields": ("quality_floor", "salt", "hedge_after_ms", "cascade_threshold", "cascade_scorer")}),
+        ("When nobody answers", {"fields": ("last_resort", "static_text")}),
+    )
     inlines = (CandidateInline,)
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -97,9 +136,15 @@ class RouteAdmin(Audited):
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         kept = [each for each in formset.forms if each.cleaned_data and not each.cleaned_data.get("DELETE")]
         ranked = sorted(kept, key=lambda each: each.cleaned_data["rank"])
-        wanted = [Candidate(provider=each.instance.provider, model=each.instance.model) for each in ranked]
+        wanted = [_without_id(each.instance) for each in ranked]
         replace_candidates(form.instance, wanted, actor_of(request))
         formset.new_objects, formset.changed_objects, formset.deleted_objects = _none(), _none(), _none()
+
+
+def _without_id(candidate: Candidate) -> Candidate:
+    """A new row of the same fields: candidates are replaced, never changed."""
+    candidate.pk, candidate._state.adding = None, True
+    return candidate
 
 
 def _none() -> list[Model]:

@@ -1,4 +1,4 @@
-"""Providers and routes over REST. Credentials and headers go in and never come out."""
+"""Providers and routes over REST. Credentials, headers and queries go in and never come out."""
 
 from typing import Any
 
@@ -9,33 +9,54 @@ from rest_framework import serializers
 from llmobs.providers.candidates import replace_candidates
 from llmobs.providers.credentials import store_form
 from llmobs.providers.models import Candidate, Provider, Route
+from llmobs.providers.rules import MOST_WEIGHT
 from llmobs.tenants import audit
 from llmobs.tenants.access import Caller
 from llmobs.tenants.authentication import caller_of
 from llmobs.tenants.resource import SharedResource, Shown
 
+REFERENCE = "env:VARIABLE, file:/path, or the secret itself"
+
+
+class CredentialGiven(serializers.Serializer):
+    credential = serializers.CharField(help_text=REFERENCE)
+    weight = serializers.IntegerField(default=1, min_value=1, max_value=MOST_WEIGHT)
+
 
 class ProviderShown(Shown):
-    credential = serializers.CharField(
-        write_only=True, required=False, allow_blank=True, help_text="env:VARIABLE, file:/path, or the secret itself"
-    )
+    credential = serializers.CharField(write_only=True, required=False, allow_blank=True, help_text=REFERENCE)
+    credentials = CredentialGiven(many=True, write_only=True, required=False)
     headers = serializers.DictField(child=serializers.CharField(), write_only=True, required=False)
+    query = serializers.DictField(child=serializers.CharField(), write_only=True, required=False)
     has_credential = serializers.SerializerMethodField()
     fixed = ("name",)
 
     class Meta:
         model = Provider
         fields = (
-            "id", "name", "dialect", "base_url", "credential", "has_credential", "headers", "prices_like",
-            "is_enabled", "created_at",
+            "id", "name", "dialect", "base_url", "credential", "credentials", "has_credential", "auth", "headers",
+            "api_version", "query", "paths", "serves", "prices_like", "breaker", "retries", "is_local",
+            "connect_seconds", "first_byte_seconds", "whole_seconds", "ca_file", "verify", "is_enabled", "created_at",
         )  # fmt: skip
         read_only_fields = ("created_at",)
 
     def get_has_credential(self, provider: Provider) -> bool:
-        return bool(provider.credential)
+        return bool(provider.credential or provider.credentials)
 
     def validate_credential(self, given: str) -> str:
         return store_form(given, settings.SECRETS.encryption_keys)
+
+    def validate_credentials(self, given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        keys = settings.SECRETS.encryption_keys
+        return [{"credential": store_form(each["credential"], keys), "weight": each.get("weight", 1)} for each in given]
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        # Whoever gives several takes the single one's place, and the other way round.
+        if attrs.get("credentials"):
+            attrs.setdefault("credential", "")
+        elif attrs.get("credential"):
+            attrs.setdefault("credentials", [])
+        return attrs
 
 
 class ProviderResource(SharedResource):
@@ -53,7 +74,7 @@ class CandidateShown(serializers.ModelSerializer):
 
     class Meta:
         model = Candidate
-        fields = ("provider", "model")
+        fields = ("provider", "model", "weight", "quality", "canary_percent")
 
 
 class RouteShown(Shown):
@@ -62,7 +83,10 @@ class RouteShown(Shown):
 
     class Meta:
         model = Route
-        fields = ("id", "name", "strategy", "candidates")
+        fields = (
+            "id", "name", "strategy", "candidates", "quality_floor", "last_resort", "static_text", "tasks",
+            "hedge_after_ms", "cascade_threshold", "cascade_scorer", "salt", "confidential_only_local",
+        )  # fmt: skip
 
     def create(self, validated_data: dict[str, Any]) -> Route:
         candidates = validated_data.pop("candidates")

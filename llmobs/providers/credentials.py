@@ -46,6 +46,16 @@ def open_credential(stored: str, encryption_keys: Sequence[str]) -> str:
         raise CredentialError("a sealed credential opens with none of LLMOBS_ENCRYPTION_KEYS: enter it anew") from None
 
 
+def variable(credential: str) -> str:
+    """The variable that a credential is kept in; "" for any other."""
+    return credential.strip().removeprefix(ENV) if credential.strip().startswith(ENV) else ""
+
+
+def file_of(credential: str) -> str:
+    """The file that a credential is kept in; "" for any other."""
+    return credential.removeprefix(FILE) if credential.startswith(FILE) else ""
+
+
 def _fernet(encryption_keys: Sequence[str]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in encryption_keys])
 

@@ -6,7 +6,15 @@ from typing import Any
 import msgspec
 import psycopg
 
-# What a provider speaks unless its entry says otherwise, by dialect: the operations as `gateway.dialects` name them.
+# Operations as `gateway.dialects` name them, with their paths below a base URL (Anthropic's have their version in it).
+OPERATIONS = {
+    "chat": "/chat/completions",
+    "responses": "/responses",
+    "embeddings": "/embeddings",
+    "messages": "/v1/messages",
+    "count_tokens": "/v1/messages/count_tokens",
+}
+# What a provider speaks unless its entry says otherwise, by dialect.
 SERVES = {"openai": ("chat", "responses", "embeddings"), "anthropic": ("messages", "count_tokens")}
 AUTHS = {"openai": "bearer", "anthropic": "x-api-key"}
 RETRIES = 2
@@ -87,6 +95,7 @@ class Registry:
     def __init__(self, providers: list[ProviderInfo], routes: list[RouteInfo]) -> None:
         self.providers = {provider.name: provider for provider in providers}
         self.routes = {route.name: route for route in routes}
+        self.tasks = {task: route for route in reversed(routes) for task in route.tasks}  # the first made answers
 
     def candidates(
         self, model: str, serves: Callable[[ProviderInfo, str], bool], dialect: str = ""
@@ -111,25 +120,74 @@ class Registry:
 def load(conn: psycopg.Connection[Any]) -> Registry:
     """Providers and routes as the database holds them now."""
     providers = {row[0]: _provider(row) for row in conn.execute(_PROVIDERS).fetchall()}
+    routes = conn.execute(_ROUTES).fetchall()
+    floors = {row[0]: row[3] for row in routes}
     candidates: dict[int, list[CandidateInfo]] = {}
-    for route_id, provider_id, model in conn.execute(_CANDIDATES).fetchall():
-        if provider_id in providers:
-            candidates.setdefault(route_id, []).append(CandidateInfo(providers[provider_id], model))
-    routes = conn.execute("SELECT id, name, strategy FROM providers_route ORDER BY id").fetchall()
-    return Registry(
-        list(providers.values()),
-        [RouteInfo(name, strategy, tuple(candidates.get(route_id, ()))) for route_id, name, strategy in routes],
-    )
+    for route_id, provider_id, model, weight, quality, canary_percent in conn.execute(_CANDIDATES).fetchall():
+        if provider_id not in providers:
+            continue
+        if quality is None:  # nobody knows that it meets a floor
+            quality = 0.0 if floors.get(route_id) else 1.0
+        candidate = CandidateInfo(providers[provider_id], model, weight, quality, canary_percent)
+        candidates.setdefault(route_id, []).append(candidate)
+    return Registry(list(providers.values()), [_route(row, tuple(candidates.get(row[0], ()))) for row in routes])
 
 
 _PROVIDERS = (
-    "SELECT id, name, dialect, base_url, credential, headers, prices_like FROM providers_provider "
-    "WHERE is_enabled ORDER BY id"
+    "SELECT id, name, dialect, base_url, credential, headers, prices_like, credentials, auth, api_version, query, "
+    "paths, serves, breaker, retries, is_local, connect_seconds, first_byte_seconds, whole_seconds, ca_file, verify "
+    "FROM providers_provider WHERE is_enabled ORDER BY id"
 )
-_CANDIDATES = "SELECT route_id, provider_id, model FROM providers_candidate ORDER BY route_id, position"
+_ROUTES = (
+    "SELECT id, name, strategy, quality_floor, last_resort, static_text, tasks, hedge_after_ms, cascade_threshold, "
+    "cascade_scorer, salt, confidential_only_local FROM providers_route ORDER BY id"
+)
+_CANDIDATES = (
+    "SELECT route_id, provider_id, model, weight, quality, canary_percent FROM providers_candidate "
+    "ORDER BY route_id, position"
+)
 
 
 def _provider(row: tuple[Any, ...]) -> ProviderInfo:
-    provider_id, name, dialect, base_url, credential, headers, prices_like = row
-    texts = {str(header): str(value) for header, value in (headers or {}).items()}
-    return ProviderInfo(provider_id, name, dialect, base_url.rstrip("/"), credential, texts, prices_like or name)
+    provider_id, name, dialect, base_url, credential, headers, prices_like, credentials, *rest = row
+    auth, api_version, query, paths, serves, *others = rest
+    several = [CredentialInfo(str(each["credential"]), int(each.get("weight", 1))) for each in credentials or ()]
+    return ProviderInfo(
+        provider_id,
+        name,
+        dialect,
+        base_url.rstrip("/"),
+        several[0].credential if several else credential,
+        _texts(headers),
+        prices_like or name,
+        tuple(several),
+        auth,
+        {**({"api-version": api_version} if api_version else {}), **_texts(query)},
+        _texts(paths),
+        tuple(serves or ()),
+        *others,
+    )
+
+
+def _texts(given: dict[str, Any] | None) -> dict[str, str]:
+    return {str(name): str(value) for name, value in (given or {}).items()}
+
+
+def _route(row: tuple[Any, ...], candidates: tuple[CandidateInfo, ...]) -> RouteInfo:
+    route_id, name, strategy, floor, last_resort, static_text, tasks, *others = row
+    hedge_after_ms, threshold, scorer, salt, is_only_local = others
+    return RouteInfo(
+        name,
+        strategy,
+        candidates,
+        floor,
+        tuple(last_resort or ()),
+        static_text,
+        tuple(tasks or ()),
+        hedge_after_ms,
+        threshold,
+        scorer,
+        salt,
+        route_id,
+        is_only_local,
+    )

@@ -15,7 +15,7 @@ from django.db.models import Field, ForeignKey, Model
 from llmobs.tenants.models import AuditEntry, Tenant
 
 # Fields whose values are secrets, or may hold some (a webhook's path, a provider's headers).
-HIDDEN = frozenset({"secret_hash", "password", "credential", "headers", "url"})
+HIDDEN = frozenset({"secret_hash", "password", "credential", "credentials", "headers", "query", "url"})
 # Fields that tell nothing of a change.
 UNTOLD = frozenset({"id", "created_at", "last_login", "date_joined", "counted_at", "revision"})
 SET, CHANGED = "(set)", "(changed)"

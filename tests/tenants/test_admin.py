@@ -140,6 +140,8 @@ def test_a_credential_is_sealed_and_never_shown(cast: Cast, operator: Client) ->
         "dialect": "openai",
         "base_url": "http://h/v1",
         "new_credential": "sk-secret",
+        "retries": 2,
+        "paths": "",
         "is_enabled": "on",
     }
     saved(operator, "providers/provider/add/", form)
@@ -160,8 +162,14 @@ def test_a_credential_is_sealed_and_never_shown(cast: Cast, operator: Client) ->
 
 def test_a_routes_candidates_change_places_by_rank(cast: Cast, operator: Client) -> None:
     provider = Provider.objects.create(name="p", dialect="openai", base_url="http://h/v1")
-    rows = [{"rank": 1, "provider": provider.pk, "model": "a"}, {"rank": 2, "provider": provider.pk, "model": "b"}]
-    saved(operator, "providers/route/add/", {"name": "smart", "strategy": "fallback", **inline("candidates", *rows)})
+    shares = {"weight": 1, "canary_percent": 0}
+    rows = [
+        {"rank": 1, "provider": provider.pk, "model": "a", **shares},
+        {"rank": 2, "provider": provider.pk, "model": "b", **shares},
+    ]
+    route_form = {"name": "smart", "strategy": "fallback", "quality_floor": 0, "hedge_after_ms": 0}
+    route_form |= {"cascade_threshold": 0.5, "last_resort": ""}
+    saved(operator, "providers/route/add/", {**route_form, **inline("candidates", *rows)})
     route = Route.objects.get()
     first, second = route.candidates.all()
 
@@ -170,7 +178,7 @@ def test_a_routes_candidates_change_places_by_rank(cast: Cast, operator: Client)
         {"id": first.pk, "route": route.pk, **rows[0], "rank": 3},
         {"id": second.pk, "route": route.pk, **rows[1]},
     )
-    form = {"name": "smart", "strategy": "fallback", **swapped, "candidates-INITIAL_FORMS": 2}
+    form = {**route_form, **swapped, "candidates-INITIAL_FORMS": 2}
     saved(operator, f"providers/route/{route.pk}/change/", form)
 
     assert [str(candidate) for candidate in route.candidates.all()] == ["p/b", "p/a"]
@@ -185,6 +193,7 @@ def test_a_member_is_added_to_a_tenant_with_an_entry(cast: Cast, operator: Clien
     form = {
         "name": "Globex", "plan": "none", "content": "redacted", "time_zone": "UTC", "retention_days": 400,
         "cache": "off", "cache_ttl_seconds": "", "cache_mb": 64, "is_active": "on",
+        "injection": "block", "injection_threshold": "0.8", "sensitive_input": "mask", "sensitive_output": "log",
         **inline("membership_set", {"user": dora.pk, "role": "viewer"}),
     }  # fmt: skip
     row = cast.globex.membership_set.get()

@@ -7,13 +7,10 @@ from llmobs.ops.configuring.entry import Problem
 # Names that this version does not know yet; by the list that they stand in ("" is the top).
 LATER_NAMES = {
     "": {"limits": "rate limits and quotas", "prompts": "the prompt registry"},
-    "providers": {"breaker": "circuit breakers", "retries": "retries"},
-    "routes": {"last_resort": "emergency answers", "static_text": "emergency answers"},
     "tenants": {"limits": "rate limits and quotas"},
     "budgets": {"downgrade_to": "downgrading"},
 }
 LATER_VALUES = {
-    ("routes", "strategy"): ("weighted", "cheapest", "fastest", "cascade"),
     ("budgets", "action"): ("downgrade", "cache_only", "static"),
 }
 
@@ -27,7 +24,7 @@ def later_parts(data: dict[str, Any], path: str = "", part: str = "") -> list[Pr
         if what and value not in ([], None, ""):
             found.append(Problem(here, f"{what} ({name}) are not in this version; leave it out"))
         elif isinstance(value, str) and value in LATER_VALUES.get((part, str(name)), ()):
-            found.append(Problem(here, f"{value!r} is not in this version; use {_now_known(part)}"))
+            found.append(Problem(here, f"{value!r} is not in this version; use block or alert"))
         elif part == "budgets" and name == "window" and str(value).startswith("rolling"):
             found.append(
                 Problem(here, f"rolling windows ({value}) are not in this version; use hour, day, week, month or total")
@@ -37,7 +34,3 @@ def later_parts(data: dict[str, Any], path: str = "", part: str = "") -> list[Pr
                 if isinstance(entry, dict):
                     found += later_parts(entry, f"{here}[{index}]", str(name))
     return found
-
-
-def _now_known(part: str) -> str:
-    return "fallback" if part == "routes" else "block or alert"

@@ -39,3 +39,13 @@ def scope(given: dict[str, str | int | bool]) -> dict[str, str]:
         if isinstance(value, bool):
             refuse(f"scope.{dimension}", f"{value} is read as yes or no; put it in quotes")
     return {dimension: str(value) for dimension, value in given.items()}
+
+
+def number(name: str, given: str | int) -> float:
+    """A number that is no amount of money: a share, a weight, seconds."""
+    return float(decimal(name, given))
+
+
+def is_on(given: bool | str) -> bool:
+    """YAML reads a bare on and off as yes and no; quoted they are texts."""
+    return given is True or given == "on"
