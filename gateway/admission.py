@@ -14,7 +14,7 @@ from gateway.errors import Refusal
 from gateway.plane import Plane
 from gateway.snapshot import Snapshot
 from llmobs.budgets.definition import USD, Applied
-from llmobs.budgets.ledger import Exhausted, Front, Granted
+from llmobs.budgets.ledger import Ahead, Exhausted, Front, Granted
 from llmobs.core.clock import NS_PER_SECOND
 from llmobs.core.money import MOST_NANOUSD, exact_usd
 from llmobs.ingest.journal import JournalError
@@ -71,11 +71,13 @@ def upper_usage(asked: Asked, body_bytes: int, ceiling_tokens: int, price: Price
     return written if price is None or cost(written, price) >= cost(uncached, price) else uncached
 
 
-async def hold(call: Call, attempt: Attempt, plane: Plane, front: Front | None = None) -> tuple[object, ...] | None:
+async def hold(
+    call: Call, attempt: Attempt, plane: Plane, front: Front | None = None
+) -> tuple[object, ...] | Ahead | None:
     """Hold the bound on every budget that applies. Raises Refusal.
 
-    With a `front` its sections are asked first, in the same step: their reply, None where the ledger could not be
-    asked (and no blocking budget applies).
+    With a `front` its sections are asked first, in the same step: what they took, or what one of them answered so
+    that nothing is held; None where the ledger could not be asked (and no blocking budget applies).
     """
     outcome = await plane.holds.reserve(attempt.id, attempt.started_ns // NS_PER_SECOND, attempt.applied, front)
     if isinstance(outcome, Granted):
@@ -85,6 +87,8 @@ async def hold(call: Call, attempt: Attempt, plane: Plane, front: Front | None =
         ]
         call.left_nanousd = min(left) if left else None
         return outcome.ahead
+    if isinstance(outcome, Ahead):
+        return outcome
     if isinstance(outcome, Exhausted):
         applied, amount = attempt.applied[outcome.index]
         raise _exhausted(applied, amount, outcome)

@@ -92,6 +92,7 @@ _FINAL: Headers = [(b"x-should-retry", b"false")]
 _INVALID = "invalid_request_error"
 _KEY = Face((401, "invalid_api_key", _INVALID), (401, "authentication_error"))
 _BAD = Face((400, "invalid_request", _INVALID), (400, _INVALID))
+_RATE = Face((429, "rate_limit_exceeded", "rate_limit_exceeded"), (429, "rate_limit_error"))
 
 FACES = {
     "invalid_key": _KEY,
@@ -102,6 +103,12 @@ FACES = {
     "method_not_allowed": Face((405, "method_not_allowed", _INVALID), (405, _INVALID)),
     "invalid_request": _BAD,
     "too_large": Face((413, "request_too_large", _INVALID), (413, "request_too_large")),
+    "token_limit": Face((400, "context_length_exceeded", _INVALID), (400, _INVALID)),
+    "rate_limited_global": _RATE,
+    "rate_limited_tenant": _RATE,
+    "rate_limited_key": _RATE,
+    "rate_limited_user": _RATE,
+    "quota_exhausted": Face((429, "insufficient_quota", "insufficient_quota"), (429, "rate_limit_error"), _FINAL),
     "budget_unavailable": Face((503, "budget_unavailable", "server_error"), (529, "overloaded_error"), _RETRY),
     "journal_full": Face((503, "journal_full", "server_error"), (529, "overloaded_error"), _RETRY),
     "not_ready": Face((503, "not_ready", "server_error"), (529, "overloaded_error"), _RETRY),

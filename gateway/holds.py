@@ -13,7 +13,7 @@ from gateway.valkey import Away, Valkey
 from llmobs.budgets.attempts import Attempts, Joining
 from llmobs.budgets.definition import Applied
 from llmobs.budgets.ledger import DONE, EPOCH_KEY, Ahead, Command, Exhausted, Front, Granted, Unavailable, text
-from llmobs.budgets.scripts import SCRIPTS
+from llmobs.budgets.scripts import SCRIPTS, Script
 
 Outcome = Granted | Exhausted | Unavailable | Ahead
 
@@ -25,7 +25,8 @@ OPENING_SECONDS = 0.5
 class Holds:
     """Holds of this process. `start` connects; all on one event loop."""
 
-    def __init__(self, url: str, owner: str) -> None:
+    def __init__(self, url: str, owner: str, scripts: Sequence[Script] = ()) -> None:
+        self._scripts = (*SCRIPTS, *scripts)
         self.attempts = Attempts(owner)
         self.valkey = Valkey(url, self._on_connect)
         self._rejoining: asyncio.Task[None] | None = None
@@ -72,6 +73,21 @@ class Holds:
         if command is not None:
             self._send(command, attempt)
 
+    def tell(self, command: Command) -> None:
+        """Send what nobody waits for and nobody repeats."""
+        try:
+            reply = self.valkey.send_script(command)
+        except Away:
+            return
+        self._ends.add(reply)
+
+        def answered(future: "asyncio.Future[Any]") -> None:
+            self._ends.discard(future)
+            if not future.cancelled():
+                future.exception()  # looked at: a lost connection is told elsewhere
+
+        reply.add_done_callback(answered)
+
     def look(self) -> None:
         """See whether the ledger is another one: a recovery waits for every living gateway. Called every second."""
         if self.valkey.is_connected:
@@ -106,7 +122,7 @@ class Holds:
     # ------------------------------------------------------------ the epoch
 
     async def _on_connect(self, run_id: str) -> None:
-        for script in SCRIPTS:
+        for script in self._scripts:
             await self.valkey.call("SCRIPT", "LOAD", script.text)
         if not await self._try_to_join(run_id):
             self._rejoin()

@@ -1,9 +1,10 @@
-"""The data plane's parts, as every stage reaches them: configuration, holds, journal, upstream, counts."""
+"""The data plane's parts, as every stage reaches them: configuration, holds, limits, journal, upstream, counts."""
 
 from dataclasses import dataclass, field
 
 from gateway.counts import Counts
 from gateway.holds import Holds
+from gateway.rates import Rates
 from gateway.recorder import Recorder
 from gateway.snapshot import Snapshot
 from gateway.upstream import Upstream
@@ -17,6 +18,7 @@ class Plane:
     holds: Holds
     recorder: Recorder
     platform_secret: str
+    rates: Rates
     upstream: Upstream = field(default_factory=Upstream)
     counts: Counts = field(default_factory=Counts)
     snapshot: Snapshot | None = None
@@ -24,7 +26,7 @@ class Plane:
     @classmethod
     def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str) -> "Plane":
         counts = Counts()
-        return cls(holds, Recorder(journal, counts), platform_secret, counts=counts)
+        return cls(holds, Recorder(journal, counts), platform_secret, Rates(holds.attempts.owner), counts=counts)
 
     @property
     def is_ready(self) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import uvicorn
 
 from gateway.app import App
+from gateway.front import ADMIT
 from gateway.holds import Holds
 from gateway.plane import Plane
+from gateway.rates import RENEW, SETTLE
 from gateway.snapshot import Snapshot, SnapshotFile, SnapshotKeeper, Stored
 from llmobs.core.env import Place
 from llmobs.ingest.journal import JournalWriter
@@ -18,6 +21,7 @@ from llmobs.ingest.journal import JournalWriter
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it, not we
 GRACE_SECONDS = 30  # for calls under way, when asked to stop
 STALLED_SECONDS = 60  # a client that takes none of what it is sent for so long has gone
+SCRIPTS = (ADMIT, SETTLE, RENEW)  # loaded at each connection, besides the ledger's
 MOST_CALLS = 10_000  # at once; more is answered 503
 
 
@@ -53,7 +57,7 @@ class Wiring:
 async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.Server, Plane], None]) -> None:
     """Serve until the server is told to exit. Raises JournalError when the owner's journal cannot be had."""
     journal = JournalWriter(wiring.journal / wiring.owner, wiring.journal_key)
-    holds = Holds(wiring.valkey_url, wiring.owner)
+    holds = Holds(wiring.valkey_url, wiring.owner, SCRIPTS)
     plane = Plane.of(holds, journal, wiring.platform_secret)
     plane.counts.gauges |= {
         "valkey_connected": lambda: float(holds.valkey.is_connected),
@@ -64,7 +68,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     keeper = _keeper(wiring, plane)
     await holds.start()
     keeper.start()
-    tick = asyncio.create_task(_tick(plane))
+    tick = asyncio.create_task(_tick(plane, keeper))
     _give_up_stalled(sock)
     server = _server(App(plane))
     started(server, plane)
@@ -114,10 +118,13 @@ def _server(app: App) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-async def _tick(plane: Plane) -> None:
+async def _tick(plane: Plane, keeper: SnapshotKeeper) -> None:
     """Once a second: what no call does."""
     while True:
         await asyncio.sleep(1.0)
         plane.upstream.close_old(asyncio.get_running_loop().time())
         plane.recorder.retry()
         plane.holds.look()
+        valkey = plane.holds.valkey
+        for command in plane.rates.tick(time.monotonic(), valkey.is_connected, valkey.losses, keeper.gateways):
+            plane.holds.tell(command)

@@ -25,6 +25,8 @@ from llmobs.budgets import definition
 from llmobs.budgets.definition import BudgetInfo, Budgets
 from llmobs.core.env import replace_file
 from llmobs.ingest.seal import SealBroken, Sealer
+from llmobs.limits import definition as limits
+from llmobs.limits.definition import LimitInfo, Limits
 from llmobs.pricing import book
 from llmobs.pricing.book import Override, PriceBook
 from llmobs.prompts import definition as prompting
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 BEAT_SECONDS = 2.0
+SEEN_SECONDS = 10.0  # a gateway that was silent for longer is not counted
 MOST_REMEMBERED = 20_000  # answers of routing and of ceilings; when full they are forgotten and found anew
 # Without a ceiling of the request, the model's, or a context window: as much as the longest outputs documented.
 UNKNOWN_CEILING_TOKENS = 131_072
@@ -58,6 +61,7 @@ class Stored(msgspec.Struct, array_like=True):
     budgets: list[BudgetInfo]
     overrides: list[Override]
     prompts: list[PromptInfo]
+    limits: list[LimitInfo] = []
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -77,6 +81,7 @@ class Snapshot:
         self.roster = Roster(stored.tenants, stored.keys)
         self.registry = Registry(stored.providers, stored.routes)
         self.budgets = Budgets(stored.budgets, stored.version)
+        self.limits = Limits(stored.limits)
         self.book = PriceBook(stored.overrides)
         self.prompts = Prompts(stored.prompts)
         self.targets = {p.id: _target(p, upstream, encryption_keys) for p in stored.providers}
@@ -157,6 +162,7 @@ def load(conn: psycopg.Connection[Any]) -> Stored:
             list(definition.load(conn).infos),
             book.load(conn).overrides,
             list(prompting.load(conn).infos),
+            list(limits.load(conn).infos),
         )
 
 
@@ -202,6 +208,7 @@ class SnapshotKeeper:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
         self.is_database_away = False
+        self.gateways = 1  # seen lately, this one too; while PostgreSQL is away as many as last seen
 
     def start(self) -> None:
         self._thread.start()
@@ -232,6 +239,7 @@ class SnapshotKeeper:
             self.is_database_away = False
             if changed or polls % int(BEAT_SECONDS / POLL_SECONDS) == 0:
                 _beat(conn, self._owner, self._version)
+                self.gateways = _count_gateways(conn)
             polls += 1
             self._stopping.wait(POLL_SECONDS)
         conn.execute("DELETE FROM heartbeat WHERE owner = %s", (self._owner,))
@@ -278,6 +286,13 @@ ON CONFLICT (owner) DO UPDATE SET kind = 'gateway', host = excluded.host, pid = 
     config_version = excluded.config_version, seen_at = now()
 """
 
+_GATEWAYS = "SELECT count(*) FROM heartbeat WHERE kind = 'gateway' AND seen_at > now() - make_interval(secs => %s)"
+
 
 def _beat(conn: psycopg.Connection[Any], owner: str, version: int) -> None:
     conn.execute(_BEAT, (owner, socket.gethostname(), os.getpid(), version))
+
+
+def _count_gateways(conn: psycopg.Connection[Any]) -> int:
+    row = conn.execute(_GATEWAYS, (SEEN_SECONDS,)).fetchone()
+    return max(1, int(row[0])) if row is not None else 1

@@ -10,3 +10,7 @@ def settle(call: Call, plane: Plane) -> None:
     attempt = call.attempt
     if attempt is not None:
         settle_attempt(call, attempt, plane)
+    if call.limits is not None:
+        command = plane.rates.settle(call, call.limits)
+        if command is not None:
+            plane.holds.tell(command)

@@ -91,6 +91,18 @@ class World:
         self.pg.execute("UPDATE budgets_budget SET counted_at = now() WHERE id = %s", (budget_id,))
         return budget_id
 
+    def limit(self, tenant_id: int | None, limit: int, **fields: Any) -> int:
+        row = {
+            "tenant_id": tenant_id,
+            "name": "",
+            "unit": "requests",
+            "per": "minute",
+            "limit": limit,
+            "scope": "{}",
+            "is_active": True,
+        }
+        return self._insert("limits_limit", {**row, **fields})
+
     def open_ledger(self) -> None:
         """What the writer does when the ledger is lost."""
         assert recovery.recover(self.pg, self.valkey, _NoJournals(), time.time_ns()) is not None
