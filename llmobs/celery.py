@@ -23,6 +23,7 @@ def every(seconds: float, task: str) -> dict[str, Any]:
 
 app.conf.beat_schedule = {
     "judge": every(5, "evals.sample_and_judge"),
+    "health": every(5, "health.follow"),
     "alert": every(5, "alerts.raise_and_deliver"),
     "compact": every(10, "rollups.compact"),
     "partitions": every(3600, "rollups.make_partitions"),

@@ -73,6 +73,7 @@ INSTALLED_APPS = [
     "llmobs.tenants",
     "llmobs.pricing",
     "llmobs.providers",
+    "llmobs.health",
     "llmobs.spans",
     "llmobs.budgets",
     "llmobs.limits",

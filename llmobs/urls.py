@@ -13,11 +13,12 @@ from llmobs.alerts.api import ChannelResource
 from llmobs.budgets.api import BudgetResource
 from llmobs.cache.api import Caches, Invalidate
 from llmobs.evals.api import JudgeResource, ScoreList
+from llmobs.health.api import ProviderHealthResource
 from llmobs.limits.api import LimitResource
 from llmobs.ops import health
 from llmobs.pricing.api import PriceResource
 from llmobs.prompts.api import PromptResource
-from llmobs.providers.api import ProviderResource, RouteResource
+from llmobs.providers.api import RouteResource
 from llmobs.tenants import problem
 from llmobs.tenants.api import AuditTrail, KeyResource, TenantResource
 
@@ -29,7 +30,7 @@ router.register("tenants", TenantResource, "tenant")
 router.register("keys", KeyResource, "key")
 router.register("budgets", BudgetResource, "budget")
 router.register("limits", LimitResource, "limit")
-router.register("providers", ProviderResource, "provider")
+router.register("providers", ProviderHealthResource, "provider")
 router.register("models", PriceResource, "price")
 router.register("routes", RouteResource, "route")
 router.register("prompts", PromptResource, "prompt")

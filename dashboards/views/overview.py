@@ -8,6 +8,7 @@ from dashboards.columns import CONTRIBUTORS, Cost, Earlier, Errors, Now, Slownes
 from dashboards.live import budgets_now, ledger_client
 from dashboards.notices import MOST_SHOWN, Notice, notices
 from dashboards.queries.costs import unpriced_models
+from dashboards.queries.health import unhealthy_now, worst_by_provider
 from dashboards.queries.rollup import Totals, first_call_at, totals
 from dashboards.queries.scope import Scope
 from dashboards.queries.traces import TraceRow, traces
@@ -67,8 +68,9 @@ def _slowest(visit: Visit, now: Now) -> list[TraceRow]:
 
 
 def _providers(visit: Visit, now: Now) -> list[tuple[str, str, str, Totals]]:
-    """(name, shape, state, sums), by what their calls of the last minutes say."""
+    """(name, shape, state, sums): by the gateways' breakers where one acts, else by what the window's calls say."""
     found = []
+    known = worst_by_provider(unhealthy_now(visit.cursor))
     for row in totals(visit.cursor, visit.scope_of(now.window), ("provider",)):
         if not row.calls:
             continue
@@ -78,6 +80,8 @@ def _providers(visit: Visit, now: Now) -> list[tuple[str, str, str, Totals]]:
             kind, words = "bad", "unhealthy"
         elif row.calls >= LEAST_FOR_STATE and share > DEGRADED:
             kind, words = "warn", "degraded"
+        if (health := known.get(row.key[0])) is not None:
+            kind, words = ("bad" if health.state == "unhealthy" else "warn"), health.words
         found.append((row.key[0], kind, words, row))
     return found[:CONTRIBUTORS]
 

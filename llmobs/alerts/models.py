@@ -65,7 +65,7 @@ class Alert(models.Model):
         SEEN = "seen", "seen"
         RESOLVED = "resolved", "resolved"
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, null=True, blank=True, help_text="empty: operators'")
     kind = models.CharField(max_length=40)
     dedupe = models.CharField(max_length=200)
     title = models.CharField(max_length=300)
@@ -75,7 +75,9 @@ class Alert(models.Model):
 
     class Meta:
         ordering = ("-at",)
-        constraints = [models.UniqueConstraint(fields=("tenant", "kind", "dedupe"), name="alerted_once")]
+        constraints = [
+            models.UniqueConstraint(fields=("tenant", "kind", "dedupe"), name="alerted_once", nulls_distinct=False)
+        ]
 
     def __str__(self) -> str:
         return self.title

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from llmobs.alerts.delivery import DeliveryError, Message, send
 from llmobs.alerts.models import Delivery
+from llmobs.alerts.outages import raise_outages
 from llmobs.alerts.thresholds import raise_alerts
 
 log = structlog.get_logger()
@@ -22,7 +23,7 @@ MOST_AT_ONCE = 50
 @shared_task(name="alerts.raise_and_deliver", ignore_result=True)
 def raise_and_deliver() -> None:
     """Every few seconds, by beat."""
-    raised = raise_alerts(timezone.now())
+    raised = raise_alerts(timezone.now()) + raise_outages(timezone.now())
     sent = 0
     while sent < MOST_AT_ONCE and deliver_one():
         sent += 1
