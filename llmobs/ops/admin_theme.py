@@ -85,6 +85,9 @@ THEME: dict[str, Any] = {
             {
                 "title": "Quality",
                 "items": [
+                    _entry("Prompts", "chat", "prompts_prompt"),
+                    _entry("Prompt versions", "difference", "prompts_promptversion"),
+                    _entry("A/B tests", "science", "prompts_experiment"),
                     _entry("Judges", "gavel", "evals_judge"),
                     _entry("Judgements", "fact_check", "evals_judgement"),
                     _entry("Scores", "star", "evals_score"),

@@ -97,7 +97,7 @@ def start_test(
         if running(held) is not None:
             raise Conflict("A test of this prompt is running: promote one of its variants, or stop it first.")
         try:
-            control, shared = _shares(control_percentage, [percentage for _, percentage in variants])
+            control, shared = shares(control_percentage, [percentage for _, percentage in variants])
         except ValueError as error:
             raise ValidationError({"variants": str(error)}) from None
         test = Experiment(
@@ -214,12 +214,12 @@ def measured(prompt: Prompt, test: Experiment, now: datetime) -> dict[str, Any]:
     return {"from": test.started_at.isoformat(), "to": end.isoformat(), "arms": arms}
 
 
-def _shares(control: object, given: Sequence[object]) -> tuple[Decimal, list[Decimal]]:
-    """Percentages of control and of the variants, those left out filled in. Raises ValueError."""
+def shares(control: object, given: Sequence[object]) -> tuple[Decimal, list[Decimal]]:
+    """Percentages of control and of the variants, those left out (None) filled in. Raises ValueError."""
     from_given = [None if percentage is None else share_of(percentage) for percentage in given]
     known = sum(share for share in from_given if share is not None)
     open_count = from_given.count(None)
     own = share_of(control) if control is not None else (share_of(HALF) if open_count else WHOLE - known)
     rest = iter(even_shares(max(WHOLE - own - known, 0), open_count) if open_count else [])
-    shares = [next(rest) if share is None else share for share in from_given]
-    return Decimal(own) / 100, [Decimal(share) / 100 for share in shares]
+    parts = [next(rest) if share is None else share for share in from_given]
+    return Decimal(own) / 100, [Decimal(share) / 100 for share in parts]

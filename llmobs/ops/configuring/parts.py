@@ -4,6 +4,7 @@ from llmobs.ops.configuring.channels import CHANNELS
 from llmobs.ops.configuring.entry import Part
 from llmobs.ops.configuring.judges import JUDGES
 from llmobs.ops.configuring.prices import MODELS
+from llmobs.ops.configuring.prompts import PROMPTS
 from llmobs.ops.configuring.providers import PROVIDERS
 from llmobs.ops.configuring.routes import ROUTES
 from llmobs.ops.configuring.tenants import TENANTS
@@ -13,6 +14,7 @@ PARTS: tuple[Part, ...] = (
     MODELS,
     ROUTES,
     TENANTS,
+    PROMPTS,
     JUDGES,
     CHANNELS,
 )

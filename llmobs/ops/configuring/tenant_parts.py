@@ -3,10 +3,12 @@
 from llmobs.ops.configuring.budgets import BUDGETS
 from llmobs.ops.configuring.entry import Part
 from llmobs.ops.configuring.keys import KEYS
+from llmobs.ops.configuring.prompts import TENANT_PROMPTS
 from llmobs.ops.configuring.tenant_cache import CACHE
 
 TENANT_PARTS: tuple[Part, ...] = (
     KEYS,
     BUDGETS,
+    TENANT_PROMPTS,
     CACHE,
 )
