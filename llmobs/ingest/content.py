@@ -1,22 +1,22 @@
 """The one door of content: what a tenant's policy leaves of prompts and answers, before anything reaches the database.
 
 full      as sent
-redacted  personal data and secrets replaced by placeholders (`ingest.redaction`), attributes and error texts too
+redacted  personal data and secrets replaced by placeholders (`guards.redactor`), attributes and error texts too
 hash      each text is a fingerprint under a key of the tenant: equal texts can be found, none can be read
 none      not kept
 Every span passes, whatever way it came in. An unknown policy keeps nothing: it fails closed.
 """
 
-import hmac
 import re
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from llmobs.core.semconv import REFUSED
-from llmobs.ingest.redaction import Redactor, may_hold
+from llmobs.guards.fingerprint import fingerprint, tenant_key
+from llmobs.guards.redactor import Redactor
+from llmobs.guards.sensitive import may_hold
 from llmobs.spans.record import Span
 
 FULL = "full"
@@ -66,19 +66,19 @@ class Door:
     def _hash(self, span: Span) -> None:
         key = self._tenant_key(span.tenant_id)
 
-        def fingerprint(text: str) -> str:
-            return "hmac-sha256:" + hmac.new(key, text.encode("utf-8", "replace"), sha256).hexdigest()[:32]
+        def hashed(text: str) -> str:
+            return "hmac-sha256:" + fingerprint(key, text)
 
-        span.input = _rewrite_messages(span.input, fingerprint, only_content=True)
-        span.output = _rewrite_messages(span.output, fingerprint, only_content=True)
-        span.attributes = {name: _guarded(name, value, fingerprint) for name, value in span.attributes.items()}
+        span.input = _rewrite_messages(span.input, hashed, only_content=True)
+        span.output = _rewrite_messages(span.output, hashed, only_content=True)
+        span.attributes = {name: _guarded(name, value, hashed) for name, value in span.attributes.items()}
         if span.status != REFUSED and span.status_message:
-            span.status_message = fingerprint(span.status_message)
+            span.status_message = hashed(span.status_message)
 
     def _tenant_key(self, tenant_id: int) -> bytes:
         key = self._tenant_keys.get(tenant_id)
         if key is None:
-            key = self._tenant_keys[tenant_id] = hmac.new(self._key, b"content of %d" % tenant_id, sha256).digest()
+            key = self._tenant_keys[tenant_id] = tenant_key(self._key, tenant_id)
         return key
 
 

@@ -37,6 +37,18 @@ class TenantAdmin(Audited):
     search_fields = ("slug", "name")
     prepopulated_fields = {"slug": ("name",)}
     inlines = (MembershipOfTenant,)
+    fieldsets = (
+        (None, {"fields": ("slug", "name", "plan", "content", "time_zone", "retention_days", "is_active")}),
+        ("Response cache", {"fields": ("cache", "cache_ttl_seconds", "cache_mb")}),
+        (
+            "Guards",
+            {
+                "fields": (
+                    "injection", "injection_threshold", "sensitive_input", "sensitive_output", "most_input_characters",
+                )
+            },
+        ),
+    )  # fmt: skip
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Tenant | None = None) -> dict[str, Any]:
         return {} if obj else self.prepopulated_fields

@@ -1,9 +1,11 @@
 """Who: tenants, their keys and people, and the record of what people changed."""
 
+from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Value
 
@@ -28,6 +30,19 @@ class Tenant(models.Model):
         HASH = "hash", "hash: fingerprints alone"
         NONE = "none", "none: not kept"
 
+    class Injection(models.TextChoices):
+        OFF = "off", "off: not looked for"
+        LOG = "log", "log: recorded after the call"
+        FLAG = "flag", "flag: told to the caller"
+        BLOCK = "block", "block: the call is refused"
+
+    class Sensitive(models.TextChoices):
+        OFF = "off", "off: not looked for"
+        LOG = "log", "log: recorded after the call"
+        FLAG = "flag", "flag: told to the caller"
+        MASK = "mask", "mask: placeholders in its place"
+        BLOCK = "block", "block: the call is refused"
+
     slug = models.SlugField(max_length=64, unique=True)
     name = models.CharField(max_length=200)
     plan = models.CharField(max_length=8, choices=Plan.choices, default=Plan.NONE)
@@ -45,6 +60,38 @@ class Tenant(models.Model):
     )
     cache_mb = models.PositiveIntegerField(
         default=caching.DEFAULT_MB, db_default=caching.DEFAULT_MB, help_text="Most megabytes of cached answers"
+    )
+    injection = models.CharField(
+        max_length=8,
+        choices=Injection.choices,
+        default=Injection.LOG,
+        db_default=Injection.LOG,
+        help_text="prompt injection in what users and tools say",
+    )
+    injection_threshold = models.DecimalField(
+        max_digits=4,
+        decimal_places=3,
+        default=Decimal("0.7"),
+        db_default=Decimal("0.7"),
+        validators=[MinValueValidator(Decimal("0.001")), MaxValueValidator(1)],
+        help_text="score from which on a text is taken for an injection; above 0, up to 1",
+    )
+    sensitive_input = models.CharField(
+        max_length=8,
+        choices=Sensitive.choices,
+        default=Sensitive.LOG,
+        db_default=Sensitive.LOG,
+        help_text="personal data and secrets in requests",
+    )
+    sensitive_output = models.CharField(
+        max_length=8,
+        choices=Sensitive.choices,
+        default=Sensitive.LOG,
+        db_default=Sensitive.LOG,
+        help_text="personal data and secrets in answers",
+    )
+    most_input_characters = models.PositiveIntegerField(
+        null=True, blank=True, help_text="longest message of a user, in characters; empty: as long as the model takes"
     )
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)

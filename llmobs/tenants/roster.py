@@ -23,6 +23,13 @@ class TenantInfo(msgspec.Struct, frozen=True):
     cache: str = "off"  # or exact: what counts unless a key or a call says otherwise
     cache_ttl_seconds: dict[str, int] = {}  # by feature (tenants.caching.ttl_for)
     cache_mb: int = 64
+    # guards: off, log (both: nothing in the call's path), flag, mask, block
+    injection: str = "log"
+    injection_threshold_permille: int = 700
+    sensitive_input: str = "log"
+    sensitive_output: str = "log"
+    most_input_characters: int | None = None
+    is_guarded: bool = False  # any of them acts in the call's path
 
 
 class KeyInfo(msgspec.Struct, frozen=True):
@@ -56,7 +63,9 @@ def load(conn: psycopg.Connection[Any]) -> Roster:
     """The roster as the database holds it now."""
     tenants = conn.execute(
         "SELECT id, slug, name, plan, content, time_zone, retention_days, is_active, "
-        "cache, cache_ttl_seconds, cache_mb FROM tenants_tenant"
+        "cache, cache_ttl_seconds, cache_mb, injection, (injection_threshold * 1000)::int, sensitive_input, "
+        "sensitive_output, most_input_characters, most_input_characters IS NOT NULL OR injection NOT IN ('off', 'log') "
+        "OR sensitive_input NOT IN ('off', 'log') OR sensitive_output NOT IN ('off', 'log') FROM tenants_tenant"
     ).fetchall()
     keys = conn.execute(
         "SELECT id, tenant_id, name, secret_hash, service, environment, feature, allowed_models, criticality, cache, "

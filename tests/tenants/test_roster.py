@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import psycopg
+import pytest
 
 from llmobs.core.clock import ns_from_utc
 from llmobs.tenants.roster import load
@@ -34,3 +35,23 @@ def test_revoked_and_expired_keys_stay_and_say_so(pg: psycopg.Connection) -> Non
 def test_an_operators_key_has_no_tenant(pg: psycopg.Connection) -> None:
     key_id, _ = world(pg).key(None, "operator")
     assert load(pg).keys_by_id[key_id].tenant_id is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_guarded"),
+    [
+        ({}, False),
+        ({"injection": "off", "sensitive_input": "off", "sensitive_output": "log"}, False),
+        ({"injection": "flag"}, True),
+        ({"sensitive_input": "mask"}, True),
+        ({"sensitive_output": "block"}, True),
+        ({"most_input_characters": 10_000}, True),
+    ],
+)
+def test_a_tenant_is_guarded_where_a_guard_acts_in_the_calls_path(
+    pg: psycopg.Connection, settings: dict[str, object], is_guarded: bool
+) -> None:
+    tenant_id = world(pg).tenant(**settings)
+    tenant = load(pg).tenants[tenant_id]
+    assert tenant.is_guarded == is_guarded
+    assert tenant.injection_threshold_permille == 700
