@@ -10,11 +10,15 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
 from django.utils import timezone
 
 from llmobs.alerts.models import Channel
 from llmobs.budgets.models import Budget
 from llmobs.evals.models import Judge
+from llmobs.limits.models import Limit
+from llmobs.limits.plans import PLANS
+from llmobs.limits.units import REQUEST
 from llmobs.ops.waiting import SEEN_SECONDS
 from llmobs.providers.credentials import ENV, CredentialError, open_credential
 from llmobs.providers.models import Provider, Route
@@ -59,7 +63,6 @@ def installation() -> Iterator[Item]:
     yield Item("P0", State.LATER, "retries")
     yield Item("P1", State.SET, "streams are passed on as they come")
     yield Item("P1", State.SET, "structured logs", "one JSON object a line")
-    yield Item("P1", State.LATER, "request rate limits")
     yield Item("P1", State.SET, "response cache", "off unless a tenant, a key or a call says exact")
     backed = [route.name for route in Route.objects.prefetch_related("candidates") if len(_providers_of(route)) > 1]
     yield _item(
@@ -106,6 +109,9 @@ def of_tenant(tenant: Tenant) -> Iterator[Item]:
         "a budget with thresholds" if channels else "an alert channel (`alert_channels:` in apply)",
         f"{_names(watched)} to {_names(channels)}",
     )  # fmt: skip
+    limits = Limit.objects.filter(is_active=True).filter(Q(tenant=tenant) | Q(tenant=None)).exclude(per=REQUEST)
+    rules = [limit.rule for limit in limits] + [each.unit for each in PLANS[tenant.plan] if each.per != REQUEST]
+    yield _item("P1", bool(rules), "rate limits", "`limits:` in apply, of the tenant or for all", "; ".join(rules[:5]))
     unpriced = _unpriced_models(tenant)
     lacking = f"no price for {', '.join(unpriced[:5])}: `models:` in apply"
     yield _item("P1", not unpriced, "a price for every model called", lacking)

@@ -270,8 +270,6 @@ def test_an_error_names_the_place_and_the_value(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("limits: [{unit: requests}]", "limits: rate limits and quotas (limits) are not in this version"),
-        ("tenants: [{slug: a, limits: [{unit: tokens}]}]", "tenants[0].limits: rate limits and quotas"),
         (tenant_with("action: downgrade"), "budgets[0].action: 'downgrade' is not in this version; use block or alert"),
         (tenant_with("action: cache_only"), "budgets[0].action: 'cache_only' is not in this version"),
         (

@@ -8,6 +8,7 @@ from django.db import connection
 
 from llmobs.alerts.models import Channel
 from llmobs.budgets.models import Budget
+from llmobs.limits.models import Limit
 from llmobs.ops.checklist import Item, State, installation, is_ready, of_tenant
 from llmobs.providers.models import Candidate, Provider, Route
 from llmobs.tenants.models import Key, Tenant, User
@@ -83,6 +84,21 @@ def test_thresholds_without_a_channel_alert_nobody() -> None:
     Channel.objects.update(is_enabled=False)
 
     assert state(list(of_tenant(acme)), "cost alerts") is State.MISSING
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_rate_limits_are_the_tenants_own_those_for_all_or_its_plans(is_shared: bool) -> None:
+    acme = make_ready()
+    Limit.objects.create(tenant=None, unit="input_tokens", per="request", limit=9)
+    assert state(list(of_tenant(acme)), "rate limits") is State.MISSING
+
+    limit = Limit.objects.create(tenant=None if is_shared else acme, unit="requests", per="minute", limit=60)
+    assert state(list(of_tenant(acme)), "rate limits") is State.SET
+
+    limit.delete()
+    acme.plan = "paid"
+    assert state(list(of_tenant(acme)), "rate limits") is State.SET
 
 
 @pytest.mark.django_db

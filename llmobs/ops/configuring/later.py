@@ -6,8 +6,6 @@ from llmobs.ops.configuring.entry import Problem
 
 # Names that this version does not know yet; by the list that they stand in ("" is the top).
 LATER_NAMES = {
-    "": {"limits": "rate limits and quotas"},
-    "tenants": {"limits": "rate limits and quotas"},
     "budgets": {"downgrade_to": "downgrading"},
 }
 LATER_VALUES = {

@@ -3,6 +3,7 @@
 from llmobs.ops.configuring.channels import CHANNELS
 from llmobs.ops.configuring.entry import Part
 from llmobs.ops.configuring.judges import JUDGES
+from llmobs.ops.configuring.limits import LIMITS
 from llmobs.ops.configuring.prices import MODELS
 from llmobs.ops.configuring.prompts import PROMPTS
 from llmobs.ops.configuring.providers import PROVIDERS
@@ -14,6 +15,7 @@ PARTS: tuple[Part, ...] = (
     MODELS,
     ROUTES,
     TENANTS,
+    LIMITS,
     PROMPTS,
     JUDGES,
     CHANNELS,

@@ -35,8 +35,6 @@ def apply(applying: Applying, entry: TenantEntry, path: str) -> None:
             setattr(tenant, name, getattr(entry, name))
         tenant.name = entry.name or tenant.name or entry.slug
         applying.save(tenant)
-    if entry.plan != "none":
-        applying.note(f"{path}.plan: {entry.plan!r} is kept, but its quotas are not in this version")
     for part in TENANT_PARTS:
         for place, each in part.entries(entry, path):
             part.apply(applying, tenant, each, place)
