@@ -5,18 +5,14 @@ from llmobs.ops.configuring.entry import Part
 from llmobs.ops.configuring.keys import KEYS
 from llmobs.ops.configuring.limits import TENANT_LIMITS
 from llmobs.ops.configuring.prompts import TENANT_PROMPTS
-from llmobs.ops.configuring.limits import TENANT_LIMITS
-from llmobs.ops.configuring.prompts import TENANT_PROMPTS
 from llmobs.ops.configuring.tenant_cache import CACHE
 from llmobs.ops.configuring.tenant_guards import GUARDS
 
 TENANT_PARTS: tuple[Part, ...] = (
     KEYS,
     BUDGETS,
-    TENANT_LIMITS,
     TENANT_PROMPTS,
     TENANT_LIMITS,
-    TENANT_PROMPTS,
     CACHE,
     GUARDS,
 )
