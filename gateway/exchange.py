@@ -44,10 +44,11 @@ async def _ask(call: Call, attempt: Attempt, plane: Plane) -> Flow | None:
         message = f"provider {provider.name} cannot be called: its credential or address is wrong"
         raise ProviderUnavailable(f"{message} (`manage.py doctor` says how)", may_be_billed=False)
     body = _body(call, attempt)
-    connection = await plane.upstream.connect(target.origin, call.first_byte_seconds)
+    lines = target.request_lines(attempt.speaks.serves, target.credential(), attempt.candidate.model)
+    connection = await plane.upstream.connect(target.origin, call.first_byte_seconds, provider.connect_seconds)
     flow: Flow | None = None
     try:
-        connection.send(request_head(call, attempt, target.head, len(body)), body, MOST_ANSWER_BYTES)
+        connection.send(request_head(call, attempt, lines, len(body)), body, MOST_ANSWER_BYTES)
         now = asyncio.get_running_loop().time()
         if attempt.streams:
             flow = await opened(call, attempt, connection, now + call.first_byte_seconds)

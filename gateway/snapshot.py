@@ -3,7 +3,8 @@
 1. A thread of its own polls the version twice a second (LISTEN/NOTIFY dies silently behind poolers) and loads all
    when it changed, in one repeatable read.
 2. What was loaded is kept on disk too, sealed: a start without PostgreSQL uses it.
-3. When the event loop has it, the heartbeat row says so: `apply` waits for that.
+3. Files with credentials or certificates are looked at at each poll, and read again when they changed.
+4. When the event loop has it, the heartbeat row says so: `apply` waits for that.
 
 Fails open by design: with PostgreSQL away the last snapshot holds, revocations made meanwhile included once it is back.
 """
@@ -20,7 +21,9 @@ from typing import Any
 import msgspec
 import psycopg
 
-from gateway.upstream import Origin, Upstream
+from gateway.target import files_of, ready
+from gateway.upstream import Upstream
+from gateway.watched import stamp
 from llmobs.budgets import definition
 from llmobs.budgets.definition import BudgetInfo, Budgets
 from llmobs.core.env import replace_file
@@ -32,7 +35,6 @@ from llmobs.pricing.book import Override, PriceBook
 from llmobs.prompts import definition as prompting
 from llmobs.prompts.definition import PromptInfo, Prompts
 from llmobs.providers import registry
-from llmobs.providers.credentials import CredentialError, open_credential
 from llmobs.providers.registry import CandidateInfo, ProviderInfo, Registry, RouteInfo
 from llmobs.tenants import roster
 from llmobs.tenants.config_version import config_version
@@ -46,8 +48,6 @@ SEEN_SECONDS = 10.0  # a gateway that was silent for longer is not counted
 MOST_REMEMBERED = 20_000  # answers of routing and of ceilings; when full they are forgotten and found anew
 # Without a ceiling of the request, the model's, or a context window: as much as the longest outputs documented.
 UNKNOWN_CEILING_TOKENS = 131_072
-
-DIALECT_PATHS = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
 
 
 class Stored(msgspec.Struct, array_like=True):
@@ -64,14 +64,6 @@ class Stored(msgspec.Struct, array_like=True):
     limits: list[LimitInfo] = []
 
 
-class Target(msgspec.Struct, frozen=True):
-    """A provider made ready to be called: its origin and the unchanging part of a request's head."""
-
-    origin: Origin
-    head: bytes
-    error: str = ""  # why it cannot be called
-
-
 class Snapshot:
     """Configuration as of one version. Immutable but for what it remembers of its own answers."""
 
@@ -84,9 +76,14 @@ class Snapshot:
         self.limits = Limits(stored.limits)
         self.book = PriceBook(stored.overrides)
         self.prompts = Prompts(stored.prompts)
-        self.targets = {p.id: _target(p, upstream, encryption_keys) for p in stored.providers}
+        self.files = files_of(stored.providers)  # as they were before they are read
+        self.targets = {p.id: ready(p, upstream, encryption_keys) for p in stored.providers}
         self._candidates: dict[tuple[int, str, str], tuple[CandidateInfo, ...]] = {}
         self._ceilings: dict[tuple[int, str, str], int] = {}
+
+    def has_old_files(self) -> bool:
+        """Whether a file with a credential or certificates is another by now."""
+        return any(stamp(path) != then for path, then in self.files.items())
 
     def candidates(self, tenant_id: int, model: str, dialect: str, at_ns: int) -> tuple[CandidateInfo, ...]:
         """Who can answer for `model`, in order; empty: nobody is known to."""
@@ -119,32 +116,6 @@ def _remember(kept: dict[Any, Any], key: Any, value: Any) -> None:
     if len(kept) >= MOST_REMEMBERED:
         kept.clear()
     kept[key] = value
-
-
-def _target(provider: ProviderInfo, upstream: Upstream, encryption_keys: tuple[str, ...]) -> Target:
-    try:
-        credential = open_credential(provider.credential, encryption_keys)
-        return Target(upstream.origin(provider.base_url), _head(provider, credential, upstream))
-    except (CredentialError, ValueError) as error:
-        log.error("provider %s cannot be called: %s", provider.name, error)
-        return Target(Origin("", 0, None), b"", str(error))
-
-
-def _head(provider: ProviderInfo, credential: str, upstream: Upstream) -> bytes:
-    """Request line and unchanging headers of a provider. Raises ValueError on what no header can hold."""
-    base_path, host = upstream.path_and_host(provider.base_url)
-    if provider.dialect == "anthropic":
-        base_path = base_path.removesuffix("/v1")
-    lines = [f"POST {base_path}{DIALECT_PATHS[provider.dialect]} HTTP/1.1", f"host: {host}"]
-    lines += ["accept-encoding: identity", "content-type: application/json"]
-    if credential and provider.dialect == "openai":
-        lines.append(f"authorization: Bearer {credential}")
-    elif credential:
-        lines.append(f"x-api-key: {credential}")
-    lines += [f"{name}: {value}" for name, value in provider.headers.items()]
-    if any(not line.isprintable() or not line.isascii() for line in lines):
-        raise ValueError("its credential or headers hold characters that no HTTP header can")
-    return "\r\n".join(lines).encode() + b"\r\n"
 
 
 def load(conn: psycopg.Connection[Any]) -> Stored:
@@ -205,6 +176,7 @@ class SnapshotKeeper:
         self._install = install
         self._loop = asyncio.get_running_loop()
         self._version = -1
+        self._snapshot: Snapshot | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
         self.is_database_away = False
@@ -230,6 +202,7 @@ class SnapshotKeeper:
                 log.exception("the configuration cannot be read: the last snapshot holds")
             if self._version < 0:
                 self._use_file()
+            self._read_files_again()
             self._stopping.wait(POLL_SECONDS)
 
     def _follow(self, conn: psycopg.Connection[Any]) -> None:
@@ -246,11 +219,18 @@ class SnapshotKeeper:
 
     def _poll(self, conn: psycopg.Connection[Any]) -> bool:
         if config_version(conn) == self._version:
+            self._read_files_again()
             return False
         stored = load(conn)
         self._hand_over(stored)
         self._file.write(stored)
         return True
+
+    def _read_files_again(self) -> None:
+        if self._snapshot is not None and self._snapshot.has_old_files():
+            version = self._version
+            self._hand_over(self._snapshot.stored)
+            self._version = version
 
     def _use_file(self) -> None:
         stored = self._file.read()
@@ -260,7 +240,7 @@ class SnapshotKeeper:
             self._version = 0  # whatever PostgreSQL has, when it is back, is read
 
     def _hand_over(self, stored: Stored) -> None:
-        snapshot = self._make(stored)
+        snapshot = self._snapshot = self._make(stored)
         installed = threading.Event()
 
         def install() -> None:

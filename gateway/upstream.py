@@ -6,6 +6,7 @@ from collections import deque
 from urllib.parse import urlsplit
 
 from gateway.connection import ConnectFailed, Connection
+from gateway.watched import Stamp, stamp
 
 MOST_CONNECTIONS = 2_000  # per origin, in use and kept
 CONNECT_SECONDS = 5.0
@@ -18,7 +19,7 @@ KEEP_TLS_SECONDS = 55.0
 class Origin:
     """Connections to one scheme, host and port."""
 
-    __slots__ = ("count", "host", "idle", "keep_seconds", "port", "tls")
+    __slots__ = ("count", "host", "idle", "is_retired", "keep_seconds", "port", "tls")
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         self.host = host
@@ -27,8 +28,12 @@ class Origin:
         self.keep_seconds = KEEP_PLAIN_SECONDS if tls is None else KEEP_TLS_SECONDS
         self.idle: deque[Connection] = deque()
         self.count = 0
+        self.is_retired = False
 
     def keep(self, connection: Connection, now: float) -> None:
+        if self.is_retired:
+            connection.close()
+            return
         connection.is_idle = True
         connection.idle_since = now
         self.idle.append(connection)
@@ -56,41 +61,57 @@ class Origin:
         while self.idle and now - self.idle[0].idle_since >= self.keep_seconds:
             self.idle.popleft().close()
 
+    def close_all(self) -> None:
+        while self.idle:
+            self.idle.pop().close()
+
 
 class Upstream:
-    """All origins."""
+    """All origins. `origin` is called on the snapshot's thread, everything else on the event loop."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
-        self._origins: dict[str, Origin] = {}
+        self._origins: dict[tuple[str, str, int, str, bool], Origin] = {}
+        self._retired: list[Origin] = []
+        self._stamps: dict[str, Stamp] = {}
 
-    def origin(self, base_url: str) -> Origin:
-        """The origin of a provider's base URL."""
-        found = self._origins.get(base_url)
+    def origin(self, base_url: str, ca_file: str = "", verify: bool = True) -> Origin:
+        """The origin of a provider's base URL. Raises ValueError where its certificates cannot be read."""
+        parts = urlsplit(base_url)
+        is_tls = parts.scheme == "https"
+        port = parts.port or (443 if is_tls else 80)
+        key = (parts.scheme, parts.hostname or "", port, ca_file, verify)
+        self._look_at(ca_file)
+        found = self._origins.get(key)
         if found is None:
-            parts = urlsplit(base_url)
-            is_tls = parts.scheme == "https"
-            key = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if is_tls else 80)}"
-            found = self._origins.get(key)
-            if found is None:
-                tls = self._context() if is_tls else None
-                found = Origin(parts.hostname or "", parts.port or (443 if is_tls else 80), tls)
-                self._origins[key] = found
-            self._origins[base_url] = found
+            found = Origin(key[1], port, self._context(ca_file, verify) if is_tls else None)
+            self._origins[key] = found
         return found
+
+    def _look_at(self, ca_file: str) -> None:
+        """Certificates that changed: connections under the old ones are used no more."""
+        now = stamp(ca_file) if ca_file else None
+        if self._stamps.get(ca_file, now) != now:
+            for key in [key for key in self._origins if key[3] == ca_file]:
+                origin = self._origins.pop(key)
+                origin.is_retired = True
+                self._retired.append(origin)
+        self._stamps[ca_file] = now
 
     def path_and_host(self, base_url: str) -> tuple[str, str]:
         """A base URL's path, and what the header host says."""
         parts = urlsplit(base_url)
         return parts.path.rstrip("/"), parts.netloc.rpartition("@")[2]
 
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-        return self._tls
+    def _context(self, ca_file: str, verify: bool) -> ssl.SSLContext:
+        if not ca_file and verify:
+            if self._tls is None:
+                self._tls = tls_context()
+            return self._tls
+        return tls_context(ca_file, verify)
 
-    async def connect(self, origin: Origin, seconds: float) -> Connection:
-        """A connection ready for a request. Raises ConnectFailed."""
+    async def connect(self, origin: Origin, seconds: float, most_seconds: float | None = None) -> Connection:
+        """A connection ready for a request, within `seconds` and the provider's own patience. Raises ConnectFailed."""
         loop = asyncio.get_running_loop()
         connection = origin.kept(loop.time())
         if connection is not None:
@@ -98,9 +119,10 @@ class Upstream:
         if origin.count >= MOST_CONNECTIONS:
             raise ConnectFailed(f"{MOST_CONNECTIONS} connections to {origin.host} are in use")
         origin.count += 1
+        seconds = min(seconds, CONNECT_SECONDS if most_seconds is None else most_seconds)
         made: Connection | None = None
         try:
-            async with asyncio.timeout(min(seconds, CONNECT_SECONDS)):
+            async with asyncio.timeout(seconds):
                 _, made = await loop.create_connection(
                     lambda: Connection(origin, loop),
                     origin.host,
@@ -110,7 +132,7 @@ class Upstream:
                 )
                 return made
         except TimeoutError:
-            raise ConnectFailed(f"no connection to {origin.host} in {min(seconds, CONNECT_SECONDS):g} s") from None
+            raise ConnectFailed(f"no connection to {origin.host} in {seconds:g} s") from None
         except OSError as error:  # refused, no such host, TLS
             raise ConnectFailed(f"no connection to {origin.host}: {_why(error)}") from None
         finally:
@@ -119,13 +141,33 @@ class Upstream:
 
     def close_old(self, now: float) -> None:
         """Close what was kept for too long; called every second or so."""
-        for origin in set(self._origins.values()):
+        for origin in list(self._origins.values()):
             origin.close_old(now)
+        for origin in list(self._retired):
+            origin.close_all()
+            if not origin.count:
+                self._retired.remove(origin)
 
     def close(self) -> None:
-        for origin in set(self._origins.values()):
-            while origin.idle:
-                origin.idle.pop().close()
+        for origin in [*self._origins.values(), *self._retired]:
+            origin.close_all()
+
+
+def tls_context(ca_file: str = "", verify: bool = True) -> ssl.SSLContext:
+    """TLS as a client of providers: the system's certificates vouch, or those of `ca_file` alone.
+
+    Raises ValueError where the file cannot be read or holds no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+    except ssl.SSLError:
+        raise ValueError(f"ca_file {ca_file} holds no certificate") from None
+    except OSError as error:
+        raise ValueError(f"ca_file {ca_file} cannot be read: {error.strerror}") from None
+    context.set_alpn_protocols(["http/1.1"])
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _why(error: OSError) -> str:
