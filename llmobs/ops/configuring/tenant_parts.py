@@ -11,8 +11,8 @@ from llmobs.ops.configuring.tenant_guards import GUARDS
 TENANT_PARTS: tuple[Part, ...] = (
     KEYS,
     BUDGETS,
-    TENANT_PROMPTS,
     TENANT_LIMITS,
+    TENANT_PROMPTS,
     CACHE,
     GUARDS,
 )
