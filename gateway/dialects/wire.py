@@ -18,6 +18,7 @@ Tokens = Annotated[int, msgspec.Meta(ge=1, le=MOST_OUTPUT_TOKENS)]
 WRONG = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 # What JSON of unexpected types makes of code that reads it: only the heads of bodies and events are checked.
 ODD = (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError)
+_PIECE_CHARACTERS = 32  # of a text that is told in deltas
 
 DONE = b"data: [DONE]\n\n"  # the end of a stream of chat completions
 
@@ -90,6 +91,11 @@ def json_object(data: bytes) -> Json | None:
 def objects(value: object) -> list[Json]:
     """The objects of a JSON list; what is none is left out."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def pieces(text: str) -> list[str]:
+    """A text as a model would have streamed it: some words at a time."""
+    return [text[start : start + _PIECE_CHARACTERS] for start in range(0, len(text), _PIECE_CHARACTERS)]
 
 
 def sse(event: object) -> bytes:

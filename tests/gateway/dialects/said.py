@@ -9,7 +9,7 @@ import openai
 
 from gateway.dialects.dialect import Asked
 from gateway.dialects.openai import OpenAI
-from gateway.dialects.translation import ChatToMessages, MessagesToChat
+from gateway.dialects.translation import ChatToMessages, MessagesToChat, StreamTranslation
 
 TO_OPENAI, TO_ANTHROPIC = ChatToMessages(clock=lambda: 1_700_000_000.5), MessagesToChat()
 HI: list[Any] = [{"role": "user", "content": "hi"}]
@@ -109,7 +109,7 @@ LAST = chunk(None, usage=OPENAIS_USAGE) + b"data: [DONE]\n\n"
 # ---------------------------------------------------------------- what the SDKs make of it
 
 
-def through(stream: Any, *blocks: bytes) -> bytes:
+def through(stream: StreamTranslation, *blocks: bytes) -> bytes:
     return b"".join(stream.feed(block) for block in blocks) + stream.end()
 
 

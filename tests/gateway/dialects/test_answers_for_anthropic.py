@@ -112,8 +112,12 @@ def test_reasoning_is_a_thought(field: str) -> None:
 
 
 def test_signatures_of_a_server_that_hands_on_claudes_thoughts_are_kept() -> None:
-    deltas = [{"reasoning_content": "hm, well"}, {"thinking_blocks": [THOUGHT]}, {"thinking_blocks": [HIDDEN]}]
-    seen = seen_by_anthropic(*map(chunk, deltas), YES, LAST)
+    deltas: list[dict[str, Any]] = [
+        {"reasoning_content": "hm, well"},
+        {"thinking_blocks": [THOUGHT]},
+        {"thinking_blocks": [HIDDEN]},
+    ]
+    seen = seen_by_anthropic(*[chunk(delta) for delta in deltas], YES, LAST)
     answered = whole({"content": "yes", "reasoning_content": "hm, well", "thinking_blocks": [THOUGHT, HIDDEN]})
     for found in (answered, seen):
         assert blocks(found)[:2] == [THOUGHT, HIDDEN]

@@ -1,6 +1,7 @@
 """Anthropic's answers for OpenAI's clients, whole and streamed: the official SDK reads what its client would get."""
 
 import json
+from typing import Any
 
 import openai
 import pytest
@@ -92,7 +93,8 @@ def test_tool_uses_are_tool_calls() -> None:
     seen = seen_by_openai(begun(), text_block(0, "so"), uses, ended("tool_use"))
     for found in (whole({"type": "text", "text": "so"}, *USES, stop_reason="tool_use"), seen):
         choice = found.choices[0]
-        calls = [(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls]
+        said_calls: Any = choice.message.tool_calls
+        calls = [(call.id, call.function.name, call.function.arguments) for call in said_calls]
         assert (choice.finish_reason, choice.message.content) == ("tool_calls", "so")
         assert calls == [("toolu_1", "look", '{"n":1}'), ("toolu_2", "stop", "{}")]
 

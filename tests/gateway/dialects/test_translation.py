@@ -92,10 +92,8 @@ def test_an_answer_that_is_none_is_garbled(between: Translation, body: bytes) ->
 
 
 def test_the_callers_own_format_passes_through() -> None:
-    for caller in (OpenAI(), Embeddings()):
-        assert translation(caller, "openai") is None
-    for caller in (Anthropic(), CountTokens()):
-        assert translation(caller, "anthropic") is None
+    assert [translation(caller, "openai") for caller in (OpenAI(), Embeddings())] == [None, None]
+    assert [translation(caller, "anthropic") for caller in (Anthropic(), CountTokens())] == [None, None]
 
 
 def test_either_format_reaches_either_provider() -> None:
