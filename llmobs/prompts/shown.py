@@ -180,6 +180,8 @@ class ResultShown(serializers.Serializer):  # type: ignore[misc]
     input_tokens = serializers.IntegerField()
     output_tokens = serializers.IntegerField()
     score = serializers.FloatField(allow_null=True, help_text="the judges' mean")
+    score_deviation = serializers.FloatField(allow_null=True)
+    judged = serializers.IntegerField(help_text="how many judges' scores")
     scores = serializers.DictField(help_text="mean and count by name")
 
 
