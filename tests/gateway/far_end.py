@@ -28,7 +28,7 @@ def answering(*parts: bytes, hangs: bool = False) -> Iterator[FarEnd]:
             except OSError:
                 return
             with connection:
-                far_end.requests.append(_request(connection))
+                far_end.requests.append(read_request(connection))
                 for part in parts:
                     connection.sendall(part)
                 while hangs and connection.recv(65536):
@@ -44,7 +44,7 @@ def answering(*parts: bytes, hangs: bool = False) -> Iterator[FarEnd]:
         thread.join(5)
 
 
-def _request(connection: socket.socket) -> bytes:
+def read_request(connection: socket.socket) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
         data += connection.recv(65536)

@@ -100,7 +100,7 @@ def test_credentials_take_turns_by_weight() -> None:
 
 def test_a_refused_credential_is_left_alone_while_another_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(targets.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("gateway.target.time.monotonic", lambda: now[0])
     provider = target(secrets=[("a", 3), ("b", 1)])
     assert provider.aside(0, 30.0)
     assert {provider.credential() for _ in range(10)} == {1}
