@@ -20,6 +20,7 @@ class Counts(Collector):
         self.spans_rejected = 0
         self.dropped: Counter[str] = Counter()  # logs and metrics that OTLP exporters sent
         self.not_journalled: Counter[str] = Counter()
+        self.breakers: Counter[tuple[str, str]] = Counter()  # provider/model, phase entered: closed, open, ramp
         self.in_flight = 0
         self.gauges: dict[str, Callable[[], float]] = {}
         self._registry = CollectorRegistry()
@@ -37,6 +38,10 @@ class Counts(Collector):
         yield CounterMetricFamily("llmobs_otlp_spans_rejected", "Spans that cannot be", value=self.spans_rejected)
         yield _labelled("llmobs_otlp_dropped", "OTLP requests answered and dropped", "signal", self.dropped)
         yield _labelled("llmobs_not_journalled", "Entries the journal did not take", "entry", self.not_journalled)
+        changes = CounterMetricFamily("llmobs_breaker_changes", "Breakers' changes", labels=["model", "phase"])
+        for (model, phase), count in self.breakers.items():
+            changes.add_metric([model, phase], count)
+        yield changes
         yield GaugeMetricFamily("llmobs_in_flight", "Calls under way", value=self.in_flight)
         for name, value in self.gauges.items():
             yield GaugeMetricFamily(f"llmobs_{name}", name.replace("_", " "), value=value())

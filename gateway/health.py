@@ -40,7 +40,13 @@ _ALWAYS, _SKIP = Verdict(GO, -(1 << 62)), Verdict(SKIP)
 class Health:
     """All candidates of one gateway. On one event loop."""
 
-    def __init__(self, valkey: Valkey | None, owner: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        valkey: Valkey | None,
+        owner: str,
+        clock: Callable[[], float] = time.monotonic,
+        changes: Counter[tuple[str, str]] | None = None,
+    ) -> None:
         self._valkey = valkey
         self._owner = owner
         self._clock = clock
@@ -49,7 +55,7 @@ class Health:
         self._counter = 0
         self._server_offset_ms = 0.0  # the board's clock less ours
         self._hurry = asyncio.Event()
-        self.changes: Counter[tuple[str, str]] = Counter()  # provider/model, phase entered
+        self.changes = Counter() if changes is None else changes  # provider/model, phase entered
 
     # ------------------------------------------------------------ asked by a call
 

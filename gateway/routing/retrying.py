@@ -1,7 +1,7 @@
 """What follows an attempt that failed: the same candidate again, the next one, or the end. Pure.
 
 1. What the caller caused (400, 404, 413, 422 and other 4xx) ends the call: it would fail anywhere.
-2. What our own account with the provider caused (401, 402, 403) goes on to the next candidate at once.
+2. What our own account with the provider caused (401, 402, 403, no quota) goes on to the next candidate at once.
 3. 408, 409, 429, 5xx, 529, no connection, garbage, a stream cut before its first byte: the same candidate again, up
    to the provider's `retries`, after an exponential pause with full jitter, or as long as `retry-after` says; then on.
 4. A timeout goes on to the next candidate: one that just hung is not asked blindly again while another is left.
@@ -28,6 +28,7 @@ FIRST_PAUSE_SECONDS = 0.2
 WAIT_SECONDS = 2.0
 LEAST_SECONDS = 0.05  # an attempt with less time than this cannot come to anything
 
+NO_QUOTA = "insufficient_quota"  # OpenAI's 429 that no waiting helps
 _ACCOUNT_STATUSES = frozenset({401, 402, 403, 407})
 _BUSY_STATUSES = frozenset({408, 409, 425})  # the official SDKs try these again too; no fault that a breaker counts
 # How a call's error names each kind: the outside's reasons, never one generic message (S4-06).
@@ -43,13 +44,12 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """An attempt that failed. `may_retry` False: the provider said `x-should-retry: false`."""
+    """An attempt that failed."""
 
     kind: str
     status: int = 0
     retry_after_s: float | None = None
     has_begun: bool = False  # the caller has seen bytes of it
-    may_retry: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,10 @@ class Next:
 GIVE_UP, GO_ON = Next(-1), Next(1)
 
 
-def kind_of_status(status: int) -> str:
+def kind_of_status(status: int, error_type: str = "") -> str:
     """The kind of a provider's own error."""
+    if error_type == NO_QUOTA:
+        return ACCOUNT
     if status == 429:
         return RATE_LIMITED
     if status >= 500:
@@ -98,7 +100,7 @@ def after(tried: Tried, attempt: int, budget: Budget, rng: Random) -> Next:
     if tried.has_begun or tried.kind == CALLER:
         return GIVE_UP
     go_on = GO_ON if budget.candidates and budget.left_s > LEAST_SECONDS else GIVE_UP
-    if tried.kind == ACCOUNT or not tried.may_retry or attempt > budget.retries:
+    if tried.kind == ACCOUNT or attempt > budget.retries:
         return go_on
     if tried.kind == TIMED_OUT and budget.candidates:
         return go_on
@@ -122,27 +124,6 @@ def whole_seconds(patience_s: float, candidates: int) -> float:
 def attempt_seconds(budget: Budget) -> float:
     """How long the attempt that begins now may take."""
     return max(LEAST_SECONDS, min(budget.patience_s, budget.spare_s if budget.candidates else budget.left_s))
-
-
-def retry_after(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
-    """Seconds of `retry-after-ms` or `retry-after`; a date is no number, and is left to the exponential pause."""
-    found = dict(headers)
-    for name, per_second in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
-        value = found.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) / per_second
-        except ValueError:
-            continue
-        if 0 <= seconds < 86_400:
-            return seconds
-    return None
-
-
-def may_retry(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Whether the provider leaves it to us."""
-    return dict(headers).get(b"x-should-retry", b"").lower() != b"false"
 
 
 def told(tries: Sequence[tuple[str, Tried]]) -> str:

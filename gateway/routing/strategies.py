@@ -119,6 +119,15 @@ def _key(candidate: CandidateInfo) -> tuple[int, str]:
     return candidate.provider.id, candidate.model
 
 
+def primary(route: RouteInfo, facts: Facts) -> CandidateInfo | None:
+    """Who would answer if all were well: an answer by another is a fallback's. None: whoever the order put first."""
+    if route.strategy != FALLBACK or facts.is_confidential:
+        return None
+    canaries = [candidate for candidate in route.candidates if candidate.canary_percent]
+    chosen = _chosen(canaries, bucket(route, facts)) if canaries else None
+    return chosen or next((candidate for candidate in route.candidates if not candidate.canary_percent), None)
+
+
 def _local(route: RouteInfo, facts: Facts) -> tuple[CandidateInfo, ...]:
     local = tuple(candidate for candidate in route.candidates if candidate.provider.is_local)
     if not local:

@@ -76,27 +76,9 @@ def test_retry_after_is_honoured_within_the_calls_patience() -> None:
     assert after(Tried("rate_limited", 429, 10.0), 1, PATIENT, Random(1)) == retrying.GO_ON
 
 
-def test_a_provider_may_forbid_a_retry() -> None:
-    tried = Tried("rate_limited", 429, may_retry=retrying.may_retry([(b"x-should-retry", b"false")]))
-    assert after(tried, 1, PATIENT, Random(1)) == retrying.GO_ON
-    assert retrying.may_retry([])
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ([(b"retry-after", b"3")], 3.0),
-        ([(b"retry-after", b"3"), (b"retry-after-ms", b"250")], 0.25),
-        ([(b"retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT")], None),
-        ([(b"retry-after", b"nan")], None),
-        ([(b"retry-after", b"-1")], None),
-        ([], None),
-    ],
-)
-def test_retry_after_is_read_as_seconds_or_milliseconds(
-    headers: list[tuple[bytes, bytes]], seconds: float | None
-) -> None:
-    assert retrying.retry_after(headers) == seconds
+def test_an_account_without_quota_is_not_waited_for() -> None:
+    """S4-06: a 429 that no waiting helps is another thing than a rate limit."""
+    assert kind_of_status(429, "insufficient_quota") == "account"
 
 
 def test_a_slow_first_candidate_leaves_the_next_its_time() -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from gateway.errors import Refusal
-from gateway.routing.strategies import Facts, Standing, Turns, plan
+from gateway.routing.strategies import Facts, Standing, Turns, plan, primary
 from llmobs.pricing.price import Price, Rates
 from llmobs.pricing.usage import Usage
 from tests.gateway.routing.made import Known, candidate, name_of, order, route
@@ -179,3 +179,11 @@ def test_one_candidate_is_given_as_it_is() -> None:
     made = route(A)
     assert plan(made, facts(), Known(), lambda _: None, Turns(), 0.0) is made.candidates
     assert name_of(made.candidates[0]) == NAMES[0]
+
+
+def test_the_primary_is_who_would_answer_if_all_were_well() -> None:
+    """S4-05: an answer by a backup model says so, also where the breaker kept the first away."""
+    assert primary(route(A, B), facts()) is A
+    canary = candidate("openai/new", canary_percent=100.0)
+    assert primary(route(A, canary), facts()) is canary
+    assert primary(route(A, B, strategy="fastest"), facts()) is None
