@@ -102,6 +102,7 @@ FACES = {
     "not_found": Face((404, "not_found", _INVALID), (404, "not_found_error")),
     "method_not_allowed": Face((405, "method_not_allowed", _INVALID), (405, _INVALID)),
     "invalid_request": _BAD,
+    "client_gone": Face((499, "client_closed_request", _INVALID), (499, _INVALID)),
     "too_large": Face((413, "request_too_large", _INVALID), (413, "request_too_large")),
     "token_limit": Face((400, "context_length_exceeded", _INVALID), (400, _INVALID)),
     "rate_limited_global": _RATE,

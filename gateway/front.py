@@ -4,15 +4,20 @@ Each section is a pair of Lua chunks: all ask, in this order, then all take. So 
 from one of them, takes nothing of the others.
 """
 
+from collections.abc import Sequence
+
 from gateway.plane import Plane
 from gateway.valkey import Away
 from llmobs.budgets import scripts as budgets
 from llmobs.budgets.ledger import Ahead, Command, Front
 from llmobs.budgets.scripts import Script
+from llmobs.cache import scripts as cache
 from llmobs.limits import scripts as limits
 
-SECTIONS = (limits, budgets)
+SECTIONS = (cache, limits, budgets)
 NO_BUDGETS = "0"
+
+Words = tuple[Sequence[str], Sequence[str]]
 
 ADMIT = Script(
     "admit",
@@ -27,9 +32,9 @@ local k, a, reply = 0, 0, {1}
 )
 
 
-def front(keys: list[str], args: list[str]) -> Front:
-    """The sections before the budgets, by the keys and arguments of each, one after the other."""
-    return Front(ADMIT, keys, args)
+def front(*words: Words) -> Front:
+    """The sections before the budgets, by the keys and arguments of each, in their order."""
+    return Front(ADMIT, [key for keys, _ in words for key in keys], [arg for _, args in words for arg in args])
 
 
 async def ask_alone(asked: Front, plane: Plane) -> tuple[object, ...] | Ahead | None:

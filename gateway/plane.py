@@ -1,4 +1,4 @@
-"""The data plane's parts, as every stage reaches them: configuration, holds, limits, journal, upstream, counts."""
+"""The data plane's parts, as stages reach them: configuration, holds, limits, cache, journal, upstream, counts."""
 
 from dataclasses import dataclass, field
 
@@ -6,6 +6,7 @@ from gateway.counts import Counts
 from gateway.holds import Holds
 from gateway.rates import Rates
 from gateway.recorder import Recorder
+from gateway.response_cache import ResponseCache
 from gateway.snapshot import Snapshot
 from gateway.upstream import Upstream
 from llmobs.ingest.journal import JournalWriter
@@ -19,14 +20,16 @@ class Plane:
     recorder: Recorder
     platform_secret: str
     rates: Rates
+    cache: ResponseCache
     upstream: Upstream = field(default_factory=Upstream)
     counts: Counts = field(default_factory=Counts)
     snapshot: Snapshot | None = None
 
     @classmethod
-    def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str) -> "Plane":
+    def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes) -> "Plane":
         counts = Counts()
-        return cls(holds, Recorder(journal, counts), platform_secret, Rates(holds.attempts.owner), counts=counts)
+        rates, cache = Rates(holds.attempts.owner), ResponseCache(holds.valkey, journal_key)
+        return cls(holds, Recorder(journal, counts), platform_secret, rates, cache, counts=counts)
 
     @property
     def is_ready(self) -> bool:

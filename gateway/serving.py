@@ -14,6 +14,7 @@ from gateway.front import ADMIT
 from gateway.holds import Holds
 from gateway.plane import Plane
 from gateway.rates import RENEW, SETTLE
+from gateway.response_cache import SCRIPTS as CACHE_SCRIPTS
 from gateway.snapshot import Snapshot, SnapshotFile, SnapshotKeeper, Stored
 from llmobs.core.env import Place
 from llmobs.ingest.journal import JournalWriter
@@ -21,7 +22,7 @@ from llmobs.ingest.journal import JournalWriter
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it, not we
 GRACE_SECONDS = 30  # for calls under way, when asked to stop
 STALLED_SECONDS = 60  # a client that takes none of what it is sent for so long has gone
-SCRIPTS = (ADMIT, SETTLE, RENEW)  # loaded at each connection, besides the ledger's
+SCRIPTS = (ADMIT, SETTLE, RENEW, *CACHE_SCRIPTS)  # loaded at each connection, besides the ledger's
 MOST_CALLS = 10_000  # at once; more is answered 503
 
 
@@ -58,7 +59,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     """Serve until the server is told to exit. Raises JournalError when the owner's journal cannot be had."""
     journal = JournalWriter(wiring.journal / wiring.owner, wiring.journal_key)
     holds = Holds(wiring.valkey_url, wiring.owner, SCRIPTS)
-    plane = Plane.of(holds, journal, wiring.platform_secret)
+    plane = Plane.of(holds, journal, wiring.platform_secret, wiring.journal_key)
     plane.counts.gauges |= {
         "valkey_connected": lambda: float(holds.valkey.is_connected),
         "live_holds": lambda: float(len(holds.attempts)),

@@ -1,5 +1,5 @@
-"""May it be sent: in one step the limits that apply are taken, and the bound of its first attempt is held on every
-budget; then Begin is journalled.
+"""May it be sent: in one step the cache is asked, the limits that apply are taken, and the bound of its first attempt
+is held on every budget; then Begin is journalled. A cached answer ends it there, and nothing is taken.
 """
 
 from gateway import front
@@ -8,18 +8,24 @@ from gateway.call import Attempt, Call
 from gateway.ending import settle_attempt
 from gateway.plane import Plane
 from gateway.rates import Asking
+from gateway.response_cache import Lookup, is_cached, words
 from llmobs.budgets.ledger import Ahead
+from llmobs.limits.admission import NOTHING_ASKED
 
 
 async def admit(call: Call, plane: Plane) -> None:
-    """Begin the first attempt. Raises Refusal."""
+    """Begin the first attempt, unless the cache has the answer. Raises Refusal."""
     snapshot = plane.snapshot
     assert snapshot is not None
     plane.rates.cap(call, snapshot)
+    lookup = call.cached = plane.cache.wants(call)
+    if lookup is not None and await plane.cache.joined(call, lookup):
+        return
     attempt = prepare(call, call.candidates[0], snapshot, call.started_ns, call.started)
     asking = call.limits = plane.rates.asking(call, snapshot)
-    if asking is not None:
-        await _take(call, attempt, asking, plane)
+    if asking is not None or lookup is not None:
+        if not await _take(call, attempt, asking, lookup, plane):
+            return
     elif attempt.applied:
         await hold(call, attempt, plane)
     try:
@@ -29,15 +35,32 @@ async def admit(call: Call, plane: Plane) -> None:
         raise
 
 
-async def _take(call: Call, attempt: Attempt, asking: Asking, plane: Plane) -> None:
-    """Take of all limits and hold on all budgets, or neither. Raises Refusal."""
-    asked = front.front(*asking.words())
+async def _take(call: Call, attempt: Attempt, asking: Asking | None, lookup: Lookup | None, plane: Plane) -> bool:
+    """Take of all limits and hold on all budgets, or neither; False: the cache had the answer. Raises Refusal."""
+    answer = await _asked(call, attempt, asking, lookup, plane)
+    while lookup is not None and isinstance(answer, Ahead) and is_cached(answer.reply):
+        if await plane.cache.met(call, lookup, answer.reply):
+            return False
+        answer = await _asked(call, attempt, asking, lookup, plane)
+    position = 0
+    if lookup is not None and isinstance(answer, tuple):
+        position = plane.cache.missed(lookup, answer)
+    if asking is not None:
+        if answer is None:
+            plane.rates.take_locally(call, asking)
+        elif isinstance(answer, Ahead):
+            raise plane.rates.refused(call, asking, answer.reply)
+        else:
+            plane.rates.granted(call, asking, answer, position)
+    return True
+
+
+async def _asked(
+    call: Call, attempt: Attempt, asking: Asking | None, lookup: Lookup | None, plane: Plane
+) -> tuple[object, ...] | Ahead | None:
+    """What the cache, the limits and the budgets say in one step; None: Valkey is away."""
+    asked = front.front(words(lookup), asking.words() if asking is not None else NOTHING_ASKED)
     answer = await hold(call, attempt, plane, asked) if attempt.applied else None
     if answer is None:  # no budgets, or none that must be held: their ledger may recover while limits hold
         answer = await front.ask_alone(asked, plane)
-    if answer is None:
-        plane.rates.take_locally(call, asking)
-    elif isinstance(answer, Ahead):
-        raise plane.rates.refused(call, asking, answer.reply)
-    else:
-        plane.rates.granted(call, asking, answer, 0)
+    return answer

@@ -1,4 +1,4 @@
-"""Give back what was not used: holds of budgets, tokens and slots of limits."""
+"""Give back what was not used: holds of budgets, tokens and slots of limits; store what may be asked again."""
 
 from gateway.call import Call
 from gateway.ending import settle_attempt
@@ -10,6 +10,8 @@ def settle(call: Call, plane: Plane) -> None:
     attempt = call.attempt
     if attempt is not None:
         settle_attempt(call, attempt, plane)
+    if call.cached is not None:
+        plane.cache.ended(call, call.cached)
     if call.limits is not None:
         command = plane.rates.settle(call, call.limits)
         if command is not None:

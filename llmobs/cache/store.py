@@ -157,7 +157,7 @@ class Stored:
 
 
 def store(asking: Asking, stored: Stored) -> tuple[Sequence[str], Sequence[str | bytes]]:
-    """Keys and arguments of STORE."""
+    """Keys and arguments of STORE. Names and values go in step."""
     tenant_id, digest = asking.tenant_id, asking.digest
     keys = (
         entry_key(tenant_id, digest),
@@ -186,6 +186,11 @@ def store(asking: Asking, stored: Stored) -> tuple[Sequence[str], Sequence[str |
 def land(asking: Asking) -> tuple[Sequence[str], Sequence[str]]:
     """Keys and arguments of LAND: the call's own mark goes, another's stays."""
     return (flight_key(asking.tenant_id, asking.digest),), (asking.token,)
+
+
+def renew(asking: Asking) -> tuple[Sequence[str], Sequence[str]]:
+    """Keys and arguments of RENEW."""
+    return (flight_key(asking.tenant_id, asking.digest),), (asking.token, str(asking.lease_ms))
 
 
 def stale(asking: Asking) -> tuple[Sequence[str], Sequence[str]]:

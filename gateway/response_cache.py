@@ -1,0 +1,428 @@
+"""The response cache as a call meets it: asked in its admission, answered from, stored into at its end.
+
+1. `wants`: whether the call may be answered from the cache, by its header, its key or its tenant; off costs nothing.
+2. `joined`: where an identical call of this process is under way, its answer is waited for (gateway/single_flight.py).
+3. The section is asked in the admission script (`words`): `met` makes a hit the call's answer, or waits for another
+   gateway's flight; `missed` remembers what STORE needs. Another look-up (by meaning) has its place between the two.
+4. `ended`: a whole, good answer is stored, and those who wait are told; `stale` answers in an emergency.
+
+Entries rest in Valkey sealed with the installation's journal key, and say whose they are: one that was put under
+another name is no answer. Fails open: without Valkey every call is a miss.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.call import Answer, Call
+from gateway.dialects import replay
+from gateway.dialects.dialect import BadRequest
+from gateway.dialects.wire import ODD
+from gateway.errors import Refusal
+from gateway.single_flight import LEASE_SECONDS, ClientGone, Flight, Flights, Name, Renewal, look_again
+from gateway.valkey import Away, Valkey
+from llmobs.budgets.ledger import Command
+from llmobs.budgets.scripts import Script
+from llmobs.cache import scripts, store
+from llmobs.cache.request_key import digest
+from llmobs.cache.store import ALONE, LOOK, MOST_ENTRY_BYTES, REFRESH, Asking, Flying, Stored
+from llmobs.core import semconv
+from llmobs.ingest.seal import SealBroken, Sealer
+from llmobs.tenants.caching import EXACT, OFF, SEMANTIC, ttl_for
+
+STORE, LAND, RENEW, STALE, COUNT = (
+    Script(f"cache {name}", text)
+    for name, text in (
+        ("store", scripts.STORE),
+        ("land", scripts.LAND),
+        ("renew", scripts.RENEW),
+        ("stale", scripts.STALE),
+        ("count", scripts.COUNT),
+    )
+)
+SCRIPTS = (STORE, LAND, RENEW, STALE, COUNT)
+
+HIT, STALE_HIT, MISS = "hit-exact", "stale", "miss"
+CACHED = b"c"  # which section answered: second word of the admission's reply
+
+# A model that was stopped by its provider's filter, or that has not come to its end, is asked again.
+_NOT_KEPT = frozenset({"content_filter", "refusal", "error", "pause_turn", "failed", "cancelled"})
+# Whose content is not to be kept by us: their tenant's default is not enough, a key or a call must ask.
+_KEEPS_NOTHING = frozenset({"none", "hash"})
+# What of the caller's headers the provider sees and may answer by.
+_TELLING = (b"anthropic-version", b"anthropic-beta", b"openai-beta")
+_ID_PREFIX = {"chat": "chatcmpl-", "messages": "msg_", "responses": "resp_"}
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One answer as it rests. It names its place, so that it cannot be moved to another."""
+
+    tenant_id: int
+    digest: str
+    body: bytes  # a whole answer in the caller's format
+    provider: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost_nanousd: int | None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Entry).decode
+
+
+class Lookup:
+    """What one call asks of the cache and what came of it; the journal reads who answered and what was saved."""
+
+    __slots__ = ("asking", "deadline", "entry", "flight", "most_bytes", "renewal", "response_id", "values")
+
+    def __init__(self, asking: Asking, most_bytes: int) -> None:
+        self.asking = asking
+        self.most_bytes = most_bytes
+        self.values: Sequence[bytes] | None = None  # generations when it was asked; None: it was not
+        self.flight: Flight[Entry] | None = None  # others wait for this call
+        self.renewal: Renewal | None = None
+        self.deadline = 0.0  # of waiting for others; 0.0: it has not waited
+        self.entry: Entry | None = None  # what the call was answered from
+        self.response_id = ""
+
+    @property
+    def name(self) -> Name:
+        return self.asking.tenant_id, self.asking.digest
+
+    @property
+    def provider(self) -> str:
+        return self.entry.provider if self.entry is not None else ""
+
+    @property
+    def model(self) -> str:
+        return self.entry.model if self.entry is not None else ""
+
+    @property
+    def saved_input_tokens(self) -> int:
+        return self.entry.input_tokens if self.entry is not None else 0
+
+    @property
+    def saved_output_tokens(self) -> int:
+        return self.entry.output_tokens if self.entry is not None else 0
+
+    @property
+    def saved_nanousd(self) -> int | None:
+        return self.entry.cost_nanousd if self.entry is not None else None
+
+
+def words(lookup: Lookup | None) -> tuple[Sequence[str], Sequence[str]]:
+    """Keys and arguments of the cache's section in the admission script."""
+    return store.section(lookup.asking if lookup is not None else None)
+
+
+def is_cached(reply: Sequence[Any]) -> bool:
+    """Whether the admission was answered by the cache."""
+    return bool(reply[1] == CACHED)
+
+
+class ResponseCache:
+    """The cache's part of one process. All on one event loop."""
+
+    def __init__(self, valkey: Valkey, key: bytes) -> None:
+        self._valkey = valkey
+        self._sealer = Sealer(key)
+        self.flights: Flights[Entry] = Flights()
+
+    # ------------------------------------------------------------ before the call is sent
+
+    def wants(self, call: Call) -> Lookup | None:
+        """What to ask for this call; None: nothing. Raises Refusal on a header that says what is not there."""
+        tenant, asked = call.tenant, call.asked
+        assert tenant is not None
+        given = call.headers.get(b"x-llmobs-cache")
+        mode = _said(given) if given is not None else call.key.cache or tenant.cache
+        if mode == OFF:
+            return None
+        if given is None and not call.key.cache and tenant.content in _KEEPS_NOTHING:
+            return None
+        assert asked is not None
+        feature = call.attribution.feature
+        ttl_seconds = ttl_for(tenant.cache_ttl_seconds, feature)
+        if not ttl_seconds:
+            return None
+        found = digest(
+            call.body,
+            call.dialect.serves,
+            asked.model,
+            [f"{c.provider.id} {c.provider.base_url} {c.model}" for c in call.candidates],
+            call.prompt_version,
+            [call.headers.get(header, b"") for header in _TELLING],
+        )
+        if found is None:
+            return None
+        names = store.names_of(
+            (asked.model, *(c.model for c in call.candidates)), feature, call.prompt_version, _tags(call)
+        )
+        call.cache = MISS
+        asking = Asking(tenant.id, found, ttl_seconds, names, call.span_id.hex(), int(LEASE_SECONDS * 1000))
+        asking.mode = REFRESH if mode == REFRESH else LOOK
+        return Lookup(asking, tenant.cache_mb * 2**20)
+
+    async def joined(self, call: Call, lookup: Lookup) -> bool:
+        """Wait for an identical call of this process; True: its answer is the call's. Raises Refusal."""
+        if lookup.asking.mode == REFRESH:
+            return False
+        flights, name = self.flights, lookup.name
+        lookup.flight = flights.take_off(name)
+        if lookup.flight is not None:
+            return False
+        deadline = _deadline(call, lookup)
+        gone: asyncio.Future[Any] = asyncio.ensure_future(call.receive())
+        try:
+            while lookup.flight is None:
+                entry = await flights.answer(name, gone, deadline)
+                if entry is not None and self._answers(call, lookup, entry, 0):
+                    saved = entry.input_tokens + entry.output_tokens, entry.cost_nanousd or 0
+                    self._tell(COUNT, store.count_hit(lookup.asking, *saved))
+                    return True
+                if entry is not None or asyncio.get_running_loop().time() >= deadline:
+                    lookup.asking.mode = ALONE
+                    return False
+                lookup.flight = flights.take_off(name)
+            return False
+        except ClientGone:
+            raise _left(call) from None
+        finally:
+            gone.cancel()
+
+    async def met(self, call: Call, lookup: Lookup, reply: Sequence[Any]) -> bool:
+        """The admission answered from the cache. True: the call has its answer; False: ask again. Raises Refusal."""
+        found = store.parse_hit(reply)
+        if isinstance(found, Flying):
+            await self._wait_elsewhere(call, lookup)
+            return False
+        entry = self._unsealed(lookup, found.blob)
+        if entry is not None and self._answers(call, lookup, entry, found.age_seconds):
+            return True
+        lookup.asking.mode = REFRESH  # sealed with another key, or damaged: a new answer takes its place
+        return False
+
+    def missed(self, lookup: Lookup, ahead: Sequence[Any]) -> int:
+        """There was none, and the call goes on; where in the admission's reply the next section's part begins."""
+        lookup.values = ahead[0]
+        if lookup.asking.mode == LOOK:
+            lookup.renewal = Renewal(lambda: self._tell(RENEW, store.renew(lookup.asking)))
+        return 1
+
+    async def _wait_elsewhere(self, call: Call, lookup: Lookup) -> None:
+        """Until no other gateway flies this request, or patience ends: then the call goes alone."""
+        clock, deadline = asyncio.get_running_loop().time, _deadline(call, lookup)
+        gone: asyncio.Future[Any] = asyncio.ensure_future(call.receive())
+        mark = store.flight_key(*lookup.name)
+        try:
+            while clock() < deadline:
+                await look_again(gone)
+                if await self._valkey.call("EXISTS", mark) != 1:
+                    return
+        except ClientGone:
+            raise _left(call) from None
+        except Away:
+            pass
+        finally:
+            gone.cancel()
+        lookup.asking.mode = ALONE
+
+    # ------------------------------------------------------------ answers
+
+    def _unsealed(self, lookup: Lookup, blob: bytes) -> Entry | None:
+        try:
+            entry = _decode(self._sealer.unseal(blob))
+        except (SealBroken, msgspec.MsgspecError):
+            return None
+        return entry if (entry.tenant_id, entry.digest) == lookup.name else None
+
+    def _answers(self, call: Call, lookup: Lookup, entry: Entry, age_seconds: int, is_stale: bool = False) -> bool:
+        """Make an entry the call's answer: a fresh id, no usage, in the form that was asked for."""
+        asked, dialect = call.asked, call.dialect
+        assert asked is not None
+        prefix = _ID_PREFIX.get(dialect.serves)
+        response_id = f"{prefix}{call.span_id.hex()}" if prefix else ""
+        try:
+            body = replay.fresh(dialect, entry.body, response_id)
+            if asked.is_stream:
+                body = replay.as_stream(dialect, body, asked.wants_usage)
+        except (BadRequest, *ODD):
+            return False
+        kind = b"text/event-stream" if asked.is_stream else b"application/json"
+        headers = [(b"content-type", kind), (b"age", b"%d" % age_seconds)]
+        if asked.is_stream:
+            headers.append((b"cache-control", b"no-cache"))
+        else:
+            headers.append((b"content-length", b"%d" % len(body)))
+        call.answer = Answer(200, headers, body, is_stream=asked.is_stream)
+        call.cache = STALE_HIT if is_stale else HIT
+        if not is_stale:
+            lookup.entry, lookup.response_id = entry, response_id
+        if call.attempt is None:
+            call.own_headers += [
+                (b"x-llmobs-provider", entry.provider.encode()),
+                (b"x-llmobs-model", entry.model.encode("ascii", "replace")),
+                (b"x-llmobs-attempts", b"0"),
+            ]
+        return True
+
+    async def stale(self, call: Call) -> bool:
+        """Answer with what is kept of this request, past its time too, but never once invalidated; marked as stale.
+
+        False: the cache is off for the call, or has none.
+        """
+        lookup = call.cached
+        if not isinstance(lookup, Lookup):
+            return False
+        try:
+            reply = await self._valkey.run_script(Command(STALE, *store.stale(lookup.asking)))
+        except Away:
+            return False
+        found = store.parse_stale(reply)
+        entry = self._unsealed(lookup, found[0]) if found is not None else None
+        if found is None or entry is None or not self._answers(call, lookup, entry, found[1], is_stale=True):
+            return False
+        call.degraded = "stale_cache"
+        return True
+
+    # ------------------------------------------------------------ the end
+
+    def ended(self, call: Call, lookup: Lookup) -> None:
+        """Store a good answer, and tell those who wait for it. Never raises; called once, however the call ended."""
+        if lookup.renewal is not None:
+            lookup.renewal.stop()
+        entry = lookup.entry
+        try:
+            if entry is None:
+                entry = _entry_of(call, lookup)
+                if entry is None or not self._stored(call, lookup, entry):
+                    self._tell(LAND, store.land(lookup.asking))
+        finally:
+            if lookup.flight is not None:
+                self.flights.land(lookup.name, lookup.flight, entry)
+
+    def _stored(self, call: Call, lookup: Lookup, entry: Entry) -> bool:
+        """Whether it was sent to be stored."""
+        if lookup.values is None or len(entry.body) > MOST_ENTRY_BYTES:
+            return False
+        kept = _kept(call, lookup, entry)
+        stored = Stored(
+            names=[name for name, _ in kept],
+            values=[value for _, value in kept],
+            blob=self._sealer.seal(_encode(entry)),
+            ttl_seconds=lookup.asking.ttl_seconds,
+            most_bytes=lookup.most_bytes,
+            saved_tokens=entry.input_tokens + entry.output_tokens,
+            saved_nanousd=entry.cost_nanousd or 0,
+        )
+        self._tell(STORE, store.store(lookup.asking, stored))
+        return True
+
+    def _tell(self, script: Script, words: tuple[Sequence[Any], Sequence[Any]]) -> None:
+        """Send what nobody waits for: lost, it costs a miss, or a wait for the end of a lease."""
+        command = Command(script, *words)
+
+        def answered(reply: "asyncio.Future[Any]") -> None:
+            if reply.cancelled() or reply.exception() is not None:
+                return
+            if isinstance(reply.result(), Exception) and str(reply.result()).startswith("NOSCRIPT"):
+                self._send(command.eval(), _looked_at)  # someone flushed the scripts
+
+        self._send(command.evalsha(), answered)
+
+    def _send(self, words: list[str], answered: Callable[["asyncio.Future[Any]"], None]) -> None:
+        try:
+            self._valkey.call(*words).add_done_callback(answered)
+        except Away:
+            pass
+
+
+def _looked_at(reply: "asyncio.Future[Any]") -> None:
+    if not reply.cancelled():
+        reply.exception()  # a lost connection is told elsewhere
+
+
+def _said(header: bytes) -> str:
+    """What the caller's header asks for. Raises Refusal."""
+    mode = header.strip().lower().decode("latin-1")
+    if mode in (OFF, EXACT, REFRESH):
+        return mode
+    if mode == SEMANTIC:
+        raise Refusal("invalid_request", "x-llmobs-cache: the semantic cache is not in this version; use exact")
+    raise Refusal("invalid_request", "x-llmobs-cache is off, refresh or exact")
+
+
+def _tags(call: Call) -> tuple[str, ...]:
+    given = call.headers.get(b"x-llmobs-cache-tags")
+    if given is None:
+        return ()
+    try:
+        return store.tags_of(given.decode("utf-8", "replace"))
+    except ValueError as error:
+        raise Refusal("invalid_request", str(error)) from None
+
+
+def _deadline(call: Call, lookup: Lookup) -> float:
+    """Until when the call waits for others, all of its waiting together (the loop's clock)."""
+    if not lookup.deadline:
+        is_stream = call.asked is not None and call.asked.is_stream
+        patience = call.first_byte_seconds if is_stream else call.whole_seconds
+        lookup.deadline = asyncio.get_running_loop().time() + patience
+    return lookup.deadline
+
+
+def _left(call: Call) -> Refusal:
+    call.is_client_gone = True
+    return Refusal("client_gone", "the caller left while it waited for the answer to an identical request")
+
+
+def _entry_of(call: Call, lookup: Lookup) -> Entry | None:
+    """The call's answer as an entry; None: it is none to be given again."""
+    attempt = call.attempt
+    if attempt is None or call.degraded or call.cache != MISS or attempt.findings:
+        return None
+    outcome = attempt.outcome
+    if outcome.status != semconv.OK or outcome.is_truncated or not _NOT_KEPT.isdisjoint(outcome.finish_reasons):
+        return None
+    body = _whole_body(call)
+    if body is None:
+        return None
+    usage = outcome.usage
+    return Entry(
+        tenant_id=lookup.asking.tenant_id,
+        digest=lookup.asking.digest,
+        body=body,
+        provider=attempt.candidate.provider.name,
+        model=attempt.candidate.model,
+        input_tokens=usage.input_tokens if usage is not None else 0,
+        output_tokens=usage.output if usage is not None else 0,
+        cost_nanousd=outcome.cost_nanousd,
+    )
+
+
+def _whole_body(call: Call) -> bytes | None:
+    """The answer as one body in the caller's format; a stream is put together from what its provider sent."""
+    answer, attempt = call.answer, call.attempt
+    if answer is None or attempt is None:
+        return None
+    if not answer.is_stream:
+        return answer.body if answer.status == 200 else None
+    try:
+        whole = replay.as_whole(attempt.speaks, attempt.outcome.response_body)
+        if whole is not None and attempt.translation is not None:
+            whole = attempt.translation.answer(whole)
+    except Exception:  # any oddity of a provider's stream: it was passed on, and is not kept
+        return None
+    return whole
+
+
+def _kept(call: Call, lookup: Lookup, entry: Entry) -> list[tuple[str, bytes]]:
+    """The generations that the entry depends on: of the models, the one asked for and the one that answered."""
+    assert lookup.values is not None
+    assert call.asked is not None
+    models = {store.name("model", call.asked.model), store.name("model", entry.model)}
+    pairs = zip(lookup.asking.names, lookup.values, strict=True)
+    return [(name, value) for name, value in pairs if not name.startswith("model:") or name in models]
