@@ -37,6 +37,7 @@ up: install
 
 test: install-dev lint
 	@.ci/chromium
+	@.ci/clients || true
 	@$(RUN) -m pytest $(ARGS)
 
 # mypy's Django plugin reads the settings, and those a data folder: give it one of its own.
