@@ -107,6 +107,12 @@ class PriceBook:
             return None
         return found.context_window
 
+    def bundled_models(self, provider: str) -> list[str]:
+        """The models of a provider that the bundled data knows by their own names, without those that are no more."""
+        wanted = BUNDLED_IDS.get(provider, provider)
+        models = [model for found in self._bundled.providers if found.id == wanted for model in found.models]
+        return [model.id for model in models if not model.deprecated and model.is_match(model.id)]
+
     def _override(self, tenant_id: int, provider: str, model: str, at_ns: int) -> Override | None:
         if not self._overrides:
             return None

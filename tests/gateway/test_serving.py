@@ -79,8 +79,25 @@ def test_both_sdks_list_the_models_of_a_key(
     gateway.wait_for_config(world.version())
     ours = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=secret).models.list()
     theirs = anthropic.Anthropic(base_url=gateway.url, api_key=secret).models.list()
-    assert [model.id for model in ours] == ["smart"]
-    assert [model.id for model in theirs] == ["smart"]
+    listed = {model.id: model.owned_by for model in ours}
+    assert (listed["smart"], listed["gpt-4o-mini"], listed["claude-sonnet-4-5"]) == ("llmobs", "openai", "anthropic")
+    assert {model.id for model in theirs} == set(listed)
+
+
+def test_a_key_is_told_of_what_it_may_call_alone(
+    gateway: Gateway, tenant: int, world: World, providers: dict[str, int]
+) -> None:
+    """S0-07: the list is what can stand in "model": aliases, and what enabled providers are known to serve."""
+    world.route("smart", (providers["openai"], "gpt-4o-mini"))
+    world.route("nobody-left", (world.provider("off", "openai", "http://off.test/v1", is_enabled=False), "m"))
+    secret = world.key(tenant, "narrow", allowed_models='["smart", "gpt-4o*", "nobody-left"]')[1]
+    world.pg.execute("UPDATE providers_provider SET is_enabled = false WHERE name = 'anthropic'")
+    gateway.wait_for_config(world.version())
+    ids = [model.id for model in openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=secret).models.list()]
+    assert "smart" in ids
+    assert "nobody-left" not in ids
+    assert all(name == "smart" or name.startswith("gpt-4o") for name in ids)
+    assert len(ids) == len(set(ids)) > 2
 
 
 def test_without_postgresql_it_starts_from_the_snapshot_on_disk(
