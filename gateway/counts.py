@@ -14,6 +14,7 @@ class Counts(Collector):
     def __init__(self) -> None:
         self.calls: Counter[tuple[str, str]] = Counter()  # dialect, status of the span
         self.refused: Counter[str] = Counter()  # reason
+        self.cached: Counter[str] = Counter()  # what the cache said of calls that asked it: miss, hit-exact, stale
         self.cost_nanousd = 0
         self.tokens: Counter[str] = Counter()  # input, output
         self.spans_received = 0
@@ -32,6 +33,7 @@ class Counts(Collector):
             calls.add_metric([dialect, status], count)
         yield calls
         yield _labelled("llmobs_refused", "Calls refused, by reason", "reason", self.refused)
+        yield _labelled("llmobs_cached", "Calls that asked the response cache, by what it said", "cache", self.cached)
         yield _labelled("llmobs_tokens", "Tokens billed", "kind", self.tokens)
         yield CounterMetricFamily("llmobs_cost_nanousd", "Cost of calls, nano-USD", value=self.cost_nanousd)
         yield CounterMetricFamily("llmobs_otlp_spans", "Spans received by OTLP", value=self.spans_received)

@@ -154,7 +154,7 @@ class ResponseCache:
             asked.model,
             [f"{c.provider.id} {c.provider.base_url} {c.model}" for c in call.candidates],
             call.prompt_version,
-            [call.headers.get(header, b"") for header in _TELLING],
+            [*(call.headers.get(header, b"") for header in _TELLING), tenant.sensitive_output.encode()],
         )
         if found is None:
             return None

@@ -11,6 +11,7 @@ def settle(call: Call, plane: Plane) -> None:
     if attempt is not None:
         settle_attempt(call, attempt, plane)
     if call.cached is not None:
+        plane.counts.cached[call.cache] += 1
         plane.cache.ended(call, call.cached)
     if call.limits is not None:
         command = plane.rates.settle(call, call.limits)

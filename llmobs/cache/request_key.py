@@ -2,7 +2,8 @@
 
 Everything in the body counts but for what is named in `UNTOLD`, so that a parameter that nobody here knows yet makes
 another request, never a wrong hit. Beside the body: the operation with its format, who may answer (a route that was
-changed is another route), the prompt's version, and headers that the provider sees. The tenant is in the key's name.
+changed is another route), the prompt's version, headers that the provider sees, and how the answer is guarded. The
+tenant is in the key's name.
 """
 
 from collections.abc import Iterable
@@ -33,12 +34,13 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def digest(
-    body: bytes, operation: str, asked: str, candidates: Iterable[str], prompt_version: str, headers: Iterable[bytes]
+    body: bytes, operation: str, asked: str, candidates: Iterable[str], prompt_version: str, beside: Iterable[bytes]
 ) -> str | None:
     """The request's key in hexadecimal; None: it cannot be answered from a cache.
 
     `operation` names format and operation ("chat", "messages"); `asked` is the model or route as the client says it;
-    `candidates` name who may answer, in any order; `headers` are the values that are passed on, in a fixed order.
+    `candidates` name who may answer, in any order; `beside` is what else tells of the answer, in a fixed order: headers
+    that are passed on, the guard of the output.
     """
     if operation in _NOT_ANSWERED_TWICE:
         return None
@@ -50,7 +52,7 @@ def digest(
         return None
     told = {name: value for name, value in fields.items() if name not in UNTOLD}
     told["model"] = asked
-    whole = [operation, told, sorted(set(candidates)), prompt_version, [value.decode("latin-1") for value in headers]]
+    whole = [operation, told, sorted(set(candidates)), prompt_version, [value.decode("latin-1") for value in beside]]
     return sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()
 
 

@@ -23,7 +23,7 @@ def key(body: dict[str, Any] | bytes, **other: Any) -> str | None:
         "asked": "smart",
         "candidates": ["openai/gpt-4o"],
         "prompt_version": "",
-        "headers": [],
+        "beside": [],
     }
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     return digest(text, **{**given, **other})
@@ -74,7 +74,7 @@ def test_what_can_change_the_answer_changes_the_key(change: dict[str, Any]) -> N
         {"candidates": ["openai/gpt-4o-2024-11-20"]},
         {"candidates": ["openai/gpt-4o", "anthropic/claude-haiku-4-5"]},
         {"prompt_version": "greet@3"},
-        {"headers": [b"interleaved-thinking"]},
+        {"beside": [b"interleaved-thinking"]},
     ],
 )
 def test_who_answers_and_by_which_prompt_changes_the_key(other: dict[str, Any]) -> None:
