@@ -166,7 +166,7 @@ def asked_of(body: bytes, request: Head, most_output_tokens: int) -> Asked:
 
 def _unseen_tokens(body: bytes) -> int:
     """Names are counted wherever they stand: a text that quotes them makes the bound higher, never lower."""
-    tokens = TOOLS_TOKENS if b'"tools"' in body else 0
+    tokens = TOOLS_TOKENS if b'"tools"' in body or b'"json_schema"' in body else 0
     if b'"image"' in body:
         tokens += IMAGE_TOKENS * body.count(b'"image"')
     if b'"document"' in body or b'"file_id"' in body:

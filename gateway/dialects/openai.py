@@ -54,6 +54,7 @@ class _Answer(msgspec.Struct):
 _read = msgspec.json.Decoder(_Request).decode
 _read_answer = msgspec.json.Decoder(_Answer).decode
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_DESCRIBED = (b'"tools"', b'"functions"', b'"tool_calls"', b'"json_schema"')
 _DONE = re.compile(rb"(?:^|\n)data: ?\[DONE\]\r?\n")
 _EVENT_END = re.compile(rb"(\r?\n\r?\n)")
 
@@ -145,7 +146,8 @@ def ceiling_field(model: str) -> str:
 
 def _unseen_tokens(body: bytes) -> int:
     """Names are counted wherever they stand: a text that quotes them makes the bound higher, never lower."""
-    tokens = TOOLS_TOKENS if b'"tools"' in body or b'"functions"' in body else 0
+    # A provider of the other format gets earlier calls, and a schema, as descriptions of tools.
+    tokens = TOOLS_TOKENS if any(name in body for name in _DESCRIBED) else 0
     if b'"image_url"' in body:
         tokens += IMAGE_TOKENS * body.count(b'"image_url"')
     if b'"web_search_options"' in body:

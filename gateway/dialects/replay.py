@@ -6,6 +6,7 @@
 import time
 from collections.abc import Callable
 
+from gateway.dialects.answer_to_responses import message_item, response, responses_usage, text_part
 from gateway.dialects.dialect import BadRequest, Dialect, events
 from gateway.dialects.replay_chat import chat_as_stream, chat_as_whole
 from gateway.dialects.replay_messages import messages_as_stream, messages_as_whole
@@ -88,41 +89,9 @@ def static_answer(dialect: Dialect, text: str, model: str, response_id: str) -> 
             }
         )
     if dialect.serves == "responses":
-        part = {"type": "output_text", "text": text, "annotations": []}
-        item = {"id": f"msg_{response_id}", "type": "message", "role": "assistant", "status": "completed"}
-        return encode(response(response_id, model, now_s, [{**item, "content": [part]}], _NO_USAGE))
+        item = message_item(f"msg_{response_id}", [text_part(text)])
+        return encode(response(response_id, model, now_s, [item], responses_usage(None)))
     raise BadRequest(f"{dialect.operation_path.decode()} has no answer in words")
-
-
-def response(response_id: object, model: object, created_s: int, output: list[Json], usage: Json | None) -> Json:
-    """A completed response of OpenAI's, as little as its types ask for."""
-    return {
-        "id": response_id,
-        "object": "response",
-        "created_at": created_s,
-        "status": "completed",
-        "error": None,
-        "incomplete_details": None,
-        "instructions": None,
-        "metadata": {},
-        "model": model,
-        "output": output,
-        "parallel_tool_calls": True,
-        "temperature": None,
-        "tool_choice": "auto",
-        "tools": [],
-        "top_p": None,
-        "usage": usage,
-    }
-
-
-_NO_USAGE: Json = {
-    "input_tokens": 0,
-    "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-    "output_tokens": 0,
-    "output_tokens_details": {"reasoning_tokens": 0},
-    "total_tokens": 0,
-}
 
 
 def _nothing(usage: object) -> object:

@@ -40,6 +40,7 @@ _LAST = re.compile(
     rb'data: ?\{ ?"type": ?"response\.(?:completed|incomplete|failed)")'
 )
 _TELLING = (b'"response.created"', b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"')
+_DESCRIBED = (b'"tools"', b'"function_call"', b'"json_schema"')
 # Tools that run at the provider, as they are named in a request (what they did, `web_search_call`, is seen).
 _OWN_TOOL = re.compile(
     rb'"(?:web_search(?:_preview)?(?:_20\d\d_\d\d_\d\d)?|file_search|code_interpreter|computer(?:_use_preview)?|mcp|'
@@ -124,7 +125,8 @@ def _answered(answer: Json) -> Answered:
 
 def _unseen_tokens(body: bytes) -> int:
     """Names are counted wherever they stand: a text that quotes them makes the bound higher, never lower."""
-    tokens = TOOLS_TOKENS if b'"tools"' in body else 0
+    # A provider of the other format gets earlier calls, and a schema, as descriptions of tools.
+    tokens = TOOLS_TOKENS if any(name in body for name in _DESCRIBED) else 0
     if b'"input_image"' in body:
         tokens += IMAGE_TOKENS * body.count(b'"input_image"')
     if b'"input_file"' in body:

@@ -1,22 +1,26 @@
-"""From a caller's format to a provider's and back, where the two are not of one family.
+"""From a caller's format to a provider's and back, where the two are not the same.
 
 The provider is spoken to in `speaks`, whose methods read usage and ends from the provider's own bytes; what the caller
 sees is translated from the same bytes.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from gateway.dialects.answer_to_anthropic import answer_to_anthropic
 from gateway.dialects.answer_to_openai import answer_to_openai
+from gateway.dialects.answer_to_responses import answer_to_responses
 from gateway.dialects.anthropic import Anthropic
 from gateway.dialects.dialect import Asked, BadRequest, Dialect
 from gateway.dialects.errors_between import error_to_anthropic, error_to_openai
 from gateway.dialects.openai import OpenAI
+from gateway.dialects.openai_family import is_reasoning, may_think
 from gateway.dialects.stream_to_anthropic import StreamToAnthropic
 from gateway.dialects.stream_to_openai import StreamToOpenAI
+from gateway.dialects.stream_to_responses import StreamToResponses
 from gateway.dialects.to_anthropic import to_anthropic
+from gateway.dialects.to_chat import to_chat
 from gateway.dialects.to_openai import to_openai
 from gateway.dialects.wire import ODD, Json, encode, json_object
 
@@ -100,21 +104,97 @@ class MessagesToChat:
         return StreamToAnthropic()
 
 
-_BETWEEN: dict[tuple[str, str], Translation] = {
+class ResponsesToChat:
+    """The caller speaks responses, the provider of the same family knows chat completions only."""
+
+    def __init__(self) -> None:
+        self.speaks: Dialect = OpenAI()
+
+    def request(self, body: bytes, model: str, asked: Asked, ceiling_tokens: int) -> bytes:
+        return _translated(_responses_to_chat, body, model, asked, ceiling_tokens)
+
+    def answer(self, body: bytes) -> bytes:
+        return _answered(answer_to_responses, body)
+
+    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
+        return status, body  # one family, one form of errors
+
+    def stream(self, asked: Asked) -> StreamTranslation:
+        return StreamToResponses()
+
+
+class ResponsesToMessages:
+    """The caller speaks responses, the provider Anthropic's messages: by way of chat completions."""
+
+    def __init__(self, clock: Clock = time.time) -> None:
+        self._first, self._second = ResponsesToChat(), ChatToMessages(clock)
+        self.speaks = self._second.speaks
+
+    def request(self, body: bytes, model: str, asked: Asked, ceiling_tokens: int) -> bytes:
+        return _translated(_responses_to_messages, body, model, asked, ceiling_tokens)
+
+    def answer(self, body: bytes) -> bytes:
+        return self._first.answer(self._second.answer(body))
+
+    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
+        return self._second.error(status, body)
+
+    def stream(self, asked: Asked) -> StreamTranslation:
+        return _Chained(self._second.stream(asked), StreamToResponses())
+
+
+class _Chained:
+    """Two translations of one stream, one behind the other."""
+
+    def __init__(self, first: StreamTranslation, second: StreamTranslation) -> None:
+        self._first, self._second = first, second
+
+    def feed(self, block: bytes) -> bytes:
+        said = self._first.feed(block)
+        return self._second.feed(said) if said else b""
+
+    def end(self) -> bytes:
+        said = self._first.end()
+        return (self._second.feed(said) if said else b"") + self._second.end()
+
+
+def _responses_to_chat(given: Json, model: str, asked: Asked, ceiling_tokens: int) -> bytes:
+    sent = to_chat(given, model, asked)
+    if not may_think(model):
+        sent.pop("reasoning_effort", None)
+    if is_reasoning(model):
+        sent.pop("temperature", None)
+        sent.pop("top_p", None)
+    for message in sent["messages"]:
+        message.pop("thinking_blocks", None)  # another format's
+    sent["messages"] = [message for message in sent["messages"] if message.keys() != {"role"}]
+    return encode(sent)
+
+
+def _responses_to_messages(given: Json, model: str, asked: Asked, ceiling_tokens: int) -> bytes:
+    return to_anthropic(to_chat(given, model, asked), model, asked, ceiling_tokens)
+
+
+_TO_OTHER: dict[tuple[str, str], Translation] = {
     ("chat", "anthropic"): ChatToMessages(),
     ("messages", "openai"): MessagesToChat(),
+    ("responses", "openai"): ResponsesToChat(),  # where the provider knows none
+    ("responses", "anthropic"): ResponsesToMessages(),
 }
 
 
-def translation(caller: Dialect, provider_dialect: str) -> Translation | None:
-    """How the caller's format becomes the provider's; None: they are the same. Raises Untranslatable."""
-    if caller.name == provider_dialect:
+def translation(caller: Dialect, provider_dialect: str, serves: Collection[str] = ()) -> Translation | None:
+    """How the caller's format becomes the provider's; None: they are the same. Raises Untranslatable.
+
+    `serves` names the operations that the provider speaks; empty: all of its format's.
+    """
+    if caller.name == provider_dialect and (not serves or caller.serves in serves):
         return None
-    found = _BETWEEN.get((caller.serves, provider_dialect))
-    if found is None:
+    found = _TO_OTHER.get((caller.serves, provider_dialect))
+    if found is None or (serves and found.speaks.serves not in serves):
         raise Untranslatable(
             f"{caller.operation_path.decode()} cannot be translated: the model's provider speaks "
-            f"{provider_dialect}'s format, which has no such operation"
+            f"{provider_dialect}'s format, and has no such operation"
         )
     return found
 

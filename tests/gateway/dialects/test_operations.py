@@ -113,6 +113,22 @@ def test_a_tool_with_a_parameter_named_prompt_is_no_stored_prompt() -> None:
     assert asked(tools=[tool]).unseen_input_tokens == TOOLS_TOKENS
 
 
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        (OpenAI(), b'{"model":"m","messages":[{}],"response_format":{"type":"json_schema"}}'),
+        (OpenAI(), b'{"model":"m","messages":[{"role":"assistant","tool_calls":[]}]}'),
+        (Responses(), b'{"model":"m","input":[{"type":"function_call"}]}'),
+        (
+            Anthropic(),
+            b'{"model":"m","max_tokens":1,"messages":[{}],"output_config":{"format":{"type":"json_schema"}}}',
+        ),
+    ],
+)
+def test_what_is_told_to_another_format_as_tools_is_held_for_as_such(dialect: Dialect, body: bytes) -> None:
+    assert dialect.read(body).unseen_input_tokens == TOOLS_TOKENS
+
+
 def test_a_response_in_the_background_cannot_be_billed() -> None:
     with pytest.raises(BadRequest, match="background"):
         asked(background=True)

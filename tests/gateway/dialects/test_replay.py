@@ -10,12 +10,13 @@ from anthropic.types import Message
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response, ResponseStreamEvent
 
+from gateway.dialects.answer_to_responses import response
 from gateway.dialects.anthropic import Anthropic
 from gateway.dialects.count_tokens import CountTokens
 from gateway.dialects.dialect import BadRequest, Dialect
 from gateway.dialects.embeddings import Embeddings
 from gateway.dialects.openai import OpenAI
-from gateway.dialects.replay import as_stream, as_whole, fresh, response, static_answer
+from gateway.dialects.replay import as_stream, as_whole, fresh, static_answer
 from gateway.dialects.responses import Responses
 from llmobs.pricing.usage import Usage
 from tests.gateway.dialects.said import (
