@@ -14,6 +14,7 @@ from gateway.connection import ConnectFailed, NotHttp, TimedOut, UpstreamError
 from gateway.dialects.dialect import BadRequest
 from gateway.errors import AttemptFailed, ProviderGarbage, ProviderTimeout, ProviderUnavailable, Refusal
 from gateway.headers import request_head
+from gateway.patience import patience_with
 from gateway.plane import Plane
 from gateway.streaming import Flow, opened
 from gateway.whole import MOST_ANSWER_BYTES, whole
@@ -45,15 +46,16 @@ async def _ask(call: Call, attempt: Attempt, plane: Plane) -> Flow | None:
         raise ProviderUnavailable(f"{message} (`manage.py doctor` says how)", may_be_billed=False)
     body = _body(call, attempt)
     lines = target.request_lines(attempt.speaks.serves, target.credential(), attempt.candidate.model)
-    connection = await plane.upstream.connect(target.origin, call.first_byte_seconds, provider.connect_seconds)
+    first_byte_seconds, whole_seconds = patience_with(provider, call)
+    connection = await plane.upstream.connect(target.origin, first_byte_seconds, provider.connect_seconds)
     flow: Flow | None = None
     try:
         connection.send(request_head(call, attempt, lines, len(body)), body, MOST_ANSWER_BYTES)
         now = asyncio.get_running_loop().time()
         if attempt.streams:
-            flow = await opened(call, attempt, connection, now + call.first_byte_seconds)
+            flow = await opened(call, attempt, connection, now + first_byte_seconds)
         else:
-            await whole(call, attempt, connection, now + call.whole_seconds)
+            await whole(call, attempt, connection, now + whole_seconds)
     except (UpstreamError, AttemptFailed):
         raise
     except BaseException:

@@ -1,7 +1,8 @@
-"""How long a call waits for its provider: by the key's criticality, or as the caller says."""
+"""How long a call waits for its provider: by the key's criticality, as the provider needs, or as the caller says."""
 
 from gateway.call import Call
 from gateway.errors import Refusal
+from llmobs.providers.registry import ProviderInfo
 
 REALTIME = "realtime"
 FIRST_BYTE_SECONDS = {True: 5.0, False: 15.0}  # of a stream; realtime or not
@@ -21,6 +22,13 @@ def set_patience(call: Call) -> None:
     is_realtime = call.key.criticality == REALTIME
     call.first_byte_seconds = FIRST_BYTE_SECONDS[is_realtime]
     call.whole_seconds = WHOLE_SECONDS[is_realtime]
+
+
+def patience_with(provider: ProviderInfo, call: Call) -> tuple[float, float]:
+    """Seconds to a stream's first byte and for a whole answer: the caller's, else the provider's, else the key's."""
+    if b"x-llmobs-timeout" in call.headers:
+        return call.first_byte_seconds, call.whole_seconds
+    return provider.first_byte_seconds or call.first_byte_seconds, provider.whole_seconds or call.whole_seconds
 
 
 def _seconds(given: bytes) -> float:

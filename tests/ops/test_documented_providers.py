@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
+from llmobs.ops.configuring.entry import Entry
 from llmobs.ops.configuring.providers import ProviderEntry
 from llmobs.ops.configuring.routes import CandidateEntry, RouteEntry
 from llmobs.providers.models import Provider
@@ -42,6 +43,6 @@ def test_an_example_can_be_applied(
 
 
 @pytest.mark.parametrize("kind", [ProviderEntry, RouteEntry, CandidateEntry])
-def test_every_field_is_documented(kind: type) -> None:
+def test_every_field_is_documented(kind: type[Entry]) -> None:
     text = PAGE.read_text()
     assert [field for field in kind.__struct_fields__ if f"`{field}`" not in text] == []
