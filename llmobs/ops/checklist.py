@@ -20,7 +20,7 @@ from llmobs.limits.models import Limit
 from llmobs.limits.plans import PLANS
 from llmobs.limits.units import REQUEST
 from llmobs.ops.waiting import SEEN_SECONDS
-from llmobs.providers.credentials import ENV, CredentialError, open_credential
+from llmobs.providers.credentials import CredentialError, open_credential, variable
 from llmobs.providers.models import Provider, Route
 from llmobs.tenants.models import Key, Tenant, User
 
@@ -54,6 +54,7 @@ def _item(priority: str, is_set: bool, what: str, how: str, found: str = "") -> 
 def installation() -> Iterator[Item]:
     """What all tenants share."""
     yield from _providers()
+    yield from _routes()
     yield from _processes()
     has_operator = User.objects.filter(is_staff=True, is_active=True).exists()
     yield _item("P0", has_operator, "an operator who can sign in", "`manage.py prepare` makes the first one")
@@ -130,15 +131,38 @@ def _providers() -> Iterator[Item]:
     providers = list(Provider.objects.filter(is_enabled=True))
     yield _item("P0", bool(providers), "a provider", "`providers:` in apply", _names(providers))
     for provider in providers:
+        yield from _credentials(provider)
+    careless = [provider for provider in providers if provider.base_url.startswith("https:") and not provider.verify]
+    yield _item(
+        "P1", not careless, "providers whose certificates are checked",
+        f"verify is off for {_names(careless)}: ca_file for a private authority",
+    )  # fmt: skip
+
+
+def _credentials(provider: Provider) -> Iterator[Item]:
+    """What cannot be opened here, a line each. One of several that is missing leaves the others to go on with."""
+    stored = [str(each["credential"]) for each in provider.credentials] or [provider.credential]
+    for credential in stored:
         try:
-            open_credential(provider.credential, settings.SECRETS.encryption_keys)
+            open_credential(credential, settings.SECRETS.encryption_keys)
         except CredentialError as error:
-            told = (
-                f"{error} here; the gateway needs it from its start"
-                if provider.credential.startswith(ENV)
-                else str(error)
-            )
-            yield Item("P0", State.MISSING, f"the credential of {provider.name}", told)
+            told = f"{error} here; the gateway needs it from its start" if variable(credential) else str(error)
+            priority = "P0" if len(stored) == 1 else "P1"
+            yield Item(priority, State.MISSING, f"the credential of {provider.name}", told)
+
+
+def _routes() -> Iterator[Item]:
+    """What a file may say of routes that no row can check alone."""
+    routes = list(Route.objects.all())
+    names = {route.name for route in routes}
+    lost = [f"{route.name}: {route.cascade_scorer}" for route in routes if route.cascade_scorer not in names | {""}]
+    if lost:
+        yield Item("P1", State.MISSING, "routes that score cascades", f"there is no such route ({', '.join(lost[:5])})")
+    tasks = [task for route in routes for task in route.tasks]
+    twice = sorted({task for task in tasks if tasks.count(task) > 1})
+    if twice:
+        how = f"{', '.join(twice[:5])}: the route made first answers; take them from the others"
+        yield Item("P1", State.MISSING, "one route for each task", how)
 
 
 def _processes() -> Iterator[Item]:
