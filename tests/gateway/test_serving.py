@@ -32,15 +32,22 @@ def gateway(
 
 
 def test_it_is_alive_and_ready_with_snapshot_and_journal(http: httpx.Client) -> None:
+    """S2-15: what load balancers ask."""
     assert http.get("/healthz").status_code == 200
     assert (http.get("/readyz").status_code, http.get("/readyz").text) == (200, "ready\n")
 
 
 def test_it_counts_what_it_does(http: httpx.Client) -> None:
+    """S2-14: calls, those that failed or were refused, the cache's hits: rates of them are divisions."""
     http.post(CHAT, json=GOOD)
     http.post(CHAT, json={**GOOD, "model": "no-such-model"})
+    http.post(CHAT, json={**GOOD, "messages": [{"role": "user", "content": "[[simulate status=400]]"}]})
+    for _ in range(2):
+        http.post(CHAT, json={**GOOD, "temperature": 0}, headers={"x-llmobs-cache": "exact"})
     text = http.get("/metrics").text
-    assert 'llmobs_calls_total{dialect="openai",status="ok"} 1.0' in text
+    assert 'llmobs_calls_total{dialect="openai",status="ok"} 2.0' in text
+    assert 'llmobs_cached_total{cache="hit-exact"} 1.0' in text
+    assert 'llmobs_calls_total{dialect="openai",status="failed"} 1.0' in text
     assert 'llmobs_refused_total{reason="unknown_model"} 1.0' in text
 
 
