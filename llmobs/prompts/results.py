@@ -42,6 +42,10 @@ class Result:
         return self.errors / self.calls if self.calls else None
 
     @property
+    def p95_ns(self) -> int | None:
+        return None if self.p95_ms is None else round(self.p95_ms * 1e6)
+
+    @property
     def cost_per_call_nanousd(self) -> int | None:
         return -(-self.cost_nanousd // self.calls) if self.calls else None
 
