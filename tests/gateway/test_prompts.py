@@ -323,3 +323,36 @@ def test_promotion_labels_and_rollback_reach_the_next_call(
         assert answered_by() == "two"
         changes.roll_back(prompt, ACTOR)
         assert answered_by() == "one"
+
+
+# ---------------------------------------------------------------- cached answers
+
+
+def test_a_promoted_version_is_never_answered_by_the_old_ones_cache(
+    http: httpx.Client, gateway: Gateway, world: World, make: Callable[..., Prompt]
+) -> None:
+    """S4-12, S4-13: answers are kept by prompt version, so an upgrade leaves all of the old ones behind.
+
+    Both versions say the same, so that nothing but the version tells their requests apart.
+    """
+    prompt = make(said("same"))
+    changes.add_version(prompt, Content(said("same"), variables={"tone": "curt"}), ACTOR)
+
+    def cache() -> str:
+        gateway.wait_for_config(world.version())
+        headers = {"x-llmobs-prompt": "greet", "x-llmobs-cache": "exact"}
+        request = {"model": MODEL, "messages": ASK, "max_tokens": 5}
+        answer = http.post("/v1/chat/completions", json=request, headers=headers)
+        assert answer.status_code == 200, answer.text
+        gateway.wait_until(gateway.is_quiet, "the answer is kept")
+        return str(answer.headers["x-llmobs-cache"])
+
+    assert cache() == "miss"
+    gateway.wait_until(lambda: cache() == "hit-exact", "the same version is answered from the cache")
+    changes.start_test(prompt, [(2, None)], ACTOR)
+    changes.promote(prompt, 2, ACTOR)
+    assert cache() == "miss"
+    changes.roll_back(prompt, ACTOR)
+    assert cache() == "hit-exact"
+    changes.set_label(prompt, "production", 2, ACTOR)
+    assert cache() == "hit-exact"
