@@ -45,6 +45,7 @@ class TenantAdmin(Audited):
             {
                 "fields": (
                     "injection", "injection_threshold", "sensitive_input", "sensitive_output", "most_input_characters",
+                    "confidential_only_local",
                 )
             },
         ),

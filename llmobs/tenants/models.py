@@ -93,6 +93,9 @@ class Tenant(models.Model):
     most_input_characters = models.PositiveIntegerField(
         null=True, blank=True, help_text="longest message of a user, in characters; empty: as long as the model takes"
     )
+    confidential_only_local = models.BooleanField(
+        default=False, db_default=False, help_text="confidential content goes to local providers alone"
+    )
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(

@@ -30,6 +30,7 @@ class TenantInfo(msgspec.Struct, frozen=True):
     sensitive_output: str = "log"
     most_input_characters: int | None = None
     is_guarded: bool = False  # any of them acts in the call's path
+    confidential_only_local: bool = False  # whatever the route says
 
 
 class KeyInfo(msgspec.Struct, frozen=True):
@@ -65,7 +66,8 @@ def load(conn: psycopg.Connection[Any]) -> Roster:
         "SELECT id, slug, name, plan, content, time_zone, retention_days, is_active, "
         "cache, cache_ttl_seconds, cache_mb, injection, (injection_threshold * 1000)::int, sensitive_input, "
         "sensitive_output, most_input_characters, most_input_characters IS NOT NULL OR injection NOT IN ('off', 'log') "
-        "OR sensitive_input NOT IN ('off', 'log') OR sensitive_output NOT IN ('off', 'log') FROM tenants_tenant"
+        "OR sensitive_input NOT IN ('off', 'log') OR sensitive_output NOT IN ('off', 'log'), confidential_only_local "
+        "FROM tenants_tenant"
     ).fetchall()
     keys = conn.execute(
         "SELECT id, tenant_id, name, secret_hash, service, environment, feature, allowed_models, criticality, cache, "

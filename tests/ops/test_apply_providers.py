@@ -14,7 +14,7 @@ from llmobs.ops.configuring.entry import ConfigurationError
 from llmobs.providers.credentials import open_credential
 from llmobs.providers.models import Provider, Route
 from llmobs.providers.registry import Registry, load
-from llmobs.tenants.models import AuditEntry
+from llmobs.tenants.models import AuditEntry, Tenant
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
@@ -232,3 +232,10 @@ def test_a_wrong_route_is_refused_with_its_place(route: str, candidate: str, sai
 
     assert said in found
     assert not Route.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_tenants_confidential_content_can_be_kept_at_home() -> None:
+    run("tenants: [{slug: acme, confidential_only_local: yes}, {slug: globex}]")
+
+    assert dict(Tenant.objects.values_list("slug", "confidential_only_local")) == {"acme": True, "globex": False}
