@@ -87,14 +87,17 @@ class Health:
     # ------------------------------------------------------------ told by a call
 
     def ok(
-        self, candidate: CandidateInfo, ttft_ns: int | None, duration_ns: int, verdict: Verdict | None = None
+        self, candidate: CandidateInfo, ttft_ns: int | None, duration_ns: int | None, verdict: Verdict | None = None
     ) -> None:
-        """An answer came: `ttft_ns` of a stream (told at its first byte or its end), None of a whole answer."""
+        """An answer came: `ttft_ns` of a stream (told at its first byte), `duration_ns` of a whole answer.
+
+        Both None: how long it took says nothing of the model (a count of tokens).
+        """
         cell, now_s = self._cell(candidate), self._clock()
         cell.touched_s = now_s
         if ttft_ns is not None:
             cell.first.add(now_s, ttft_ns)
-        else:
+        elif duration_ns is not None:
             cell.whole.add(now_s, duration_ns)
         self._ended(cell, candidate, True, verdict, now_s)
 

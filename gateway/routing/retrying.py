@@ -126,11 +126,13 @@ def attempt_seconds(budget: Budget) -> float:
     return max(LEAST_SECONDS, min(budget.patience_s, budget.spare_s if budget.candidates else budget.left_s))
 
 
-def told(tries: Sequence[tuple[str, Tried]]) -> str:
-    """One sentence on all that were tried, the last one last: `openai/gpt-4o timed out; anthropic/… answered 529`."""
+def told(tries: Sequence[tuple[str, Tried]], last_message: str) -> str:
+    """One sentence on all that were tried, the last one's own message last; of one candidate that message alone."""
     last: dict[str, str] = {}
     for name, tried in tries:
         last.pop(name, None)
         last[name] = _WORDS.get(tried.kind) or f"answered {tried.status}"
+    if len(last) < 2:
+        return last_message
     said = "; ".join(f"{name} {words}" for name, words in last.items())
-    return said if len(last) == 1 else f"all {len(last)} candidates failed: {said}"
+    return f"all {len(last)} candidates failed: {said} ({last_message})"

@@ -62,6 +62,8 @@ class World:
             "headers": "{}",
             "prices_like": "",
             "is_enabled": True,
+            "breaker": False,  # a test's faults are its own; those of routing switch both on
+            "retries": 0,
         }
         return self._insert("providers_provider", {**row, **fields})
 

@@ -97,5 +97,6 @@ def test_no_retries_where_a_provider_has_none() -> None:
 def test_one_error_says_that_all_failed_with_the_last_one_last() -> None:
     """S0-30: one error saying that both failed, with the last error."""
     tries = [("openai/gpt-4o", Tried("timed_out")), ("anthropic/claude", Tried("failing", 529))]
-    assert told(tries) == "all 2 candidates failed: openai/gpt-4o timed out; anthropic/claude answered 529"
-    assert told(tries[1:] * 3) == "anthropic/claude answered 529"
+    said = "all 2 candidates failed: openai/gpt-4o timed out; anthropic/claude answered 529 (overloaded)"
+    assert told(tries, "overloaded") == said
+    assert told(tries[1:] * 3, "overloaded") == "overloaded"
