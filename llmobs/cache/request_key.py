@@ -27,7 +27,7 @@ UNTOLD = frozenset(
 )
 
 # Requests that lean on what the provider keeps, or whose answers others will lean on: never answered from here.
-_LEANING = ("previous_response_id", "conversation", "container", "background", "prompt", "audio")
+NOT_ALONE = ("previous_response_id", "conversation", "container", "background", "prompt", "audio")
 _NOT_ANSWERED_TWICE = frozenset({"count_tokens"})
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -58,7 +58,7 @@ def digest(
 
 def _leans(fields: dict[str, Any]) -> bool:
     """`store: true` too: whoever asks that the provider keeps the answer must get one that the provider knows."""
-    return any(fields.get(name) for name in _LEANING) or fields.get("store") is True or _refers(fields.get("input"))
+    return any(fields.get(name) for name in NOT_ALONE) or fields.get("store") is True or _refers(fields.get("input"))
 
 
 def _refers(items: Any) -> bool:

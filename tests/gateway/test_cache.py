@@ -401,3 +401,44 @@ def test_a_client_that_leaves_while_it_waits_is_no_longer_waited_for(gateway: Ga
     refused = gateway.wait_until(gateway.refusals, "the one that left")
     assert [refusal.reason for refusal in refused] == ["client_gone"]
     assert len(gateway.begins()) == 1
+
+
+# ---------------------------------------------------------------- across formats
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_translated_answers_are_kept_in_the_callers_format(
+    gateway: Gateway, secret: str, simulator: Running, is_stream: bool
+) -> None:
+    """A stream of the other format is put together, translated, and streamed again."""
+    chat = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=secret, max_retries=0, default_headers=EXACT)
+    messages = anthropic.Anthropic(base_url=gateway.url, api_key=secret, max_retries=0, default_headers=EXACT)
+    said: list[str] = []
+    for _ in range(2):
+        if is_stream:
+            with messages.messages.stream(model="gpt-4o-mini", messages=PROMPT, max_tokens=35) as stream:
+                said.append(stream.get_final_text())
+            with chat.chat.completions.stream(model="claude-sonnet-4-5", messages=PROMPT, max_tokens=35) as chunks:
+                said.append(chunks.get_final_completion().choices[0].message.content or "")
+        else:
+            reply: Any = messages.messages.create(model="gpt-4o-mini", messages=PROMPT, max_tokens=35)
+            said.append(reply.content[0].text)
+            answer = chat.chat.completions.create(model="claude-sonnet-4-5", messages=PROMPT, max_tokens=35)
+            said.append(answer.choices[0].message.content or "")
+    assert (said[0], said[1]) == (said[2], said[3])
+    assert "" not in said
+    assert requests(simulator) == 2
+
+
+def test_a_tool_call_is_streamed_from_the_cache(gateway: Gateway, secret: str, simulator: Running) -> None:
+    tool: Any = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    chat = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=secret, max_retries=0, default_headers=EXACT)
+    given: Any = {"model": "gpt-4o-mini", "messages": PROMPT, "tools": [tool], "tool_choice": "required"}
+    calls = []
+    for _ in range(2):
+        with chat.chat.completions.stream(**given) as chunks:
+            calls.append(chunks.get_final_completion().choices[0].message.tool_calls)
+    assert calls[0]
+    assert calls[0][0].function.name == "look"
+    assert calls[0] == calls[1]
+    assert requests(simulator) == 1
