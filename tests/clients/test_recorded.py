@@ -23,6 +23,7 @@ from tests.gateway.world import World
 from tests.stores import Stores
 
 Connection = psycopg.Connection[Any]
+FAULTS = ("status=500, retry_after=0", "status=400", "garbage", "drop", "error200", "half")
 # USD per million tokens of input and output, as nano-USD per token
 PRICES = {GPT: (150, 600), CLAUDE: (3000, 15000)}
 
@@ -83,19 +84,17 @@ def test_every_call_is_stored_with_texts_model_time_tokens_and_money(
     assert [text.strip() in answer for text, answer in zip(told, answers, strict=True)] == [True] * 4
 
 
-@pytest.mark.parametrize("fault", ["status=500, retry_after=0", "garbage", "drop", "error200", "half", "status=400"])
-def test_failed_calls_are_stored_too(
-    gateway: Gateway, secret: str, writer: Writer, pg: Connection, model: str, fault: str
-) -> None:
+def test_failed_calls_are_stored_too(gateway: Gateway, secret: str, writer: Writer, pg: Connection, model: str) -> None:
     """S0-09: with why they failed."""
     client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=secret, max_retries=0)
-    messages: list[Any] = [{"role": "user", "content": f"[[simulate {fault}]] hello"}]
-    with pytest.raises(openai.APIStatusError) as failed:
-        client.chat.completions.create(model=model, messages=messages, max_tokens=MOST)
+    for fault in FAULTS:
+        messages: list[Any] = [{"role": "user", "content": f"[[simulate {fault}]] hello"}]
+        with pytest.raises(openai.APIStatusError) as failed:
+            client.chat.completions.create(model=model, messages=messages, max_tokens=MOST)
+        assert failed.value.response.headers["x-llmobs-reason"].startswith("provider_")
     spans = stored(gateway, writer, pg, "status, error_type <> '', request_model")
-    assert spans
+    assert len(spans) >= len(FAULTS)
     assert set(spans) == {("failed", True, model)}
-    assert failed.value.response.headers["x-llmobs-reason"].startswith("provider_")
 
 
 def test_gateways_keep_nothing_of_their_own(
