@@ -16,19 +16,19 @@ from typing import Any
 
 import msgspec
 
+from gateway.cache_entry import MISS, Entry, Lookup, entry_of, kept_generations
 from gateway.call import Answer, Call
 from gateway.dialects import replay
 from gateway.dialects.dialect import BadRequest
 from gateway.dialects.wire import ODD
 from gateway.errors import Refusal
-from gateway.single_flight import LEASE_SECONDS, ClientGone, Flight, Flights, Name, Renewal, look_again
+from gateway.single_flight import LEASE_SECONDS, ClientGone, Flights, Renewal, look_again
 from gateway.valkey import Away, Valkey
 from llmobs.budgets.ledger import Command
 from llmobs.budgets.scripts import Script
 from llmobs.cache import scripts, store
 from llmobs.cache.request_key import digest
 from llmobs.cache.store import ALONE, LOOK, MOST_ENTRY_BYTES, REFRESH, Asking, Flying, Stored
-from llmobs.core import semconv
 from llmobs.ingest.seal import SealBroken, Sealer
 from llmobs.tenants.caching import EXACT, OFF, SEMANTIC, ttl_for
 
@@ -44,11 +44,9 @@ STORE, LAND, RENEW, STALE, COUNT = (
 )
 SCRIPTS = (STORE, LAND, RENEW, STALE, COUNT)
 
-HIT, STALE_HIT, MISS = "hit-exact", "stale", "miss"
+HIT, STALE_HIT = "hit-exact", "stale"
 CACHED = b"c"  # which section answered: second word of the admission's reply
 
-# A model that was stopped by its provider's filter, or that has not come to its end, is asked again.
-_NOT_KEPT = frozenset({"content_filter", "refusal", "error", "pause_turn", "failed", "cancelled"})
 # Whose content is not to be kept by us: their tenant's default is not enough, a key or a call must ask.
 _KEEPS_NOTHING = frozenset({"none", "hash"})
 # What of the caller's headers the provider sees and may answer by.
@@ -56,61 +54,8 @@ _TELLING = (b"anthropic-version", b"anthropic-beta", b"openai-beta")
 _ID_PREFIX = {"chat": "chatcmpl-", "messages": "msg_", "responses": "resp_"}
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One answer as it rests. It names its place, so that it cannot be moved to another."""
-
-    tenant_id: int
-    digest: str
-    body: bytes  # a whole answer in the caller's format
-    provider: str
-    model: str
-    input_tokens: int
-    output_tokens: int
-    cost_nanousd: int | None
-
-
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
-
-
-class Lookup:
-    """What one call asks of the cache and what came of it; the journal reads who answered and what was saved."""
-
-    __slots__ = ("asking", "deadline", "entry", "flight", "most_bytes", "renewal", "response_id", "values")
-
-    def __init__(self, asking: Asking, most_bytes: int) -> None:
-        self.asking = asking
-        self.most_bytes = most_bytes
-        self.values: Sequence[bytes] | None = None  # generations when it was asked; None: it was not
-        self.flight: Flight[Entry] | None = None  # others wait for this call
-        self.renewal: Renewal | None = None
-        self.deadline = 0.0  # of waiting for others; 0.0: it has not waited
-        self.entry: Entry | None = None  # what the call was answered from
-        self.response_id = ""
-
-    @property
-    def name(self) -> Name:
-        return self.asking.tenant_id, self.asking.digest
-
-    @property
-    def provider(self) -> str:
-        return self.entry.provider if self.entry is not None else ""
-
-    @property
-    def model(self) -> str:
-        return self.entry.model if self.entry is not None else ""
-
-    @property
-    def saved_input_tokens(self) -> int:
-        return self.entry.input_tokens if self.entry is not None else 0
-
-    @property
-    def saved_output_tokens(self) -> int:
-        return self.entry.output_tokens if self.entry is not None else 0
-
-    @property
-    def saved_nanousd(self) -> int | None:
-        return self.entry.cost_nanousd if self.entry is not None else None
 
 
 def words(lookup: Lookup | None) -> tuple[Sequence[str], Sequence[str]]:
@@ -297,7 +242,7 @@ class ResponseCache:
         entry = lookup.entry
         try:
             if entry is None:
-                entry = _entry_of(call, lookup)
+                entry = entry_of(call, lookup)
                 if entry is None or not self._stored(call, lookup, entry):
                     self._tell(LAND, store.land(lookup.asking))
         finally:
@@ -308,7 +253,7 @@ class ResponseCache:
         """Whether it was sent to be stored."""
         if lookup.values is None or len(entry.body) > MOST_ENTRY_BYTES:
             return False
-        kept = _kept(call, lookup, entry)
+        kept = kept_generations(call, lookup, entry)
         stored = Stored(
             names=[name for name, _ in kept],
             values=[value for _, value in kept],
@@ -377,52 +322,3 @@ def _deadline(call: Call, lookup: Lookup) -> float:
 def _left(call: Call) -> Refusal:
     call.is_client_gone = True
     return Refusal("client_gone", "the caller left while it waited for the answer to an identical request")
-
-
-def _entry_of(call: Call, lookup: Lookup) -> Entry | None:
-    """The call's answer as an entry; None: it is none to be given again."""
-    attempt = call.attempt
-    if attempt is None or call.degraded or call.cache != MISS or attempt.findings:
-        return None
-    outcome = attempt.outcome
-    if outcome.status != semconv.OK or outcome.is_truncated or not _NOT_KEPT.isdisjoint(outcome.finish_reasons):
-        return None
-    body = _whole_body(call)
-    if body is None:
-        return None
-    usage = outcome.usage
-    return Entry(
-        tenant_id=lookup.asking.tenant_id,
-        digest=lookup.asking.digest,
-        body=body,
-        provider=attempt.candidate.provider.name,
-        model=attempt.candidate.model,
-        input_tokens=usage.input_tokens if usage is not None else 0,
-        output_tokens=usage.output if usage is not None else 0,
-        cost_nanousd=outcome.cost_nanousd,
-    )
-
-
-def _whole_body(call: Call) -> bytes | None:
-    """The answer as one body in the caller's format; a stream is put together from what its provider sent."""
-    answer, attempt = call.answer, call.attempt
-    if answer is None or attempt is None:
-        return None
-    if not answer.is_stream:
-        return answer.body if answer.status == 200 else None
-    try:
-        whole = replay.as_whole(attempt.speaks, attempt.outcome.response_body)
-        if whole is not None and attempt.translation is not None:
-            whole = attempt.translation.answer(whole)
-    except Exception:  # any oddity of a provider's stream: it was passed on, and is not kept
-        return None
-    return whole
-
-
-def _kept(call: Call, lookup: Lookup, entry: Entry) -> list[tuple[str, bytes]]:
-    """The generations that the entry depends on: of the models, the one asked for and the one that answered."""
-    assert lookup.values is not None
-    assert call.asked is not None
-    models = {store.name("model", call.asked.model), store.name("model", entry.model)}
-    pairs = zip(lookup.asking.names, lookup.values, strict=True)
-    return [(name, value) for name, value in pairs if not name.startswith("model:") or name in models]

@@ -4,11 +4,12 @@ is held on every budget; then Begin is journalled. A cached answer ends it there
 
 from gateway import front
 from gateway.admission import begin, hold, prepare
+from gateway.cache_entry import Lookup
 from gateway.call import Attempt, Call
 from gateway.ending import settle_attempt
 from gateway.plane import Plane
 from gateway.rates import Asking
-from gateway.response_cache import Lookup, is_cached, words
+from gateway.response_cache import is_cached, words
 from llmobs.budgets.ledger import Ahead
 from llmobs.limits.admission import NOTHING_ASKED
 

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 import redis
 
+from gateway.cache_entry import Lookup
 from gateway.call import Call
 from gateway.dialects.dialect import Dialect
 from gateway.dialects.openai import OpenAI
-from gateway.response_cache import Lookup, ResponseCache
+from gateway.response_cache import ResponseCache
 from gateway.valkey import Valkey
 from llmobs.cache import status
 from llmobs.core.env import Secrets
@@ -23,7 +24,8 @@ from llmobs.ops.simulator.running import Running
 from llmobs.ops.verify import verify
 from llmobs.tenants.roster import TenantInfo
 from tests.gateway.running import PLATFORM_SECRET, Gateway, running
-from tests.gateway.test_cache import BODY, ask, at_once, cache_of, grow_older, requests, slow
+from tests.gateway.test_cache import BODY, ask, cache_of, grow_older, requests
+from tests.gateway.test_cache_flights import at_once, slow
 from tests.gateway.test_collector import PROTOBUF, TRACES, spans
 from tests.stores import Stores
 
