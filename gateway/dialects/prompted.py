@@ -38,6 +38,7 @@ class _Varied(msgspec.Struct):
     metadata: _Metadata | None = None
 
 
+_read_object = msgspec.json.Decoder(dict[str, Any]).decode
 _read_text = msgspec.json.Decoder(str).decode
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _read_message = msgspec.json.Decoder(_Message).decode
@@ -58,6 +59,23 @@ def completed(serves: str, body: bytes) -> bytes:
     for name, value in stand_ins.items():
         if _is_absent(fields, name):
             fields[name] = msgspec.Raw(encode(value))
+    return encode(fields)
+
+
+def spelled_out(body: bytes) -> bytes:
+    """The body with variables that came as the JSON of an object written out, so that guards see what they say.
+
+    OpenAI's metadata holds texts alone: clients that hold to that send them so.
+    """
+    try:
+        fields = read_fields(body)
+        metadata = read_fields(fields["metadata"])
+        given = msgspec.Raw(_read_text(metadata["variables"]).encode())
+        _read_object(given)
+    except (KeyError, *WRONG):
+        return body  # there are none, or they are an object already, or what stands there is refused later
+    metadata["variables"] = given
+    fields["metadata"] = msgspec.Raw(encode(metadata))
     return encode(fields)
 
 

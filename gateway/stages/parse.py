@@ -3,7 +3,7 @@
 from gateway.body import read_body
 from gateway.call import Call
 from gateway.dialects.dialect import Asked, BadRequest, text
-from gateway.dialects.prompted import completed
+from gateway.dialects.prompted import completed, spelled_out
 from gateway.errors import Refusal
 from gateway.patience import set_patience
 from gateway.plane import Plane
@@ -19,9 +19,11 @@ async def parse(call: Call, plane: Plane) -> None:
     body = call.body = await read_body(call.receive, call.headers, MOST_BODY_BYTES)
     if not body.lstrip()[:1] == b"{":
         raise Refusal("invalid_request", "the body is not a JSON object")
+    is_prompted = call.headers.get(b"x-llmobs-prompt")
+    if is_prompted:
+        body = call.body = spelled_out(body)
     try:
         # What a prompt may bring need not stand in the body.
-        is_prompted = call.headers.get(b"x-llmobs-prompt")
         asked = call.dialect.read(completed(call.dialect.serves, body) if is_prompted else body)
     except BadRequest as error:
         raise Refusal("invalid_request", f"the body is not a valid request: {error}") from None

@@ -211,6 +211,15 @@ def test_without_the_header_the_body_passes_untouched(http: httpx.Client, far: P
         assert far_end.requests[-1].endswith(body)
 
 
+def test_variables_may_come_as_the_json_of_an_object(http: httpx.Client, far: Place, make: Any) -> None:
+    """OpenAI's metadata holds texts alone, and typed clients hold to that."""
+    make(said("Answer {{name}}."))
+    request = {"model": MODEL, "messages": ASK, "metadata": {"variables": json.dumps(VARIABLES)}}
+    with far(CHAT) as far_end:
+        http.post("/v1/chat/completions", json=request, headers={"x-llmobs-prompt": "greet"}).raise_for_status()
+        assert sent(far_end) == {"model": MODEL, "messages": [*said("Answer Ada."), *ASK]}
+
+
 def test_a_variable_cannot_put_in_a_message_or_a_field(http: httpx.Client, far: Place, make: Any) -> None:
     """S0-51: what a caller's user wrote stays text, in JSON too."""
     make(said("Answer {{name}}."))

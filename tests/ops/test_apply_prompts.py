@@ -1,5 +1,7 @@
 """`apply`: what prompts of the file become, what a second run leaves alone, and what is refused with its place."""
 
+from pathlib import Path
+
 import pytest
 
 from llmobs.ops.apply import apply
@@ -136,3 +138,11 @@ def test_a_wrong_prompt_is_refused_with_its_place(entry: str, said: str) -> None
 def test_a_prompt_stands_in_the_file_once() -> None:
     twice = "prompts: [{name: p, tenant: acme, text: x}, {name: p, tenant: acme, text: y}]"
     assert "'acme/p' stands here twice" in problem(twice)
+
+
+@pytest.mark.django_db
+def test_the_documented_example_applies() -> None:
+    example = (Path(__file__).parents[2] / "docs/prompts.md").read_text().split("```yaml\n")[1].split("```")[0]
+    assert outcomes(run(example)) == ["created acme/greet"]
+    assert outcomes(run(example)) == ["unchanged acme/greet"]
+    assert Prompt.objects.get().labels.get().version == 2

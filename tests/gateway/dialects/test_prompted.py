@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.dialects.dialect import BadRequest
-from gateway.dialects.prompted import completed, variables, with_prompt
+from gateway.dialects.prompted import completed, spelled_out, variables, with_prompt
 from llmobs.prompts.render import Rendered
 
 TURNS = (("user", "Hi"), ("assistant", "Hello"))
@@ -87,6 +87,17 @@ def test_stand_ins_stand_only_where_nothing_does() -> None:
     whole = {"model": "m", "messages": [ASK], "max_tokens": 7, "x": 1}
     assert json.loads(completed("messages", json.dumps(whole).encode())) == whole
     assert completed("chat", b"no json") == b"no json"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [('"{\\"a\\": \\"x\\"}"', {"a": "x"}), ('{"a": 1}', {"a": 1}), ('"text"', "text"), ('"[1]"', "[1]"), ("3", 3)],
+)
+def test_variables_that_came_as_a_text_are_written_out_for_the_guards(given: str, found: object) -> None:
+    body = b'{"model": "m", "metadata": {"variables": %s, "b": 1}}' % given.encode()
+    assert json.loads(spelled_out(body)) == {"model": "m", "metadata": {"variables": found, "b": 1}}
+    for other in (b'{"model": "m"}', b"no json", b'{"metadata": 3}'):
+        assert spelled_out(other) == other
 
 
 def test_variables_are_read_from_the_metadata() -> None:
