@@ -22,7 +22,7 @@ class ProviderWithHealth(ProviderShown):
     states = StateShown(many=True, read_only=True, source="open_states", help_text="models that are not healthy now")
 
     class Meta(ProviderShown.Meta):
-        fields = (*ProviderShown.Meta.fields, "state", "states")
+        fields = (*ProviderShown.Meta.fields, "state", "states")  # type: ignore[assignment]  # more of them
 
     def get_state(self, provider: Provider) -> str:
         found = {state.state for state in self._open(provider)}
