@@ -7,11 +7,14 @@ the model's. Priced by the tier that this input reaches.
 Fails closed where a blocking budget applies, open where none does.
 """
 
+from dataclasses import replace
+
 from gateway.call import Attempt, Call
-from gateway.dialects.dialect import Asked
-from gateway.dialects.translation import translation
+from gateway.dialects.dialect import Asked, BadRequest
+from gateway.dialects.translation import Translation, translation
 from gateway.errors import Refusal
 from gateway.plane import Plane
+from gateway.routing.strategies import CASCADE
 from gateway.snapshot import Snapshot
 from llmobs.budgets.definition import USD, Applied
 from llmobs.budgets.ledger import Ahead, Exhausted, Front, Granted
@@ -25,24 +28,54 @@ from llmobs.providers.registry import CandidateInfo
 
 
 def prepare(call: Call, candidate: CandidateInfo, snapshot: Snapshot, started_ns: int, started: int) -> Attempt:
-    """The next attempt of a call, with its bound; nothing is held yet. Raises Refusal, BadRequest."""
+    """The next attempt of a call, with its bound; nothing is held yet. Raises Refusal."""
     number = len(call.attempts) + 1
-    translated = translation(call.dialect, candidate.provider.dialect)
+    translated = translation(call.dialect, candidate.provider.dialect, candidate.provider.serves)
     speaks = call.dialect if translated is None else translated.speaks
     attempt = Attempt(call.attempt_span_id(), candidate, speaks, translated, number, started_ns, started)
-    attempt.streams = call.asked is not None and call.asked.is_stream
-    _bound(call, attempt, snapshot)
+    attempt.streams = call.asked is not None and call.asked.is_stream and not is_scored(call, candidate)
+    ceiling_tokens = _ceiling(call, candidate, snapshot)
+    if translated is not None:
+        attempt.body = _translated(call, attempt, translated, ceiling_tokens)
+    _bound(call, attempt, snapshot, ceiling_tokens)
     return attempt
 
 
-def _bound(call: Call, attempt: Attempt, snapshot: Snapshot) -> None:
+def is_scored(call: Call, candidate: CandidateInfo) -> bool:
+    """Whether the answer is looked at whole before it is passed on: any but a cascade's last candidate's."""
+    route = call.route
+    return route is not None and route.strategy == CASCADE and candidate is not call.candidates[-1]
+
+
+def _ceiling(call: Call, candidate: CandidateInfo, snapshot: Snapshot) -> int:
+    asked, tenant = call.asked, call.tenant
+    assert asked is not None
+    assert tenant is not None
+    return asked.most_output_tokens or snapshot.ceiling(tenant.id, candidate.provider, candidate.model, call.started_ns)
+
+
+def _translated(call: Call, attempt: Attempt, translated: Translation, ceiling_tokens: int) -> bytes:
+    asked, body = call.asked, call.body
+    assert asked is not None
+    if asked.is_stream and not attempt.streams:
+        body, asked = call.dialect.streaming(body, False), replace(asked, is_stream=False)
+    try:
+        return translated.request(body, attempt.candidate.model, asked, ceiling_tokens)
+    except BadRequest as error:
+        raise Refusal("invalid_request", str(error)) from None
+
+
+def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int) -> None:
     asked, tenant = call.asked, call.tenant
     assert asked is not None
     assert tenant is not None
     provider, model, at_ns = attempt.candidate.provider, attempt.candidate.model, call.started_ns
     attempt.price = snapshot.book.price(tenant.id, provider.priced_as, model, at_ns)
-    ceiling = asked.most_output_tokens or snapshot.ceiling(tenant.id, provider, model, at_ns)
-    attempt.held_usage = upper_usage(asked, len(call.body), ceiling, attempt.price)
+    if asked.is_free:
+        return
+    body_bytes = max(len(call.body), len(attempt.body))
+    written = asked.cache_write or ("5m" if attempt.speaks.may_write_cache(model) else "")
+    attempt.held_usage = upper_usage(asked, body_bytes, ceiling_tokens, attempt.price, written)
     applied = snapshot.budgets.applying(tenant.id, call.attribution, model, provider.name, at_ns)
     if attempt.price is not None:
         attempt.held_nanousd = min(cost(attempt.held_usage, attempt.price), MOST_NANOUSD)
@@ -56,14 +89,14 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot) -> None:
     attempt.applied = tuple((a, a.budget.amount(attempt.held_nanousd, tokens)) for a in applied)
 
 
-def upper_usage(asked: Asked, body_bytes: int, ceiling_tokens: int, price: Price | None) -> Usage:
-    """The most that a provider can bill for this request."""
+def upper_usage(asked: Asked, body_bytes: int, ceiling_tokens: int, price: Price | None, cache_write: str) -> Usage:
+    """The most that a provider can bill for this request. `cache_write`: "", "5m" or "1h"."""
     input_tokens = body_bytes + asked.unseen_input_tokens
     output = ceiling_tokens * asked.choices + asked.unseen_output_tokens
     uncached = Usage(uncached_input=input_tokens, output=output)
-    if not asked.cache_write:
+    if not cache_write:
         return uncached
-    if asked.cache_write == "1h":
+    if cache_write == "1h":
         written = Usage(cache_write_1h=input_tokens, output=output)
     else:
         written = Usage(cache_write_5m=input_tokens, output=output)

@@ -8,8 +8,11 @@ from gateway import pipeline
 from gateway.call import Answer, Call, Receive, Send
 from gateway.collector import Collector
 from gateway.dialects.anthropic import Anthropic
+from gateway.dialects.count_tokens import CountTokens
 from gateway.dialects.dialect import Dialect
+from gateway.dialects.embeddings import Embeddings
 from gateway.dialects.openai import OpenAI
+from gateway.dialects.responses import Responses
 from gateway.errors import ANTHROPIC, OPENAI, GatewayError, error_response
 from gateway.models import models
 from gateway.plane import Plane
@@ -31,7 +34,13 @@ class App:
         async def metrics(headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
             await collector.drop("metrics", headers, receive, send, now_ns)
 
-        self._calls: dict[str, Dialect] = {"/v1/chat/completions": OpenAI(), "/v1/messages": Anthropic()}
+        self._calls: dict[str, Dialect] = {
+            "/v1/chat/completions": OpenAI(),
+            "/v1/responses": Responses(),
+            "/v1/embeddings": Embeddings(),
+            "/v1/messages": Anthropic(),
+            "/v1/messages/count_tokens": CountTokens(),
+        }
         self._posts: dict[str, Handler] = {
             "/v1/traces": collector.traces,
             "/api/public/otel/v1/traces": collector.traces,

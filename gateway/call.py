@@ -6,6 +6,7 @@ from typing import Any
 from gateway.dialects.dialect import Asked, BadRequest, Dialect
 from gateway.dialects.translation import Translation
 from gateway.errors import Headers, Refusal
+from gateway.routing.cell import Verdict
 from llmobs.budgets.definition import Applied
 from llmobs.core import semconv
 from llmobs.core.ids import new_span_id
@@ -47,6 +48,7 @@ class Outcome:
         "http_status",
         "is_estimated",
         "is_truncated",
+        "may_retry",
         "response_body",
         "response_id",
         "response_model",
@@ -68,6 +70,7 @@ class Outcome:
         self.cost_nanousd: int | None = None
         self.ttft_ns: int | None = None
         self.retry_after_s: float | None = None  # as the provider asked
+        self.may_retry = True  # unless the provider says that it is of no use
         self.response_body = b""  # the provider's own bytes
         self.is_truncated = False
 
@@ -78,6 +81,7 @@ class Attempt:
     __slots__ = (
         "answer",
         "applied",
+        "body",
         "candidate",
         "credential",
         "findings",
@@ -97,6 +101,7 @@ class Attempt:
         "started_ns",
         "streams",
         "translation",
+        "verdict",
     )
 
     def __init__(
@@ -114,6 +119,7 @@ class Attempt:
         self.candidate = candidate
         self.speaks = speaks  # in which the provider is spoken to
         self.translation = translation  # None: the caller's own format, bytes pass untouched
+        self.body = b""  # translated, where it is
         self.streams = False  # the provider is asked for a stream
         self.number = number
         self.started_ns = started_ns  # wall clock
@@ -127,6 +133,7 @@ class Attempt:
         self.applied: tuple[tuple[Applied, int], ...] = ()
         self.is_held = False
         self.has_begun = False
+        self.verdict: Verdict | None = None  # of the candidate's breaker
         # the exchange
         self.outcome = Outcome()
         self.answer: Answer | None = None

@@ -8,11 +8,11 @@ The outcome of each fault is defined (Failure in brackets: what the caller gets 
 """
 
 import asyncio
+from dataclasses import replace
 
 from gateway.call import Attempt, Call
 from gateway.connection import ConnectFailed, NotHttp, TimedOut, UpstreamError
-from gateway.dialects.dialect import BadRequest
-from gateway.errors import AttemptFailed, ProviderGarbage, ProviderTimeout, ProviderUnavailable, Refusal
+from gateway.errors import AttemptFailed, ProviderGarbage, ProviderTimeout, ProviderUnavailable
 from gateway.headers import request_head
 from gateway.patience import patience_with
 from gateway.plane import Plane
@@ -45,7 +45,8 @@ async def _ask(call: Call, attempt: Attempt, plane: Plane) -> Flow | None:
         message = f"provider {provider.name} cannot be called: its credential or address is wrong"
         raise ProviderUnavailable(f"{message} (`manage.py doctor` says how)", may_be_billed=False)
     body = _body(call, attempt)
-    lines = target.request_lines(attempt.speaks.serves, target.credential(), attempt.candidate.model)
+    attempt.credential = target.credential()
+    lines = target.request_lines(attempt.speaks.serves, attempt.credential, attempt.candidate.model)
     first_byte_seconds, whole_seconds = patience_with(provider, call)
     connection = await plane.upstream.connect(target.origin, first_byte_seconds, provider.connect_seconds)
     flow: Flow | None = None
@@ -68,16 +69,13 @@ async def _ask(call: Call, attempt: Attempt, plane: Plane) -> Flow | None:
 
 
 def _body(call: Call, attempt: Attempt) -> bytes:
-    asked, model = call.asked, attempt.candidate.model
+    if attempt.translation is not None:
+        return attempt.body
+    asked, body = call.asked, call.body
     assert asked is not None
-    if attempt.translation is None:
-        body = call.dialect.for_upstream(call.body, model, asked)
-    else:
-        try:
-            body = attempt.translation.request(call.body, model, asked, attempt.held_usage.output)
-        except BadRequest as error:
-            raise Refusal("invalid_request", str(error)) from None
-    return body
+    if asked.is_stream and not attempt.streams:
+        body, asked = call.dialect.streaming(body, False), replace(asked, is_stream=False)
+    return call.dialect.for_upstream(body, attempt.candidate.model, asked)
 
 
 def _failure(error: UpstreamError) -> AttemptFailed:

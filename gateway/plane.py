@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 
 from gateway.counts import Counts
+from gateway.health import Health
 from gateway.holds import Holds
 from gateway.rates import Rates
 from gateway.recorder import Recorder
 from gateway.response_cache import ResponseCache
+from gateway.routing.strategies import Turns
 from gateway.snapshot import Snapshot
 from gateway.upstream import Upstream
 from llmobs.ingest.journal import JournalWriter
@@ -21,15 +23,17 @@ class Plane:
     platform_secret: str
     rates: Rates
     cache: ResponseCache
+    health: Health  # of providers' models
     upstream: Upstream = field(default_factory=Upstream)
     counts: Counts = field(default_factory=Counts)
     snapshot: Snapshot | None = None
+    turns: Turns = field(default_factory=Turns)
 
     @classmethod
     def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes) -> "Plane":
-        counts = Counts()
-        rates, cache = Rates(holds.attempts.owner), ResponseCache(holds.valkey, journal_key)
-        return cls(holds, Recorder(journal, counts), platform_secret, rates, cache, counts=counts)
+        counts, owner, valkey = Counts(), holds.attempts.owner, holds.valkey
+        rates, cache, health = Rates(owner), ResponseCache(valkey, journal_key), Health(valkey, owner)
+        return cls(holds, Recorder(journal, counts), platform_secret, rates, cache, health, counts=counts)
 
     @property
     def is_ready(self) -> bool:

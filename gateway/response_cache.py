@@ -93,19 +93,19 @@ class ResponseCache:
         ttl_seconds = ttl_for(tenant.cache_ttl_seconds, feature)
         if not ttl_seconds:
             return None
+        # As the route lists them: their order and who may be asked now differ from call to call.
+        candidates = call.route.candidates if call.route is not None else call.candidates
         found = digest(
             call.body,
             call.dialect.serves,
             asked.model,
-            [f"{c.provider.id} {c.provider.base_url} {c.model}" for c in call.candidates],
+            [f"{c.provider.id} {c.provider.base_url} {c.model}" for c in candidates],
             call.prompt_version,
             [*(call.headers.get(header, b"") for header in _TELLING), tenant.sensitive_output.encode()],
         )
         if found is None:
             return None
-        names = store.names_of(
-            (asked.model, *(c.model for c in call.candidates)), feature, call.prompt_version, _tags(call)
-        )
+        names = store.names_of((asked.model, *(c.model for c in candidates)), feature, call.prompt_version, _tags(call))
         call.cache = MISS
         asking = Asking(tenant.id, found, ttl_seconds, names, call.span_id.hex(), int(LEASE_SECONDS * 1000))
         asking.mode = REFRESH if mode == REFRESH else LOOK

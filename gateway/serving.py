@@ -70,6 +70,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     await holds.start()
     keeper.start()
     tick = asyncio.create_task(_tick(plane, keeper))
+    health = asyncio.create_task(plane.health.keep())
     _give_up_stalled(sock)
     server = _server(App(plane))
     started(server, plane)
@@ -77,6 +78,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
         await server.serve(sockets=[sock])
     finally:
         tick.cancel()
+        health.cancel()
         await asyncio.to_thread(keeper.stop)
         await holds.stop()
         plane.upstream.close()

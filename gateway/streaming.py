@@ -242,11 +242,10 @@ class Flow:
         return semconv.FAILED if outcome.error_type else semconv.OK
 
     def _estimate(self) -> None:
-        asked, attempt, outcome = self.call.asked, self.attempt, self.attempt.outcome
-        assert asked is not None
+        attempt, outcome = self.attempt, self.attempt.outcome
         kept = b"".join(self.kept)
         shown = attempt.speaks.shown_bytes(kept) + self.kept_bytes - len(kept) + UNREAD_TOKENS
-        outcome.usage = estimate(asked, attempt.held_usage, shown)
+        outcome.usage = estimate(self.call, attempt, shown)
         outcome.is_estimated = True
 
     def _answer(self, error: UpstreamError | None) -> None:

@@ -4,13 +4,14 @@ import zlib
 
 from gateway.call import Answer, Attempt, Call
 from gateway.connection import Connection, Headers
-from gateway.dialects.dialect import Asked
+from gateway.dialects.translation import Garbled
 from gateway.errors import ProviderGarbage, error_response
 from gateway.headers import passed_back
 from llmobs.core import semconv
 from llmobs.pricing.usage import Usage
 
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
+MOST_RETRY_AFTER_SECONDS = 86_400.0
 
 
 async def whole(call: Call, attempt: Attempt, connection: Connection, deadline: float) -> None:
@@ -41,8 +42,7 @@ def finish(call: Call, attempt: Attempt, status: int, headers: Headers, body: by
     outcome.finish_reasons = answered.finish_reasons
     outcome.usage = answered.usage
     if answered.usage is None and attempt.is_billed:
-        assert call.asked is not None
-        outcome.usage = estimate(call.asked, attempt.held_usage, len(body))
+        outcome.usage = estimate(call, attempt, len(body))
         outcome.is_estimated = True
     if attempt.translation is not None:
         body = _translated(attempt, body)
@@ -56,8 +56,8 @@ def _translated(attempt: Attempt, body: bytes) -> bytes:
     assert attempt.translation is not None
     try:
         return attempt.translation.answer(body)
-    except Exception as error:  # any oddity of a provider's answer; it was answered, and is billed
-        raise ProviderGarbage(f"the provider's answer cannot be translated ({type(error).__name__})") from None
+    except Garbled as error:
+        raise ProviderGarbage(f"the provider's answer cannot be translated: {error}") from None
 
 
 def _provider_error(call: Call, attempt: Attempt, status: int, headers: Headers, body: bytes) -> None:
@@ -65,6 +65,7 @@ def _provider_error(call: Call, attempt: Attempt, status: int, headers: Headers,
     outcome = attempt.outcome
     outcome.error_type = outcome.error_type or _error_type(attempt, body) or str(status)
     outcome.retry_after_s = _retry_after(headers)
+    outcome.may_retry = (b"x-should-retry", b"false") not in headers
     if status >= 500 and not body.lstrip().startswith(b"{"):
         name = attempt.candidate.provider.name
         _, own, body = error_response("provider_error", f"{name} answered with status {status}", call.dialect.name)
@@ -77,29 +78,32 @@ def _provider_error(call: Call, attempt: Attempt, status: int, headers: Headers,
     attempt.answer = Answer(status, passed, body)
 
 
+def _retry_after(headers: Headers) -> float | None:
+    """Seconds that the provider asks us to wait (`retry-after-ms`, else `retry-after`); a date is no number."""
+    found = dict(headers)
+    for name, per_second in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
+        try:
+            seconds = float(found[name]) / per_second
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds < MOST_RETRY_AFTER_SECONDS:
+            return seconds
+    return None
+
+
 def _error_type(attempt: Attempt, body: bytes) -> str:
     answered = attempt.speaks.answered(body)
     return answered.error_type if answered is not None else ""
 
 
-def _retry_after(headers: Headers) -> float | None:
-    """Seconds that the provider asks us to wait (`retry-after-ms`, `retry-after`); dates are not read."""
-    for name, unit in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
-        for given, value in headers:
-            if given == name:
-                try:
-                    return max(0.0, float(value) / unit)
-                except ValueError:
-                    pass
-    return None
-
-
-def estimate(asked: Asked, held: Usage, shown_bytes: int) -> Usage:
+def estimate(call: Call, attempt: Attempt, shown_bytes: int) -> Usage:
     """Usage of an answer that reported none: the input's bound, and a token for each byte shown, never below the truth.
 
     Where the model may think unseen, what was shown says nothing: its whole ceiling then.
     """
-    output = held.output if asked.thinks else min(held.output, shown_bytes)
+    held = attempt.held_usage
+    thinks = (call.asked is not None and call.asked.thinks) or attempt.speaks.may_think(attempt.candidate.model)
+    output = held.output if thinks else min(held.output, shown_bytes)
     return Usage(held.uncached_input, held.cache_read, held.cache_write_5m, held.cache_write_1h, output)
 
 

@@ -2,6 +2,8 @@
 is held on every budget; then Begin is journalled. A cached answer ends it there, and nothing is taken.
 """
 
+import time
+
 from gateway import front
 from gateway.admission import begin, hold, prepare
 from gateway.cache_entry import Lookup
@@ -12,17 +14,41 @@ from gateway.rates import Asking
 from gateway.response_cache import is_cached, words
 from llmobs.budgets.ledger import Ahead
 from llmobs.limits.admission import NOTHING_ASKED
+from llmobs.providers.registry import CandidateInfo
 
 
 async def admit(call: Call, plane: Plane) -> None:
-    """Begin the first attempt, unless the cache has the answer. Raises Refusal."""
-    snapshot = plane.snapshot
+    """Begin the first attempt, at the first candidate whose breaker lets it through; unless the cache has the answer.
+
+    Raises Refusal.
+    """
+    snapshot, health = plane.snapshot, plane.health
     assert snapshot is not None
     plane.rates.cap(call, snapshot)
     lookup = call.cached = plane.cache.wants(call)
     if lookup is not None and await plane.cache.joined(call, lookup):
         return
-    attempt = prepare(call, call.candidates[0], snapshot, call.started_ns, call.started)
+    for candidate in call.candidates:
+        verdict = await health.allows(candidate, time.monotonic())
+        if not verdict.is_skip:
+            break
+    else:
+        return
+    try:
+        await _begun(call, candidate, lookup, plane)
+    except BaseException:
+        health.neither(candidate, verdict)
+        raise
+    if call.attempt is None:
+        health.neither(candidate, verdict)
+    else:
+        call.attempt.verdict = verdict
+
+
+async def _begun(call: Call, candidate: CandidateInfo, lookup: Lookup | None, plane: Plane) -> None:
+    snapshot = plane.snapshot
+    assert snapshot is not None
+    attempt = prepare(call, candidate, snapshot, call.started_ns, call.started)
     asking = call.limits = plane.rates.asking(call, snapshot)
     if asking is not None or lookup is not None:
         if not await _take(call, attempt, asking, lookup, plane):

@@ -1,46 +1,133 @@
-"""Who answers: the candidate for the model that the request names, if the key may use it."""
+"""Who answers: the candidates for the model or task that the request names, in the order in which they are tried."""
 
+import time
 from fnmatch import fnmatchcase
+
+import msgspec
 
 from gateway.call import Call
 from gateway.dialects.dialect import BadRequest
 from gateway.dialects.translation import translation
 from gateway.errors import Refusal
 from gateway.plane import Plane
-from llmobs.providers.registry import CandidateInfo
+from gateway.routing import tasks
+from gateway.routing.cascading import wants_json
+from gateway.routing.strategies import Facts, plan
+from gateway.snapshot import Snapshot
+from llmobs.guards.sensitive import CONFIDENTIAL, classify
+from llmobs.pricing.price import Price
+from llmobs.pricing.usage import Usage
+from llmobs.providers.registry import CandidateInfo, RouteInfo
+
+EXPECTED_OUTPUT_TOKENS = 512  # where a request sets no ceiling: only compares candidates with each other
+BYTES_PER_TOKEN = 4
 
 
 def route(call: Call, plane: Plane) -> None:
-    """Fill the candidates. Raises Refusal."""
-    asked, snapshot = call.asked, plane.snapshot
+    """Fill route and candidates. Raises Refusal."""
+    asked, snapshot, tenant = call.asked, plane.snapshot, call.tenant
     assert asked is not None
-    assert call.tenant is not None
+    assert tenant is not None
     assert snapshot is not None
     if not asked.model.isprintable():
         raise Refusal("invalid_request", "the model's name holds characters that no name has")
     if not is_allowed(asked.model, call.key.allowed_models):
         raise Refusal("model_not_allowed", f"this key may not use the model {asked.model!r}")
-    candidates = snapshot.candidates(call.tenant.id, asked.model, call.dialect.name, call.started_ns)
-    if not candidates:
-        raise Refusal("unknown_model", f"no route and no provider is known for the model {asked.model!r}")
-    call.candidates = speaking(call, candidates)
-    asked.thinks = asked.thinks or call.dialect.may_think(call.candidates[0].model)
+    found = _by_task(call, snapshot) if asked.model == tasks.AUTO else snapshot.registry.routes.get(asked.model)
+    if found is None:
+        candidates = snapshot.candidates(tenant.id, asked.model, call.dialect.name, call.started_ns)
+        if not candidates:
+            raise Refusal("unknown_model", f"no route and no provider is known for the model {asked.model!r}")
+        call.candidates = reached(call, candidates)
+    else:
+        if not found.candidates:
+            raise Refusal("unknown_model", f"no provider of the route {found.name!r} is enabled")
+        call.route = found
+        call.candidates = _ordered(call, found, plane, snapshot)
 
 
-def speaking(call: Call, candidates: tuple[CandidateInfo, ...]) -> tuple[CandidateInfo, ...]:
+def _by_task(call: Call, snapshot: Snapshot) -> RouteInfo | None:
+    """The route for the task that the header names, else for what the request looks like. Raises Refusal."""
+    routes = snapshot.registry.routes
+    if tasks.AUTO in routes:
+        return routes[tasks.AUTO]
+    header = call.headers.get(b"x-llmobs-task")
+    if header is not None:
+        task = header.decode("latin-1").strip()
+    else:
+        assert call.asked is not None
+        task = tasks.task_of(last_user_text(call.body), wants_json(call.body), call.asked.thinks)
+    found = tasks.route_for(task, routes.values())
+    if found is None:
+        raise Refusal("unknown_model", tasks.nothing_for(task))
+    return found
+
+
+def last_user_text(body: bytes) -> str:
+    """What the caller asks last, whatever the format."""
+    fields = msgspec.json.decode(body)
+    asked = fields.get("messages", fields.get("input"))
+    if isinstance(asked, str):
+        return asked
+    turns = [turn for turn in asked or () if isinstance(turn, dict) and turn.get("role") == "user"]
+    content = turns[-1].get("content") if turns else ""
+    if isinstance(content, str):
+        return content
+    parts = [part.get("text") for part in content or () if isinstance(part, dict)]
+    return "\n".join(text for text in parts if isinstance(text, str))
+
+
+def _ordered(call: Call, found: RouteInfo, plane: Plane, snapshot: Snapshot) -> tuple[CandidateInfo, ...]:
+    asked, tenant, who = call.asked, call.tenant, call.attribution
+    assert asked is not None
+    assert tenant is not None
+    candidates = reached(call, found.candidates)
+    if len(candidates) < len(found.candidates):
+        found = msgspec.structs.replace(found, candidates=candidates)
+    facts = Facts(
+        tenant_id=tenant.id,
+        criticality=call.key.criticality,
+        user=who.user_id,
+        session=who.session_id,
+        trace_id=call.trace_id,
+        span_id=call.span_id,
+        is_stream=asked.is_stream,
+        is_confidential=found.confidential_only_local and _is_confidential(call.body),
+        usage=Usage(
+            uncached_input=len(call.body) // BYTES_PER_TOKEN + 1,
+            output=asked.most_output_tokens or EXPECTED_OUTPUT_TOKENS,
+        ),
+    )
+
+    def price(candidate: CandidateInfo) -> Price | None:
+        return snapshot.book.price(tenant.id, candidate.provider.priced_as, candidate.model, call.started_ns)
+
+    return plan(found, facts, plane.health, price, plane.turns, time.monotonic())
+
+
+def _is_confidential(body: bytes) -> bool:
+    return classify(body.decode("utf-8", "replace")) == CONFIDENTIAL
+
+
+def reached(call: Call, candidates: tuple[CandidateInfo, ...]) -> tuple[CandidateInfo, ...]:
     """Those that the call's format reaches, as it is or translated. Raises Refusal where there is none."""
     found, why = [], ""
     for candidate in candidates:
+        provider = candidate.provider
         try:
-            translation(call.dialect, candidate.provider.dialect)
+            translated = translation(call.dialect, provider.dialect, provider.serves)
         except BadRequest as error:
             why = why or str(error)
-        else:
+            continue
+        serves = call.dialect.serves if translated is None else translated.speaks.serves
+        if serves in provider.serves:
             found.append(candidate)
+        else:
+            why = why or f"it does not serve {serves} (its `serves` says what it does)"
     if not found:
         asked = call.asked.model if call.asked is not None else ""
         raise Refusal("invalid_request", f"the model {asked!r} is served by {candidates[0].provider.name}: {why}")
-    return tuple(found)
+    return tuple(found) if len(found) < len(candidates) else candidates
 
 
 def is_allowed(model: str, allowed_models: tuple[str, ...]) -> bool:

@@ -3,10 +3,10 @@
 import httpx2 as httpx
 import pytest
 
+from gateway.admission import upper_usage
 from gateway.dialects.anthropic import Anthropic
 from gateway.dialects.dialect import FILE_TOKENS, IMAGE_TOKENS, SERVER_TOOL_TOKENS
 from gateway.dialects.openai import OpenAI
-from gateway.admission import upper_usage
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price, Rates
 from llmobs.pricing.usage import Usage
@@ -85,7 +85,7 @@ def test_the_ceiling_is_the_higher_of_both_limits_for_each_choice(gateway: Gatew
 def test_a_marker_does_not_make_a_call_cheaper_where_writing_the_cache_costs_less() -> None:
     price = Price("x", "m", "v", Rates(300, 30, 80, 80, 2500))
     asked = Anthropic().read(message(TEXT % "cache_control").encode())
-    usage = upper_usage(asked, 1000, 10, price)
+    usage = upper_usage(asked, 1000, 10, price, asked.cache_write)
     assert cost(usage, price) >= cost(Usage(uncached_input=1000, output=10), price)
 
 

@@ -118,8 +118,8 @@ def test_a_model_that_nobody_serves_is_unknown(http: httpx.Client, gateway: Gate
     assert [refused.reason for refused in gateway.refusals()] == ["unknown_model"]
 
 
-def test_a_model_of_the_other_format_is_refused_and_says_where_it_is(http: httpx.Client) -> None:
-    response = http.post(CHAT, json={**GOOD, "model": "claude-sonnet-4-5"})
+def test_an_operation_that_the_models_provider_has_not_is_refused_and_says_so(http: httpx.Client) -> None:
+    response = http.post("/v1/embeddings", json={"model": "claude-sonnet-4-5", "input": "x"})
     assert error_of(response) == (400, "invalid_request", "invalid_request")
     assert "anthropic" in response.json()["error"]["message"]
 
