@@ -60,7 +60,7 @@ class Tries:
             except AttemptFailed as error:
                 failure = error
             attempt = call.attempt
-            tried = self._other_credential(attempt, _tried(attempt, failure))
+            tried = self._other_credential(attempt, _tried(call, attempt, failure))
             if tried is None:
                 self._succeeded(attempt)
                 if flow is None and self._is_poor(attempt) and await self._next(self.index + 1, 0.0):
@@ -210,13 +210,15 @@ class Tries:
         return route is not None and route.hedge_after_ms > 0 and attempt.number == 1 and len(self.call.candidates) > 1
 
 
-def _tried(attempt: Attempt, failure: AttemptFailed | None) -> Tried | None:
+def _tried(call: Call, attempt: Attempt, failure: AttemptFailed | None) -> Tried | None:
     """What failed; None: it has answered."""
     outcome = attempt.outcome
     if failure is not None:
         return of_failure(failure, outcome.http_status)
     if outcome.status == semconv.OK or attempt.answer is None:
         return None
+    if call.output_guard is not None and call.output_guard.is_blocked:
+        return None  # it was answered, and the answer may not go out: another would not be asked for another
     status = outcome.http_status if outcome.http_status >= 400 else ERROR_UNDER_200
     tried = of_status(status, outcome.error_type, outcome.retry_after_s)
     return tried if tried is None or outcome.may_retry else replace(tried, may_retry=False)
