@@ -1,6 +1,7 @@
 # llmobs: `make demo` to try it, `make test` to check it. Needs Python 3.11 or newer, nothing else.
 
 VENV := .venv
+BRIDGE := .venv-bridge
 RUN := $(VENV)/bin/python
 # The first of these that is new enough makes the virtual environment.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11 python
@@ -8,7 +9,7 @@ PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c 'import sys; sys.exit(sys.versi
 PIP := $(RUN) -m pip --disable-pip-version-check -qq
 ARGS ?=
 
-.PHONY: install install-dev demo up test lint bench clean
+.PHONY: install install-dev demo up bridge test lint bench clean
 
 install: $(VENV)/.runtime
 
@@ -34,6 +35,15 @@ demo: install
 
 up: install
 	@$(RUN) manage.py up $(ARGS)
+
+# Providers that speak neither format, on an SDK whose pins are not ours: an environment of its own.
+bridge: install $(BRIDGE)/.runtime
+	@$(RUN) manage.py bridge $(ARGS)
+
+$(BRIDGE)/.runtime: requirements-bridge.txt | $(VENV)/bin/python
+	@$(RUN) -m venv $(BRIDGE)
+	@$(BRIDGE)/bin/python -m pip --disable-pip-version-check -qq install -r requirements-bridge.txt
+	@touch $@
 
 test: install-dev lint
 	@.ci/chromium

@@ -42,7 +42,7 @@ def test_an_imported_library_is_pinned_and_has_its_reason(module: str) -> None:
     assert any(distribution in pinned_names() and distribution in reasons for distribution in brings), brings
 
 
-@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt", "requirements-bridge.txt"])
 def test_pins_name_exact_versions_and_no_address(file: str) -> None:
     lines = [line.split("#")[0].strip() for line in (ROOT / file).read_text().splitlines()]
     wrong = [line for line in lines if line and not re.fullmatch(r"(-r requirements\.txt|[\w.\-\[\],]+==[\w.]+)", line)]
