@@ -22,6 +22,7 @@ class Counts(Collector):
         self.dropped: Counter[str] = Counter()  # logs and metrics that OTLP exporters sent
         self.not_journalled: Counter[str] = Counter()
         self.breakers: Counter[tuple[str, str]] = Counter()  # provider/model, phase entered: closed, open, ramp
+        self.guarded: Counter[tuple[str, str]] = Counter()  # kind of finding, what was done
         self.in_flight = 0
         self.gauges: dict[str, Callable[[], float]] = {}
         self._registry = CollectorRegistry()
@@ -44,6 +45,10 @@ class Counts(Collector):
         for (model, phase), count in self.breakers.items():
             changes.add_metric([model, phase], count)
         yield changes
+        guarded = CounterMetricFamily("llmobs_guarded", "Findings of guards", labels=["kind", "action"])
+        for (kind, action), count in self.guarded.items():
+            guarded.add_metric([kind, action], count)
+        yield guarded
         yield GaugeMetricFamily("llmobs_in_flight", "Calls under way", value=self.in_flight)
         for name, value in self.gauges.items():
             yield GaugeMetricFamily(f"llmobs_{name}", name.replace("_", " "), value=value())

@@ -6,6 +6,7 @@ settlement was lost.
 
 from gateway.call import Attempt, Call
 from gateway.plane import Plane
+from gateway.security import tell
 from llmobs.pricing.cost import cost
 
 
@@ -19,6 +20,8 @@ def record_attempt(call: Call, attempt: Attempt, plane: Plane) -> None:
         counts.tokens["input"] += outcome.usage.input_tokens
         counts.tokens["output"] += outcome.usage.output
     counts.calls[call.dialect.name, outcome.status] += 1
+    if attempt.findings:
+        tell(call, attempt.findings, counts)
     plane.recorder.end(call, attempt)
     attempt.is_recorded = True
 

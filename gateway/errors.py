@@ -92,6 +92,7 @@ _FINAL: Headers = [(b"x-should-retry", b"false")]
 _INVALID = "invalid_request_error"
 _KEY = Face((401, "invalid_api_key", _INVALID), (401, "authentication_error"))
 _BAD = Face((400, "invalid_request", _INVALID), (400, _INVALID))
+_POLICY = Face((400, "content_policy_violation", _INVALID), (400, _INVALID))
 _RATE = Face((429, "rate_limit_exceeded", "rate_limit_exceeded"), (429, "rate_limit_error"))
 
 FACES = {
@@ -105,6 +106,8 @@ FACES = {
     "client_gone": Face((499, "client_closed_request", _INVALID), (499, _INVALID)),
     "too_large": Face((413, "request_too_large", _INVALID), (413, "request_too_large")),
     "token_limit": Face((400, "context_length_exceeded", _INVALID), (400, _INVALID)),
+    "prompt_injection": _POLICY,
+    "sensitive_data": _POLICY,
     "rate_limited_global": _RATE,
     "rate_limited_tenant": _RATE,
     "rate_limited_key": _RATE,

@@ -1,6 +1,6 @@
 """The stages of a call, in running order. No stage knows another.
 
-`authenticate parse prompt route` only collect what must be asked; `admit` asks it in one step and journals Begin;
+`authenticate parse guard prompt route` only collect what must be asked; `admit` asks it in one step and journals Begin;
 `forward` sends, and tries again where that helps. However a call ends, `record` journals its End and `settle` gives
 back what was not used; only then `respond` sends the last bytes, so that no answered call can be left without its
 usage.
@@ -14,6 +14,7 @@ from gateway.plane import Plane
 from gateway.stages.admit import admit
 from gateway.stages.authenticate import authenticate
 from gateway.stages.forward import forward
+from gateway.stages.guard import guard
 from gateway.stages.parse import parse
 from gateway.stages.prompt import prompt
 from gateway.stages.record import record
@@ -23,7 +24,7 @@ from gateway.stages.settle import settle
 
 log = logging.getLogger(__name__)
 
-STAGES = (authenticate, parse, prompt, route, admit, forward)
+STAGES = (authenticate, parse, guard, prompt, route, admit, forward)
 CLOSING = (record, settle)
 
 

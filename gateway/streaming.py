@@ -226,6 +226,8 @@ class Flow:
             self._estimate()
         if self.guard is not None:
             self.attempt.findings = self.guard.findings
+            if self.guard.kept is not None:
+                outcome.response_body = self.guard.kept
         if error is None and not (self.has_ended or answered.finish_reasons or answered.error_type):
             error = Cut("it ended before its end")  # a body without a length: that its connection closed says nothing
         outcome.status = self._status(error)
@@ -233,6 +235,9 @@ class Flow:
 
     def _status(self, error: UpstreamError | None) -> str:
         outcome = self.attempt.outcome
+        if self.guard is not None and self.guard.is_blocked:  # the client may have left because of it
+            outcome.error_type = self.guard.reason
+            return semconv.FAILED
         if self.call.is_client_gone:
             outcome.error_type = outcome.error_type or "client_gone"
             return semconv.CUT_OFF

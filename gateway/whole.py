@@ -7,6 +7,7 @@ from gateway.connection import Connection, Headers
 from gateway.dialects.translation import Garbled
 from gateway.errors import ProviderGarbage, error_response
 from gateway.headers import passed_back
+from gateway.security import flag
 from llmobs.core import semconv
 from llmobs.pricing.usage import Usage
 
@@ -47,9 +48,27 @@ def finish(call: Call, attempt: Attempt, status: int, headers: Headers, body: by
     if attempt.translation is not None:
         body = _translated(attempt, body)
     outcome.status = semconv.OK
+    if call.output_guard is not None:
+        body = _guarded(call, attempt, body)
+        if attempt.answer is not None:
+            return
     passed = passed_back(headers)
     passed.append((b"content-length", b"%d" % len(body)))
     attempt.answer = Answer(status, passed, body)
+
+
+def _guarded(call: Call, attempt: Attempt, body: bytes) -> bytes:
+    """The answer that may go out. Blocked: the attempt has its answer. What was masked is not kept unmasked."""
+    guard, outcome = call.output_guard, attempt.outcome
+    body = guard.guard_answer(body)
+    attempt.findings = guard.findings
+    if guard.kept is not None:
+        outcome.response_body = guard.kept
+    if guard.is_blocked:
+        outcome.status, outcome.error_type = semconv.FAILED, guard.reason
+        attempt.answer = Answer(*guard.refusal())
+    flag(call, attempt.findings)
+    return body
 
 
 def _translated(attempt: Attempt, body: bytes) -> bytes:

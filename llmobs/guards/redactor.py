@@ -12,11 +12,12 @@ from llmobs.guards.sensitive import may_hold, replaced
 class Redactor:
     """Redacts the texts of one span or call.
 
-    `seen` counts each value found, by (`where` it stood, the placeholder's kind, the value) while `is_counting`.
+    `seen` counts each value found, by (`where` it stood, the placeholder's kind, the value). `is_repeat`: the texts at
+    hand repeat what was counted already.
     """
 
     where: str = "input"
-    is_counting: bool = True
+    is_repeat: bool = False
     seen: dict[tuple[str, str, str], int] = field(default_factory=dict)
     _placeholders: dict[tuple[str, str], str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
@@ -26,8 +27,8 @@ class Redactor:
         return replaced(text, self._placeholder) if may_hold(text) else text
 
     def _placeholder(self, kind: str, value: str) -> str:
-        if self.is_counting:
-            place = self.where, kind, value
+        place = self.where, kind, value
+        if not self.is_repeat or place not in self.seen:
             self.seen[place] = self.seen.get(place, 0) + 1
         known = self._placeholders.get((kind, value))
         if known is None:

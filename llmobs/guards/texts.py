@@ -46,10 +46,14 @@ class Place:
     def texts(self) -> Iterator[str]:
         yield from strings(self.holder[self.key])
 
-    def rewrite(self, rewrite: Rewrite) -> None:
-        """Put what `rewrite` answers in the place of each text."""
+    def rewritten(self, rewrite: Rewrite) -> Any:
+        """What would stand there with `rewrite`'s answer in the place of each text."""
         value = self.holder[self.key]
-        self.holder[self.key] = rewritten_json(value, rewrite) if self.is_json else rewritten(value, rewrite)
+        return rewritten_json(value, rewrite) if self.is_json else rewritten(value, rewrite)
+
+    def rewrite(self, rewrite: Rewrite) -> None:
+        """Put it there."""
+        self.holder[self.key] = self.rewritten(rewrite)
 
 
 @dataclass(slots=True)
@@ -99,6 +103,13 @@ def answered(body: Json) -> list[Message]:
     for item in _dicts(body.get("output")):
         walk.take_block(message.places, item)
     return [message]
+
+
+def shown(block: Any) -> list[Place]:
+    """Where texts stand in a part of an answer: a message, an item, a block."""
+    places: list[Place] = []
+    _Walk(where=OUTPUT).take_block(places, block)
+    return places
 
 
 def stored(messages: Any, where: str) -> list[Message]:
