@@ -95,7 +95,6 @@ class Registry:
     def __init__(self, providers: list[ProviderInfo], routes: list[RouteInfo]) -> None:
         self.providers = {provider.name: provider for provider in providers}
         self.routes = {route.name: route for route in routes}
-        self.tasks = {task: route for route in reversed(routes) for task in route.tasks}  # the first made answers
 
     def candidates(
         self, model: str, serves: Callable[[ProviderInfo, str], bool], dialect: str = ""

@@ -159,13 +159,6 @@ def test_a_routes_every_field_reaches_the_gateway() -> None:
 
 
 @pytest.mark.django_db
-def test_a_task_is_answered_by_the_route_that_names_it() -> None:
-    run(ROUTE)
-
-    assert registry().tasks["extraction"].name == "smart"
-
-
-@pytest.mark.django_db
 @pytest.mark.parametrize("text", [PROVIDER, ROUTE], ids=["provider", "route"])
 def test_a_second_time_nothing_changes(text: str) -> None:
     run(text)
