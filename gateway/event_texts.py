@@ -6,6 +6,7 @@ it; `whole_texts` is where an event says again all that came in pieces.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llmobs.guards.texts import Json, Place, answered, encode, shown
@@ -81,32 +82,35 @@ def _with_delta(event: Json) -> Callable[[str], Json]:
 
 def _chat_pieces(event: Json, choice: Json) -> Iterator[Piece]:
     delta, index = choice["delta"], choice.get("index")
-
-    def chunk(inner: Json) -> Json:
-        kept = {name: value for name, value in event.items() if name not in ("choices", "usage")}
-        return {**kept, "choices": [{"index": index, "delta": inner, "finish_reason": None}]}
-
     for name in _CHAT_TEXTS:
         if isinstance(delta.get(name), str):
-            yield Piece(("choice", index, name), delta, name, lambda text, name=name: chunk({name: text}))
+            yield Piece(("choice", index, name), delta, name, partial(_chunk, event, index, name))
     for call in delta.get("tool_calls") or ():
         for kind, name in (("function", "arguments"), ("custom", "input")):
             holder = call.get(kind) if isinstance(call, dict) else None
             if isinstance(holder, dict) and isinstance(holder.get(name), str):
                 number = call.get("index")
-                yield Piece(
-                    ("choice", index, "tool", number), holder, name,
-                    lambda text, number=number, kind=kind, name=name: chunk(
-                        {"tool_calls": [{"index": number, kind: {name: text}}]}
-                    ),
-                    name == "arguments",
-                )  # fmt: skip
+                made = partial(_tool_chunk, event, index, number, kind, name)
+                yield Piece(("choice", index, "tool", number), holder, name, made, name == "arguments")
     function = delta.get("function_call")
     if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-        yield Piece(
-            ("choice", index, "function_call"), function, "arguments",
-            lambda text: chunk({"function_call": {"arguments": text}}), True,
-        )  # fmt: skip
+        made = partial(_chunk, event, index, "function_call.arguments")
+        yield Piece(("choice", index, "function_call"), function, "arguments", made, is_json=True)
+
+
+def _chunk(event: Json, index: object, name: str, text: str) -> Json:
+    """A chunk like another, that brings this text alone; `name`: its path within the delta."""
+    delta: Any = text
+    for part in reversed(name.split(".")):
+        delta = {part: delta}
+    kept = {field: value for field, value in event.items() if field not in ("choices", "usage")}
+    return {**kept, "choices": [{"index": index, "delta": delta, "finish_reason": None}]}
+
+
+def _tool_chunk(event: Json, index: object, number: object, kind: str, name: str, text: str) -> Json:
+    made = _chunk(event, index, "tool_calls", "")
+    made["choices"][0]["delta"]["tool_calls"] = [{"index": number, kind: {name: text}}]
+    return made
 
 
 def ended(event: Json) -> list[TextKey]:
@@ -165,7 +169,7 @@ def is_empty(event: Json) -> bool:
     """Whether nothing is left in an event whose text was held back."""
     choices = event.get("choices")
     if not isinstance(choices, list):
-        delta = event.get("delta")
+        delta = event.get("delta") or {}
         return not (delta if isinstance(delta, str) else any(delta.get(name) for name in _DELTA_TEXTS.values()))
     if event.get("usage"):
         return False

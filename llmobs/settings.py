@@ -80,6 +80,7 @@ INSTALLED_APPS = [
     "llmobs.cache",
     "llmobs.rollups",
     "llmobs.prompts",
+    "llmobs.guards",
     "llmobs.ingest",
     "llmobs.evals",
     "llmobs.alerts",

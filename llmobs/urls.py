@@ -13,6 +13,7 @@ from llmobs.alerts.api import ChannelResource
 from llmobs.budgets.api import BudgetResource
 from llmobs.cache.api import Caches, Invalidate
 from llmobs.evals.api import JudgeResource, ScoreList
+from llmobs.guards.api import SecurityEventList
 from llmobs.health.api import ProviderHealthResource
 from llmobs.limits.api import LimitResource
 from llmobs.ops import health
@@ -37,6 +38,7 @@ router.register("prompts", PromptResource, "prompt")
 router.register("judges", JudgeResource, "judge")
 router.register("alert-channels", ChannelResource, "channel")
 router.register("scores", ScoreList, "score")
+router.register("security-events", SecurityEventList, "security-event")
 router.register("audit", AuditTrail, "audit")
 
 api = [

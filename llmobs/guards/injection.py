@@ -30,16 +30,23 @@ class Injection:
 
 
 NONE = Injection(0.0, ())
-# A line break is no anchor here: alone it is the faintest sign, and a text in JSON writes it otherwise.
-_ANCHORS = tuple({a for p in EVERYWHERE + IN_TOOL_RESULTS for a in p.anchors} - {"\n"} | {"base64", "decode"})
 
 
-def may_score(text: str) -> bool:
-    """Whether a text, or texts in JSON, may reach any threshold; False is certain. Substring searches alone."""
-    if not text.isascii() or "\\u" in text:
+def _first_anchors(patterns: tuple[Pattern, ...]) -> tuple[str, ...]:
+    """Of which one stands in any ASCII text that reaches a threshold. (A line break alone is the faintest sign.)"""
+    all_ = {a for p in patterns for a in p.anchors[0] if a.isascii()} - {"\n"} | {"base64", "decode"}
+    return tuple(sorted(a for a in all_ if not any(other in a and other != a for other in all_)))
+
+
+_ANCHORS, _TOOL_ANCHORS = _first_anchors(EVERYWHERE), _first_anchors(EVERYWHERE + IN_TOOL_RESULTS)
+
+
+def may_score(text: str, is_tool_result: bool = False) -> bool:
+    """Whether a text may reach any threshold; False is certain. Of plain ASCII: substring searches alone."""
+    if not text.isascii():
         return True
     lowered = text.lower()
-    return any(anchor in lowered for anchor in _ANCHORS) or is_spread(lowered)
+    return any(anchor in lowered for anchor in (_TOOL_ANCHORS if is_tool_result else _ANCHORS)) or is_spread(lowered)
 
 
 def score(text: str, is_tool_result: bool = False) -> Injection:
@@ -65,11 +72,7 @@ def _weights(plain: str, patterns: tuple[Pattern, ...]) -> dict[str, float]:
     latin = latin_form(plain)
     for form in (plain,) if latin == plain else (plain, latin):
         for pattern in patterns:
-            if (
-                pattern.name not in found
-                and any(anchor in form for anchor in pattern.anchors)
-                and pattern.regex.search(form) is not None
-            ):
+            if pattern.name not in found and pattern.matches(form):
                 found[pattern.name] = pattern.weight
     return found
 

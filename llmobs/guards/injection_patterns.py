@@ -1,4 +1,4 @@
-"""The signs of an injection: each a name, a weight, anchors of which one must stand in the text, and its pattern.
+"""The signs of an injection: each a name, a weight, anchors of which some must stand in the text, and its pattern.
 
 Patterns read the normal form: lower case, without accents or invisible characters. Gaps between words are bounded, so
 that no text makes a pattern slow. Families as in OWASP's LLM01 (prompt injection, direct and indirect).
@@ -19,12 +19,23 @@ class Pattern:
 
     name: str
     weight: float
-    anchors: tuple[str, ...]
+    anchors: tuple[tuple[str, ...], ...]  # one of each group
     regex: re.Pattern[str]
+
+    def matches(self, form: str) -> bool:
+        """Whether it stands in a text's normal form."""
+        for group in self.anchors:
+            for anchor in group:
+                if anchor in form:
+                    break
+            else:
+                return False
+        return self.regex.search(form) is not None
 
 
 def _pattern(name: str, weight: float, anchors: str, regex: str) -> Pattern:
-    return Pattern(name, weight, tuple(anchors.split("|")), re.compile(regex))
+    groups = tuple(tuple(re.split(r"(?<!<)\|", group)) for group in anchors.split("&"))
+    return Pattern(name, weight, groups, re.compile(regex))
 
 
 _RULES = r"(?:instructions?|prompts?|directions|directives?|rules|guidelines?|commands?|orders|programming|training)"
@@ -41,13 +52,13 @@ _OVERRIDES = (
     _pattern(
         "ignore_instructions",
         STRONG,
-        "ignor|disregard|forget|neglect|attention|follow",
+        "ignor|disregard|forget|neglect|attention|follow&instr|prompt|direct|rule|guidel|command|order|program|training",
         rf"\b{_IGNORE}\b{_WORDS}{{0,4}}?\s+{_EARLIER}\b{_WORDS}{{0,2}}?\s+{_RULES}\b",
     ),
     _pattern(
         "ignore_instructions",
         STRONG,
-        "ignor|disregard|forget|neglect|attention|follow",
+        "ignor|disregard|forget|neglect|attention|follow&instr|prompt|direct|rule|guidel|command|order|program|training",
         rf"\b{_IGNORE}\b{_WORDS}{{0,3}}?\s+{_RULES}\s+(?:(?:given|written|stated|you (?:were|have been|got))\s+)?"
         r"(?:above|before|previously|earlier|so far|until now|given to you)\b",
     ),
@@ -62,14 +73,14 @@ _OVERRIDES = (
     _pattern(
         "ignore_your_rules",
         CLEAR,
-        "ignor|disregard|forget|overrid|bypass|circumvent|break",
+        "your &ignor|disregard|forget|overrid|bypass|circumvent|break",
         rf"\b(?:ignor|disregard|forget|overrid|bypass|circumvent|break)\w*\s+(?:all\s+|any\s+)?(?:of\s+)?your\s+"
         rf"(?:\w+\s+){{0,2}}?(?:{_RULES}|restrictions|limitations|filters?|safeguards|safety|policies|ethics)\b",
     ),
     _pattern(
         "new_instructions",
         WEAK,
-        "instruction|prompt|directive",
+        "instruct|prompt|directive&new |updated |real |actual |revised &:",
         r"\b(?:new|updated|real|actual|revised)\s+(?:system\s+)?(?:instructions?|prompt|directives?)\s*:",
     ),
     _pattern(
@@ -114,7 +125,8 @@ _EXTRACTION = (
     _pattern(
         "reveal_prompt",
         STRONG,
-        "prompt|instruction|message|rules|guidelines|directive",
+        "your &prompt|instruct|message|rules|guideline|directive"
+        "&reveal|leak|expose|dump|recite|print|repeat|output|show|display|disclose|tell|give|send|what",
         r"\b(?:reveal|leak|expose|dump|recite|print|repeat|output|show|display|disclose|tell\s+me|give\s+me|send\s+me"
         rf"|what(?:'?s|\s+is|\s+are|\s+was|\s+were))\s+(?:\w+\s+){{0,4}}?your\s+(?:\w+\s+){{0,2}}?{_OWN}\s+(?:\w+\s+)?"
         r"(?:prompts?|instructions?|messages?|rules|guidelines|directives?)\b",
@@ -122,7 +134,7 @@ _EXTRACTION = (
     _pattern(
         "reveal_prompt",
         STRONG,
-        "system prompt|hidden prompt|hidden instruction|secret instruction|system message",
+        "system|prompt|instruct&reveal|leak|expose|dump|recite|disclose|exfiltrate",
         r"\b(?:reveal|leak|expose|dump|recite|disclose|exfiltrate)\s+(?:\w+\s+){0,4}?"
         r"(?:system\s+(?:prompt|message)|hidden\s+(?:prompt|instructions?)|secret\s+instructions?)\b",
     ),
@@ -136,21 +148,21 @@ _EXTRACTION = (
     _pattern(
         "repeat_above",
         STRONG,
-        "above",
+        "above&repeat|print|output|copy|recite",
         r"\b(?:repeat|print|output|copy|recite)\s+(?:back\s+)?(?:everything|all|the\s+(?:words|text|contents?|message))"
         r"(?:\s+(?:of|the|that|is|words|text|you|were|given|told|verbatim)){0,4}\s+above\b(?!\s+(?:the|a|an|this|that|\d))",
     ),
     _pattern(
         "repeat_forever",
         STRONG,
-        "repeat",
+        "forever|indefinitely|infinitely|endlessly|without stopping&repeat",
         r"\brepeat\s+(?:the\s+|this\s+|following\s+)*(?:word|phrase|letter|token)s?\b[^\n]{0,60}?"
         r"\b(?:forever|indefinitely|infinitely|endlessly|without\s+stopping)\b",
     ),
     _pattern(
         "training_data",
         STRONG,
-        "training data|training set|training corpus|training examples|memorized|memorised",
+        "training |memori",
         r"\b(?:reveal|print|output|recite|leak|dump|extract|quote|reproduce|give\s+me|show\s+me)\s+(?:\w+\s+){0,6}?"
         r"(?:(?:from\s+)?your\s+(?:\w+\s+)?training\s+(?:data|set|corpus|examples)|you\s+(?:have\s+)?memori[sz]ed)\b",
     ),
@@ -158,22 +170,21 @@ _EXTRACTION = (
 
 _PERSONAS = (
     _pattern("do_anything_now", STRONG, "do anything now", r"\bdo anything now\b"),
-    _pattern("dan", WEAK, "dan", r"\b(?:you are|act as|answer as|respond as|called|stay)\s+(?:now\s+)?dan\b"),
+    _pattern("dan", WEAK, " dan", r"\b(?:you are|act as|answer as|respond as|called|stay)\s+(?:now\s+)?dan\b"),
     _pattern(
         "developer_mode",
         STRONG,
-        "developer mode|god mode|debug mode|jailbreak",
+        " mode|jailbr",
         r"\b(?:you|chatgpt|assistant|ai|model|gpt|claude)\b[^.\n]{0,60}\b(?:in|into|with|enter|enable|activate|simulate)\s+"
         r"(?:\w+\s+)?(?:developer|god|debug|jailbreak)\s+mode\b"
         r"|\b(?:developer|god|jailbreak)\s+mode\s+(?:output|response)\b",
     ),
-    _pattern(
-        "jailbreak", WEAK, "jailbr|developer mode|god mode", r"\bjailbr(?:eak|oken)\w*|\b(?:developer|god)\s+mode\b"
-    ),
+    _pattern("jailbreak", WEAK, " mode|jailbr", r"\bjailbr(?:eak|oken)\w*|\b(?:developer|god)\s+mode\b"),
     _pattern(
         "unrestricted",
         CLEAR,
-        "unrestricted|unfiltered|uncensored|without|free of|free from|no restrict|no filter|no limit|no rule|not bound",
+        "restrict|filter|limitation|censor|guideline|safeguard|ethic|moral|rules"
+        "&unrestricted|unfiltered|uncensored|without|free |no |not bound",
         r"\b(?:you|act|pretend|respond|answer|roleplay|behave|reply)\b[^.\n]{0,60}?"
         r"(?:\b(?:unrestricted|unfiltered|uncensored)\s+(?:ai|assistant|model|chatbot|bot|version|language|gpt|mode)"
         r"|\b(?:without|free\s+(?:of|from)|no|not\s+bound\s+by)\s+(?:(?:any|all|your|the|ethical|moral|safety|content)\s+)*"
@@ -189,7 +200,7 @@ _PERSONAS = (
     _pattern(
         "never_refuse",
         WEAK,
-        "refus|say no",
+        "refuse|say no",
         r"\b(?:never|cannot|can'?t|must not|will not|won'?t|do not|don'?t)\s+(?:ever\s+)?(?:refuse|say no)\b",
     ),
 )
@@ -215,18 +226,18 @@ _MARKERS = (
         r"(?m)^\s*#{2,}\s*(?:system|assistant|developer|human)(?:\s+(?:prompt|message))?\s*:",
     ),
     _pattern("role_tag", WEAK, "system>|system_prompt>|assistant>", r"</?(?:system|system_prompt|assistant)>"),
-    _pattern("role_json", WEAK, '"system"|"developer"', r'"role"\s*:\s*"(?:system|developer)"'),
+    _pattern("role_json", WEAK, '"role"&"system"|"developer"', r'"role"\s*:\s*"(?:system|developer)"'),
     _pattern(
         "role_marker",
         WEAK,
-        "system|developer",
+        "system|developer&:",
         r"(?m)^[ \t>*\[\"']*(?:system|developer)(?:\s+(?:prompt|message))?[ \t\]*]*:",
     ),
     _pattern("many_newlines", FAINT, "\n", r"(?:\r?\n[ \t]*){4}"),
     _pattern(
         "role_after_gap",
         CLEAR,
-        "system|developer",
+        "system|developer&:&\n",
         r"(?:\r?\n[ \t]*){4,20}(?:system|developer)(?:\s+(?:prompt|message))?[ \t]*:",
     ),
 )
@@ -235,7 +246,7 @@ _PAYLOADS = (
     _pattern(
         "follow_encoded",
         STRONG,
-        "decode|decrypt|decipher|base64|rot13",
+        "decode|decrypt|decipher|base64|rot13&follow|obey|execute|comply|carry out|do what|do as",
         r"\b(?:decode|decrypt|decipher|base64|rot13)\b[^\n]{0,120}?\b(?:and|then)\s+(?:then\s+)?"
         r"(?:follow|obey|execute|comply|carry out|do what|do as)\b(?!\s+up)",
     ),
@@ -249,7 +260,8 @@ _PAYLOADS = (
     _pattern(
         "exfiltration",
         CLEAR,
-        "conversation|history|system prompt|secret|api key|credential|password|environment variable",
+        "conversation|history|system prompt|secret|api key|credential|password|environment variable"
+        "&append|include|encode|insert|send|put|embed|exfiltrate|post|forward|upload|mail&http|url|image|@",
         r"\b(?:append|include|encode|insert|send|put|embed|exfiltrate|post|forward|upload|e-?mail)\b[^.\n]{0,80}"
         r"\b(?:conversation|history|system\s+prompt|secrets?|api\s+keys?|credentials?|passwords?|environment\s+variables)\b"
         r"[^\n]{0,100}?(?:https?://|\burls?\b|\bimage\b|\bto\s+\S{1,64}@)",
@@ -262,7 +274,8 @@ IN_TOOL_RESULTS: tuple[Pattern, ...] = (
     _pattern(
         "addresses_the_model",
         WEAK,
-        "ai |assistant|llm|language model|chatbot|agent|chatgpt|claude|copilot|gpt",
+        "ai |assistant|llm|language model|chatbot|agent|chatgpt|claude|copilot|gpt"
+        "&must|should|need to|have to|please|are |attention|note|message|instruction",
         r"\b(?:ai|assistants?|llms?|language models?|chatbots?|agents?|chatgpt|claude|copilot|gpt)\b[^.\n]{0,40}?"
         r"\b(?:must|should|need to|have to|please|are (?:required|instructed|ordered))\b"
         r"|\b(?:attention|note|message|instructions?)\s+(?:to|for)\s+(?:the\s+|all\s+|any\s+)?(?:ai|assistants?|llms?|agents?)\b",
@@ -276,14 +289,14 @@ IN_TOOL_RESULTS: tuple[Pattern, ...] = (
     _pattern(
         "hide_from_user",
         CLEAR,
-        "user",
+        "user&tell|inform|mention|reveal|show|alert|notify|ask",
         r"\b(?:do not|don'?t|never|without)\s+(?:tell|inform|mention|reveal|show|alert|notify|ask)\w*"
         r"(?:\s+\w+){0,4}?\s+users?\b",
     ),
     _pattern(
         "orders_a_call",
         WEAK,
-        "tool|function|e-mail|email",
+        "tool|function|e-mail|email&call|use|invoke|run|send",
         r"\b(?:you must|you should|immediately|now|instead|first|then)\b[^.\n]{0,40}?\b(?:call|use|invoke|run|send)\b"
         r"[^.\n]{0,40}?\b(?:tools?|functions?|e-?mails?)\b",
     ),

@@ -29,8 +29,8 @@ class JsonTail:
 
     def feed(self, piece: str) -> str:
         """What may go."""
-        text, out = self._held + piece, []
-        self._held = ""
+        text, self._held = self._held + piece, ""
+        out: list[str] = []
         while text:
             text = self._inside(text, out) if self._is_inside else self._outside(text, out)
         return "".join(out)

@@ -20,6 +20,7 @@ _LOOKALIKES = str.maketrans(
     "aeopcyxijshdqwlgiaeoptuvkixmtbhkaognuhqq",
 )
 _MAY_LOOK_ALIKE = re.compile("[\u0131\u0250-\u02af\u0370-\u058f]")
+_ACCENTS = re.compile("[\u0300-\u036f]+")
 _SPREAD = re.compile(r"\b[a-z](?:[ .\-_*][a-z]){4,}\b")
 _SEPARATORS = re.compile(r"[ .\-_*]")
 _BLANKS = re.compile(r"[ \t\u00a0]{2,}|\t")
@@ -50,5 +51,4 @@ def latin_form(text: str) -> str:
         return text
     if _MAY_LOOK_ALIKE.search(text):
         text = text.translate(_LOOKALIKES)
-    decomposed = unicodedata.normalize("NFD", text)
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
+    return _ACCENTS.sub("", unicodedata.normalize("NFD", text))

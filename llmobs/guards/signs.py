@@ -30,10 +30,10 @@ def injections(messages: Iterable[Message], threshold_permille: int) -> list[Sig
     for message in messages:
         if message.is_trusted:
             continue
-        text = message.text()
-        if not may_score(text):
+        text, is_tool_result = message.text(), message.where == TOOL_RESULT
+        if not may_score(text, is_tool_result):
             continue
-        scored = score(text, message.where == TOOL_RESULT)
+        scored = score(text, is_tool_result)
         permille = round(1000 * scored.score)
         if permille >= threshold_permille:
             found.append(Sign(INJECTION, message.where, scored.names[0], text, permille))

@@ -10,7 +10,7 @@ The transaction is all or nothing: killed anywhere, the batch comes again from t
 ids or a day without partition repeats the batch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -26,6 +26,8 @@ from llmobs.budgets.spend import Billed, add_spend, budget_ids, current_budgets,
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.core.ids import new_row_id
 from llmobs.core.semconv import SOURCE_GATEWAY
+from llmobs.guards.events import Row as EventRow
+from llmobs.guards.events import copy_events
 from llmobs.ingest.claims import Related, load_related
 from llmobs.ingest.content import preview
 from llmobs.ingest.copying import (
@@ -39,7 +41,7 @@ from llmobs.ingest.copying import (
     span_row,
 )
 from llmobs.ingest.count_once import ClaimInfo, claim_of, decide
-from llmobs.ingest.entries import Hold
+from llmobs.ingest.entries import Finding, Hold
 from llmobs.ingest.flips import Flip, load_flips, write_flips
 from llmobs.pricing.price import Price
 from llmobs.pricing.versions import remember
@@ -85,6 +87,7 @@ class Batch:
     spans: list[Span] = field(default_factory=list)
     holds: dict[tuple[int, bytes], list[Hold]] = field(default_factory=dict)
     prices: list[Price] = field(default_factory=list)  # versions used for the first time
+    findings: list[tuple[Span, Finding]] = field(default_factory=list)  # of guards, in spans of the batch
     offsets: list[Offset] = field(default_factory=list)
 
 
@@ -132,6 +135,8 @@ def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
         if counted is None:
             raise errors.UniqueViolation("a span that was not there is there: tenant locks did not hold")
     copy_blocks(conn, contents)
+    if batch.findings:
+        copy_events(conn, _events(batch.findings, spans, counted))
     remember(conn, batch.prices)
     folds = _settle_accounts(conn, batch, spans, related, counted, budgets)
     _write_offsets(conn, batch.offsets)
@@ -261,6 +266,19 @@ def _without_known(conn: Connection, spans: list[Span], related: dict[int, Relat
         if (source := known.get((span.tenant_id, span.trace_id, span.span_id))) is None
         or _moves_aside(span, source, related[span.tenant_id])
     ]
+
+
+def _events(findings: list[tuple[Span, Finding]], spans: list[Span], counted: set[SpanKey]) -> Iterator[EventRow]:
+    """Findings in what is written now; of reports of one call only in the one that counts."""
+    written = {id(span) for span in spans}
+    for span, found in findings:
+        is_counted = span.source == SOURCE_GATEWAY or (span.tenant_id, span.trace_id, span.span_id) in counted
+        if id(span) in written and is_counted:
+            yield (
+                span.tenant_id, new_row_id(), utc_from_ns(span.start_ns), span.trace_id, span.span_id, found.kind,
+                found.where, found.action, found.name, found.score_permille, found.count, found.fingerprint,
+                span.attribution.feature, span.model,
+            )  # fmt: skip
 
 
 def _settle_accounts(

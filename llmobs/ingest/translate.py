@@ -8,10 +8,11 @@ from llmobs.core.env import Secrets
 from llmobs.ingest.attempts import abandoned_span, called_span, ended_span, refused_span
 from llmobs.ingest.bounds import keep_bounds
 from llmobs.ingest.content import Door
-from llmobs.ingest.entries import Begin, Called, End, Hold, NativeSpans, OtlpBody, Refused
+from llmobs.ingest.entries import Begin, Called, End, Finding, Hold, NativeSpans, OtlpBody, Refused
 from llmobs.ingest.otlp import native
 from llmobs.ingest.otlp.decode import decode
 from llmobs.ingest.tails import Found
+from llmobs.ingest.watch import Watch
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
@@ -35,11 +36,13 @@ class Config:
     book: PriceBook
     budgets: Budgets
     door: Door
+    watch: Watch
 
     @classmethod
     def of(cls, version: int, roster: Roster, book: PriceBook, budgets: Budgets, secrets: Secrets) -> "Config":
         policies = {tenant.id: tenant.content for tenant in roster.tenants.values()}
-        return cls(version, roster, book, budgets, Door(policies, secrets.secret_key.encode()))
+        key = secrets.secret_key.encode()
+        return cls(version, roster, book, budgets, Door(policies, key), Watch(roster.tenants, key))
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ class Piece:
     spans: list[Span] = field(default_factory=list)
     holds: dict[tuple[int, bytes], list[Hold]] = field(default_factory=dict)
     prices: list[Price] = field(default_factory=list)
+    findings: list[tuple[Span, Finding]] = field(default_factory=list)
 
 
 class Translator:
@@ -63,7 +67,9 @@ class Translator:
         """What the entry comes to. Raises Unreadable, or whatever a decoder stumbles over."""
         piece = Piece(found)
         piece.spans = list(self._spans(found, piece, now_ns))
+        piece.findings = [(span, finding) for span in piece.spans[:1] for finding in _journalled(found)]
         for span in piece.spans:
+            piece.findings += [(span, finding) for finding in self.config.watch.findings(span)]
             self.config.door.apply(span)
             keep_bounds(span)
         return piece
@@ -132,3 +138,11 @@ class Translator:
     def _retention_days(self, tenant_id: int) -> int:
         tenant = self.config.roster.tenants.get(tenant_id)
         return tenant.retention_days if tenant else 400
+
+
+def _journalled(found: Found) -> list[Finding]:
+    """What the gateway's guards found in the call that the entry is of."""
+    entry = found.entry
+    if isinstance(entry, End):
+        return (found.begin.findings if found.begin is not None else []) + entry.findings
+    return entry.findings if isinstance(entry, Begin | Refused | Called) else []

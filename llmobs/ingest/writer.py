@@ -255,6 +255,7 @@ def _batch(pieces: list[Piece], offsets: list[Offset]) -> Batch:
         batch.spans += piece.spans
         batch.holds |= piece.holds
         batch.prices += piece.prices
+        batch.findings += piece.findings
     return batch
 
 

@@ -64,6 +64,7 @@ THEME: dict[str, Any] = {
                     _entry("Keys", "key", "tenants_key"),
                     _entry("People", "person", "tenants_user"),
                     _entry("Audit trail", "history", "tenants_auditentry"),
+                    _entry("Security events", "shield", "guards_securityevent"),
                 ],
             },
             {

@@ -60,7 +60,7 @@ def installation() -> Iterator[Item]:
     yield _item("P0", has_operator, "an operator who can sign in", "`manage.py prepare` makes the first one")
     yield Item("P0", State.SET, "timeouts", "by the key's criticality, or x-llmobs-timeout per call")
     yield Item("P0", State.SET, "errors in the caller's own format", "with x-llmobs-reason")
-    yield Item("P0", State.LATER, "injection protection")
+    yield Item("P0", State.SET, "injection protection", "recorded; a tenant's guards flag or block where they say so")
     yield Item("P0", State.LATER, "retries")
     yield Item("P1", State.SET, "streams are passed on as they come")
     yield Item("P1", State.SET, "structured logs", "one JSON object a line")

@@ -99,7 +99,7 @@ def test_a_disguise_changes_nothing(text: str) -> None:
 @pytest.mark.parametrize("text", OF_TOOLS)
 def test_orders_in_a_tools_result_reach_the_threshold(text: str) -> None:
     assert score(text, is_tool_result=True).score >= THRESHOLD
-    assert may_score(text)
+    assert may_score(text, is_tool_result=True)
 
 
 @pytest.mark.parametrize("text", HARMLESS)

@@ -133,5 +133,6 @@ def test_what_this_version_lacks_is_said_and_fails_nobody() -> None:
 
     items = list(installation())
 
-    assert state(items, "injection protection") is State.LATER
+    assert state(items, "injection protection") is State.SET
+    assert state(items, "capacity planning") is State.LATER
     assert is_ready(items)

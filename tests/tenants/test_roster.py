@@ -1,6 +1,7 @@
 """Who may call, as the gateway reads it."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -49,7 +50,7 @@ def test_an_operators_key_has_no_tenant(pg: psycopg.Connection) -> None:
     ],
 )
 def test_a_tenant_is_guarded_where_a_guard_acts_in_the_calls_path(
-    pg: psycopg.Connection, settings: dict[str, object], is_guarded: bool
+    pg: psycopg.Connection, settings: dict[str, Any], is_guarded: bool
 ) -> None:
     tenant_id = world(pg).tenant(**settings)
     tenant = load(pg).tenants[tenant_id]

@@ -1,0 +1,72 @@
+"""Guards that record alone: they look at content in the writer, before the tenant's policy drops it.
+
+Of the gateway's calls only what the gateway did not look at itself; of reported calls everything that is not off:
+nobody can flag, mask or block what has been answered already.
+"""
+
+from collections.abc import Mapping
+
+from llmobs.core.semconv import SOURCE_GATEWAY
+from llmobs.guards.fingerprint import tenant_key
+from llmobs.guards.redactor import Redactor
+from llmobs.guards.sensitive import may_hold
+from llmobs.guards.signs import Sign, injections, sensitive
+from llmobs.guards.texts import INPUT, OUTPUT, Message, decode, stored
+from llmobs.ingest.entries import Finding
+from llmobs.ingest.findings import DONE, found
+from llmobs.spans.record import Span
+from llmobs.tenants.roster import TenantInfo
+
+
+class Watch:
+    """`key` is the installation's, from which tenants' are derived."""
+
+    def __init__(self, tenants: Mapping[int, TenantInfo], key: bytes) -> None:
+        self._tenants = tenants
+        self._key = key
+        self._tenant_keys: dict[int, bytes] = {}
+
+    def findings(self, span: Span) -> list[Finding]:
+        """What stands in a call's content. Other spans only repeat it, and later attempts what the first was asked."""
+        tenant = self._tenants.get(span.tenant_id)
+        if tenant is None or not span.is_call or (span.input is None and span.output is None):
+            return []
+        is_ours = span.source == SOURCE_GATEWAY
+        is_repeated = "llmobs.attempt" in span.attributes
+        signs: list[Sign] = []
+        if span.input is not None and not is_repeated:
+            if _looks(tenant.injection, is_ours):
+                signs += injections(_messages(span.input, INPUT), tenant.injection_threshold_permille)
+            if _looks(tenant.sensitive_input, is_ours):
+                signs += _sensitive(span.input, INPUT)
+        if span.output is not None and _looks(tenant.sensitive_output, is_ours):
+            signs += _sensitive(span.output, OUTPUT)
+        return [found(sign, DONE["log"], self._key_of(span.tenant_id)) for sign in signs]
+
+    def _key_of(self, tenant_id: int) -> bytes:
+        key = self._tenant_keys.get(tenant_id)
+        if key is None:
+            key = self._tenant_keys[tenant_id] = tenant_key(self._key, tenant_id)
+        return key
+
+
+def _looks(action: str, is_ours: bool) -> bool:
+    return action == "log" or (action != "off" and not is_ours)
+
+
+def _sensitive(text: str, where: str) -> list[Sign]:
+    if "\\u" not in text and not may_hold(text):
+        return []
+    redactor = Redactor()
+    for message in _messages(text, where):
+        redactor.where = message.where
+        for place in message.places:
+            place.rewritten(redactor.redact)
+    return sensitive(redactor)
+
+
+def _messages(text: str, where: str) -> list[Message]:
+    try:
+        return stored(decode(text.encode("utf-8", "surrogatepass")), where)
+    except (ValueError, RecursionError):
+        return stored(text, where)
