@@ -48,6 +48,8 @@ SEEN_SECONDS = 10.0  # a gateway that was silent for longer is not counted
 MOST_REMEMBERED = 20_000  # answers of routing and of ceilings; when full they are forgotten and found anew
 # Without a ceiling of the request, the model's, or a context window: as much as the longest outputs documented.
 UNKNOWN_CEILING_TOKENS = 131_072
+# What is sent where the format demands a ceiling and the model's is not known: an API refuses more than its model has.
+DEMANDED_CEILING_TOKENS = 8_192
 
 
 class Stored(msgspec.Struct, array_like=True):
@@ -79,7 +81,7 @@ class Snapshot:
         self.files = files_of(stored.providers)  # as they were before they are read
         self.targets = {p.id: ready(p, upstream, encryption_keys) for p in stored.providers}
         self._candidates: dict[tuple[int, str, str], tuple[CandidateInfo, ...]] = {}
-        self._ceilings: dict[tuple[int, str, str], int] = {}
+        self._ceilings: dict[tuple[int, int, str], int] = {}
 
     def has_old_files(self) -> bool:
         """Whether a file with a credential or certificates is another by now."""
@@ -100,13 +102,13 @@ class Snapshot:
 
     def ceiling(self, tenant_id: int, provider: ProviderInfo, model: str, at_ns: int) -> int:
         """The most tokens that the model answers with when a request sets no ceiling."""
-        key = (tenant_id, provider.priced_as, model)
+        key = (tenant_id, provider.id, model)
         found = self._ceilings.get(key)
         if found is None:
-            found = (
-                self.book.max_output_tokens(tenant_id, provider.priced_as, model, at_ns)
-                or self.book.context_window(provider.priced_as, model)
-                or UNKNOWN_CEILING_TOKENS
+            found = self.book.max_output_tokens(tenant_id, provider.priced_as, model, at_ns) or (
+                DEMANDED_CEILING_TOKENS
+                if provider.dialect == "anthropic"
+                else self.book.context_window(provider.priced_as, model) or UNKNOWN_CEILING_TOKENS
             )
             _remember(self._ceilings, key, found)
         return found

@@ -24,6 +24,7 @@ from genai_prices.types import ModelPrice, TieredPrices
 
 from llmobs.core.clock import ns_from_utc, utc_from_ns
 from llmobs.core.money import NANOUSD_PER_USD
+from llmobs.pricing.ceilings import most_output_tokens
 from llmobs.pricing.price import Price, Rates, Tier
 
 BUNDLED = f"genai-prices {installed_version('genai-prices')}"
@@ -95,9 +96,11 @@ class PriceBook:
         return self._kept[key]
 
     def max_output_tokens(self, tenant_id: int, provider: str, model: str, at_ns: int) -> int | None:
-        """The most tokens that the model answers with, where an override says so."""
+        """The most tokens that the model answers with, as an override says, else its provider; None: not known."""
         overridden = self._override(tenant_id, provider, model, at_ns)
-        return overridden.max_output_tokens if overridden else None
+        if overridden is not None and overridden.max_output_tokens:
+            return overridden.max_output_tokens
+        return most_output_tokens(BUNDLED_IDS.get(provider, provider), model)
 
     def context_window(self, provider: str, model: str) -> int | None:
         """The model's context window in tokens, where the bundled data knows it."""
