@@ -20,7 +20,7 @@ def later_parts(data: dict[str, Any], path: str = "", part: str = "") -> list[Pr
         here = f"{path}.{name}" if path else str(name)
         what = LATER_NAMES.get(part, {}).get(str(name))
         if what and value not in ([], None, ""):
-            found.append(Problem(here, f"{what} ({name}) are not in this version; leave it out"))
+            found.append(Problem(here, f"{what} ({name}) is not in this version; leave it out"))
         elif isinstance(value, str) and value in LATER_VALUES.get((part, str(name)), ()):
             found.append(Problem(here, f"{value!r} is not in this version; use block or alert"))
         elif part == "budgets" and name == "window" and str(value).startswith("rolling"):
