@@ -14,7 +14,8 @@ from gateway.routing import tasks
 from gateway.routing.cascading import wants_json
 from gateway.routing.strategies import Facts, plan
 from gateway.snapshot import Snapshot
-from llmobs.guards.sensitive import CONFIDENTIAL, classify
+from llmobs.guards.sensitive import CONFIDENTIAL
+from llmobs.guards.signs import sensitivity
 from llmobs.pricing.price import Price
 from llmobs.pricing.usage import Usage
 from llmobs.providers.registry import CandidateInfo, RouteInfo
@@ -92,7 +93,7 @@ def _ordered(call: Call, found: RouteInfo, plane: Plane, snapshot: Snapshot) -> 
         trace_id=call.trace_id,
         span_id=call.span_id,
         is_stream=asked.is_stream,
-        is_confidential=found.confidential_only_local and _is_confidential(call.body),
+        is_confidential=found.confidential_only_local and sensitivity(call.body) == CONFIDENTIAL,
         usage=Usage(
             uncached_input=len(call.body) // BYTES_PER_TOKEN + 1,
             output=asked.most_output_tokens or EXPECTED_OUTPUT_TOKENS,
@@ -103,10 +104,6 @@ def _ordered(call: Call, found: RouteInfo, plane: Plane, snapshot: Snapshot) -> 
         return snapshot.book.price(tenant.id, candidate.provider.priced_as, candidate.model, call.started_ns)
 
     return plan(found, facts, plane.health, price, plane.turns, time.monotonic())
-
-
-def _is_confidential(body: bytes) -> bool:
-    return classify(body.decode("utf-8", "replace")) == CONFIDENTIAL
 
 
 def reached(call: Call, candidates: tuple[CandidateInfo, ...]) -> tuple[CandidateInfo, ...]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from llmobs.guards.injection import may_score, score
 from llmobs.guards.redactor import Redactor
-from llmobs.guards.sensitive import kind_of, name_of
-from llmobs.guards.texts import TOOL_RESULT, Message
+from llmobs.guards.sensitive import CONFIDENTIAL, INTERNAL, classify, kind_of, name_of
+from llmobs.guards.texts import TOOL_RESULT, Message, asked, decode
 
 INJECTION, TOO_LONG = "injection", "too_long"
 MOST_SIGNS = 50  # of one kind in one call, told apart; what is beyond is summed up
@@ -44,6 +44,19 @@ def too_long(messages: Iterable[Message], most_characters: int) -> list[Sign]:
     """Messages of users that are longer than allowed."""
     users = (m for m in messages if not m.is_trusted and m.where != TOOL_RESULT)
     return [Sign(TOO_LONG, m.where, "characters", "", count=n) for m in users if (n := len(m.text())) > most_characters]
+
+
+def sensitivity(body: bytes) -> str:
+    """`confidential` where any text of a request holds personal data or a secret, else `internal`.
+
+    Read as texts, not as JSON: an escape hides nothing. Fails closed: what cannot be read is confidential.
+    """
+    try:
+        messages = asked(decode(body))
+    except (ValueError, RecursionError, AttributeError):
+        return CONFIDENTIAL
+    is_found = any(classify(text) == CONFIDENTIAL for m in messages for place in m.places for text in place.texts())
+    return CONFIDENTIAL if is_found else INTERNAL
 
 
 def sensitive(redactor: Redactor) -> list[Sign]:

@@ -8,8 +8,12 @@ import anthropic
 import httpx2 as httpx
 import openai
 import pytest
+from django.db import connection
 from structlog.testing import capture_logs
 
+from llmobs.prompts import changes
+from llmobs.prompts.content import Content
+from llmobs.tenants.models import Tenant
 from tests.gateway.far_end import STREAM_HEAD, FarEnd, answering, json_response
 from tests.gateway.running import Gateway
 from tests.gateway.world import World
@@ -355,3 +359,53 @@ def test_an_escape_hides_nothing(gateway: Gateway, http: httpx.Client, world: Wo
         assert http.post(CHAT, content=body).status_code == 200
     sent = json.loads(far.requests[0].partition(b"\r\n\r\n")[2])
     assert sent["messages"][0]["content"] == "\U0001f600 [EMAIL_1]"
+
+
+def test_the_other_formats_stream_is_masked_after_its_translation(
+    gateway: Gateway, secret: str, world: World, guarded: Guarded
+) -> None:
+    """S2-39: Anthropic's client at OpenAI's model."""
+    guarded(sensitive_output="mask", sensitive_input="mask")
+    client = anthropic.Anthropic(base_url=gateway.url, api_key=secret, max_retries=0)
+    with answering(*STREAM) as far:
+        place(world, gateway, far)
+        with client.messages.stream(**ask(f"who is {ADDRESS}?")) as stream:
+            text = "".join(stream.text_stream)
+    assert text == "Write to [EMAIL_1]. Bye"
+    assert ADDRESS.encode() not in far.requests[0]
+    assert b"bob@" not in gateway.end().response_body
+
+
+def test_a_registered_prompts_variables_are_looked_at(
+    gateway: Gateway, http: httpx.Client, world: World, guarded: Guarded, tenant: int
+) -> None:
+    """They become the user's words after the guard."""
+    guarded(injection="block", sensitive_input="mask")
+    body = {"model": "gpt-4o-mini", "messages": [], "metadata": {"variables": {"name": ATTACK}}}
+    response = http.post(CHAT, json=body, headers={"x-llmobs-prompt": "greet"})
+    assert response.headers["x-llmobs-reason"] == "prompt_injection"
+
+
+def test_a_registered_prompt_is_rendered_with_masked_variables(
+    gateway: Gateway, http: httpx.Client, world: World, guarded: Guarded, tenant: int
+) -> None:
+    guarded(sensitive_input="mask")
+    turns = [{"role": "user", "content": "Mail {{to}}"}]
+    changes.make(Tenant.objects.get(pk=tenant), "mail", Content(turns, "gpt-4o-mini", {}, {}), "tests")
+    connection.close()
+    body = {"metadata": {"variables": {"to": ADDRESS}}}
+    with answering(json_response(ANSWER)) as far:
+        place(world, gateway, far)
+        response = http.post(CHAT, json=body, headers={"x-llmobs-prompt": "mail"})
+    assert response.status_code == 200
+    assert json.loads(far.requests[0].partition(b"\r\n\r\n")[2])["messages"][0]["content"] == "Mail [EMAIL_1]"
+
+
+def test_flags_of_request_and_answer_both_go_back(
+    gateway: Gateway, http: httpx.Client, world: World, guarded: Guarded
+) -> None:
+    guarded(injection="flag", sensitive_output="flag")
+    with answering(json_response(ANSWER)) as far:
+        place(world, gateway, far)
+        flags = http.post(CHAT, json=ask(ATTACK)).headers["x-llmobs-flags"]
+    assert flags == "injection:ignore_instructions, personal_data:email"
