@@ -25,10 +25,17 @@ async def rescued(call: Call, plane: Plane) -> bool:
             body = static_answer(call.dialect, route.static_text, call.asked.model, _fresh_id(call))
             call.degraded = STATIC
             call.answer = answer_of(call, body)
-            return True
+            return _answered(call)
         if resort == STALE_CACHE and await plane.cache.stale(call):
-            return True
+            return _answered(call)
     return False
+
+
+def _answered(call: Call) -> bool:
+    """The answer is no attempt's: where one failed before it, the call has a span of its own."""
+    if call.is_one_attempt and not call.attempts[0].is_recorded:
+        call.goes_on()
+    return True
 
 
 def answer_of(call: Call, body: bytes) -> Answer:

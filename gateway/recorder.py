@@ -17,6 +17,7 @@ from llmobs.ingest.journal import JournalBroken, JournalError, JournalFull, Jour
 
 KEPT_BYTES = 1024 * 1024  # of each side's content
 MOST_LATE_ENDS = 200  # up to 2 MB each
+RESCUED = frozenset({"stale_cache", "static"})  # answered by no attempt (gateway/last_resort.py)
 
 
 class Recorder:
@@ -85,6 +86,7 @@ class Recorder:
             is_truncated=is_truncated,
             call_span_id=None if call.is_one_attempt else call.span_id,
             findings=attempt.findings,
+            degraded=call.degraded if call.is_one_attempt else "",
         )
         try:
             self._append(entry)
@@ -96,8 +98,9 @@ class Recorder:
         """Say what one attempt alone does not tell. Fails open: bills are its attempts', and those are journalled."""
         assert call.tenant is not None
         assert call.asked is not None
-        attempt, asked, cached = call.attempt, call.asked, call.cached
-        answer_body = call.answer.body if call.answer is not None and not call.attempts else b""
+        is_rescued = call.degraded in RESCUED
+        attempt, asked, cached = None if is_rescued else call.attempt, call.asked, call.cached
+        answer_body = call.answer.body if call.answer is not None and (is_rescued or not call.attempts) else b""
         request, response, is_truncated = self._content(call, answer_body, False)
         status, error_type, message = _ended(call)
         outcome = attempt.outcome if attempt is not None else None
@@ -133,6 +136,7 @@ class Recorder:
             is_truncated=is_truncated,
             prompt_version=call.prompt_version,
             findings=[] if call.attempts else call.findings,
+            failed_attempts=sum(tried.outcome.status in semconv.ERROR_STATUSES for tried in call.attempts),
         )
         try:
             self._append(entry)
@@ -202,7 +206,7 @@ def _holds(attempt: Attempt) -> list[Hold]:
 def _ended(call: Call) -> tuple[str, str, str]:
     """Status, error type and message of a call as a whole."""
     outcome = call.attempt.outcome if call.attempt is not None else None
-    if call.degraded in ("stale_cache", "static") or outcome is None:
+    if call.degraded in RESCUED or outcome is None:
         return semconv.DEGRADED if call.degraded else semconv.OK, "", ""
     if outcome.status == semconv.OK:
         return semconv.DEGRADED if call.degraded else semconv.OK, "", ""

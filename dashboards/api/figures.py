@@ -31,6 +31,12 @@ SUMS: dict[str, Callable[[Totals], Any]] = {
     "estimated_cost_usd": lambda row: usd(row.estimated_nanousd),
     "requests": lambda row: row.calls,
     "errors": lambda row: row.errors,
+    "calls": lambda row: row.asked,
+    "failed_calls": lambda row: row.failed,
+    "cached_calls": lambda row: row.cached_calls,
+    "cache_hit_rate": lambda row: None if row.cache_hit_rate is None else round(row.cache_hit_rate, 6),
+    "saved_usd": lambda row: usd(row.saved_nanousd),
+    "tokens_per_second": lambda row: None if row.tokens_per_second is None else round(row.tokens_per_second, 3),
     "degraded": lambda row: row.degraded,
     "refused": lambda row: row.refused,
     "unpriced_requests": lambda row: row.unpriced_calls,
@@ -38,7 +44,7 @@ SUMS: dict[str, Callable[[Totals], Any]] = {
     "output_tokens": lambda row: row.output_tokens,
 }
 METRICS = (*SUMS, *QUANTILES, *TTFT_QUANTILES)
-LATER = ("tokens_per_second", "cache_hit_rate", "quality")
+LATER = ("quality",)
 GROUPS = tuple(COLUMNS)
 MOST_BUCKETS = 10_000
 MOST_ROWS = 50_000
@@ -55,7 +61,13 @@ class MetricsShown(serializers.Serializer):
 
 
 class Metrics(Figures):
-    """Sums and latencies over time and by dimension."""
+    """Sums and latencies over time and by dimension.
+
+    `requests` and `errors` count each attempt at a provider, and answers without any; `calls` and `failed_calls` what
+    clients asked, however often it was tried (by provider, model, status or error both are the same). `cache_hit_rate`
+    is the share of calls that the gateway answered out of its cache, `saved_usd` what these would have cost;
+    `tokens_per_second` is of streams, after their first token.
+    """
 
     @extend_schema(
         parameters=[

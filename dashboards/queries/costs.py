@@ -147,7 +147,7 @@ def _bills_by(cursor: Cursor, scope: Scope, dimension: str) -> list[Totals]:
         f"FROM bill WHERE {where} GROUP BY 1 ORDER BY 9 DESC, 2 DESC, 1 LIMIT %s",
         [*parameters, MOST_ROWS],
     )
-    return [Totals((row[0],), None, row[1], 0, 0, 0, *row[2:]) for row in cursor.fetchall()]
+    return [Totals((row[0],), None, row[1], 0, 0, 0, row[1], 0, *row[2:]) for row in cursor.fetchall()]
 
 
 def cost_of_bills(cursor: Cursor, scope: Scope, bucket: timedelta) -> list[tuple[datetime, int, int]]:

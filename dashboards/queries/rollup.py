@@ -36,7 +36,9 @@ BIN_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
 class Totals:
     """Sums over calls. `key` has a value for each dimension that was asked for; `at` is the bucket, or None.
 
-    Refusals are our own no: they are in `refused` alone, neither calls nor errors.
+    `calls` and `errors` count what went to a provider, attempt by attempt, and answers without any attempt. `asked` and
+    `failed` count what clients asked, however often it was tried; where provider, model, status or error tell attempts
+    apart, they are the same as the others. Refusals are our own no: in `refused` alone, neither calls nor errors.
     """
 
     key: tuple[Any, ...]
@@ -45,6 +47,8 @@ class Totals:
     errors: int = 0
     degraded: int = 0
     refused: int = 0
+    asked: int = 0
+    failed: int = 0
     uncached_input_tokens: int = 0
     cache_read_input_tokens: int = 0
     cache_write_5m_input_tokens: int = 0
@@ -55,6 +59,13 @@ class Totals:
     estimated_nanousd: int = 0
     estimated_calls: int = 0
     unpriced_calls: int = 0
+    retried_calls: int = 0
+    retried_attempts: int = 0
+    retried_errors: int = 0
+    cached_calls: int = 0
+    saved_nanousd: int = 0
+    streamed_output_tokens: int = 0
+    streaming_ms: int = 0
 
     @property
     def input_tokens(self) -> int:
@@ -65,6 +76,16 @@ class Totals:
     @property
     def tokens(self) -> int:
         return self.input_tokens + self.output_tokens
+
+    @property
+    def cache_hit_rate(self) -> float | None:
+        """Share of what clients asked that came out of our cache."""
+        return self.cached_calls / self.asked if self.asked else None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """How fast streams came after their first token: all their tokens in all their time."""
+        return 1000 * self.streamed_output_tokens / self.streaming_ms if self.streaming_ms else None
 
 
 @dataclass(frozen=True)
@@ -84,7 +105,8 @@ class Latency:
         return percentile_ms(self.counts, q)
 
 
-MEASURES = tuple(field.name for field in fields(Totals))[6:]
+MEASURES = tuple(field.name for field in fields(Totals))[8:]
+TELLS_ATTEMPTS_APART = frozenset({"provider", "model", "status", "error"})
 
 
 def totals(
@@ -99,16 +121,23 @@ def totals(
     sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in MEASURES)
     answered = f"coalesce(sum(calls) FILTER (WHERE status <> '{REFUSED}'), 0)::bigint"
     errors = "coalesce(sum(calls) FILTER (WHERE status = ANY(%s)), 0)::bigint"
-    degraded = "coalesce(sum(calls) FILTER (WHERE status = 'degraded'), 0)::bigint"
+    degraded = "coalesce(sum(calls + retried_calls) FILTER (WHERE status = 'degraded'), 0)::bigint"
     refused = f"coalesce(sum(spans) FILTER (WHERE status = '{REFUSED}'), 0)::bigint"
+    asked, failed = answered, errors
+    is_whole = TELLS_ATTEMPTS_APART.isdisjoint({*by, *scope.filters.given})
+    if is_whole:  # an attempt may lie in an earlier bucket than the rest of its call
+        asked = f"greatest({answered} + coalesce(sum(retried_calls - retried_attempts), 0)::bigint, 0)"
+        failed_calls = "coalesce(sum(retried_calls) FILTER (WHERE status = ANY(%s)), 0)"
+        failed = f"greatest({errors} + {failed_calls}::bigint - coalesce(sum(retried_errors), 0)::bigint, 0)"
     rows, parameters = _rows(scope, by, table, f"spans, calls, {', '.join(MEASURES)}")
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
     cursor.execute(
-        f"SELECT {', '.join([*grouped, at])}, {answered}, {errors}, {degraded}, {refused}, {sums} FROM ({rows}) r "
+        f"SELECT {', '.join([*grouped, at])}, {answered}, {errors}, {degraded}, {refused}, {asked}, {failed}, {sums} "
+        f"FROM ({rows}) r "
         + _group_by(len(grouped), over_time)
         + (f"ORDER BY {len(grouped) + 1}" if over_time else "ORDER BY sum(cost_nanousd) DESC, sum(calls) DESC, 1"),
-        [*at_parameters, sorted(ERROR_STATUSES), *parameters],
+        [*at_parameters, *[sorted(ERROR_STATUSES)] * (3 if is_whole else 2), *parameters],
     )
     n = len(grouped)
     return [Totals(tuple(row[:n]), row[n], *row[n + 1 :]) for row in cursor.fetchall()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from dashboards.queries.rollup import totals
+from dashboards.queries.rollup import TELLS_ATTEMPTS_APART, Totals, totals
 from dashboards.queries.scope import Cursor, Scope
 from llmobs.core.clock import ns_from_utc
 from llmobs.core.semconv import DEGRADED, OK, REFUSED
@@ -108,25 +108,41 @@ def traces(
 
 
 def outcomes_by_bucket(cursor: Cursor, scope: Scope) -> list[Outcomes]:
-    """Calls (traces, where a filter is set that no roll-up knows) by outcome for each bucket of the window."""
+    """Calls by outcome for each bucket of the window; of traces where a filter is set that no roll-up knows.
+
+    A call of several attempts counts once, by what became of it in the end.
+    """
     counts: dict[datetime, dict[str, int]] = {}
     for at, status, number in _outcome_counts(cursor, scope):
         outcome = status if status in (OK, DEGRADED, REFUSED) else "failed"
         bucket = counts.setdefault(scope.window.floor(at), dict.fromkeys(OUTCOMES, 0))
         bucket[outcome] += number
-    return [Outcomes(at, **counts.get(at, dict.fromkeys(OUTCOMES, 0))) for at in scope.window.starts()]
+    # An attempt may lie in an earlier bucket than the rest of its call.
+    found = {at: {name: max(number, 0) for name, number in bucket.items()} for at, bucket in counts.items()}
+    return [Outcomes(at, **found.get(at, dict.fromkeys(OUTCOMES, 0))) for at in scope.window.starts()]
 
 
 def _outcome_counts(cursor: Cursor, scope: Scope) -> list[tuple[datetime, str, int]]:
     if not scope.filters.needs_traces:
         rows = totals(cursor, scope, ("status",), over_time=True)
-        return [(row.at, row.key[0], row.refused if row.key[0] == REFUSED else row.calls) for row in rows if row.at]
+        return [each for row in rows if row.at for each in _outcomes(row.at, row, scope)]
     where, parameters = _where(scope, "t.tenant_id = ANY(%s)")
     cursor.execute(
         f"SELECT date_trunc('minute', t.start), t.status, count(*) FROM trace t WHERE {where} GROUP BY 1, 2",
         [list(scope.tenant_ids), *parameters],
     )
     return list(cursor.fetchall())
+
+
+def _outcomes(at: datetime, row: Totals, scope: Scope) -> list[tuple[datetime, str, int]]:
+    """Counts of one status; attempts of a call that has several are taken out, and the call put in."""
+    status = row.key[0]
+    if status == REFUSED:
+        return [(at, status, row.refused)]
+    if not TELLS_ATTEMPTS_APART.isdisjoint(scope.filters.given):
+        return [(at, status, row.calls)]
+    answered = row.retried_attempts - row.retried_errors
+    return [(at, status, row.calls + row.retried_calls), (at, OK, -answered), (at, "failed", -row.retried_errors)]
 
 
 def _where(scope: Scope, whose: str) -> tuple[str, list[Any]]:

@@ -29,6 +29,10 @@ def ended_span(begin: Begin, end: End) -> Span:
     span.output = response_messages(end.response_body)
     if end.http_status:
         span.attributes["http.response.status_code"] = end.http_status
+    if end.degraded:
+        span.attributes["llmobs.degraded"] = end.degraded
+        if span.status == semconv.OK:
+            span.status = semconv.DEGRADED
     if end.is_truncated:
         span.attributes["llmobs.content_truncated"] = True
     return span
@@ -78,6 +82,8 @@ def called_span(called: Called) -> Span:
     attributes: dict[str, Any] = {"llmobs.attempts": called.attempts, "llmobs.cache": called.cache}
     if called.request_model != called.model:
         attributes["llmobs.requested_model"] = called.request_model
+    if called.failed_attempts:
+        attributes["llmobs.failed_attempts"] = called.failed_attempts
     if called.degraded:
         attributes["llmobs.degraded"] = called.degraded
     if called.saved_nanousd is not None or called.saved_output_tokens:

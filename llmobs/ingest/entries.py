@@ -80,6 +80,7 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):
     is_truncated: bool = False  # content was longer than is kept
     call_span_id: bytes | None = None  # the call went on after this attempt: its own span is the parent
     findings: list[Finding] = []
+    degraded: str = ""  # the call's only attempt was not at the first choice
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
@@ -139,6 +140,7 @@ class Called(msgspec.Struct, frozen=True, array_like=True, tag="called"):
     is_truncated: bool
     prompt_version: str
     findings: list[Finding]
+    failed_attempts: int = 0
 
 
 class OtlpBody(msgspec.Struct, frozen=True, array_like=True, tag="otlp"):

@@ -99,7 +99,7 @@ _COLUMNS = (
     "start, duration_ns, name, source, status, error_type, is_estimated, provider_name, request_model, response_model, "
     "response_id, input_tokens, output_tokens, cache_read_input_tokens, cache_creation_input_tokens, "
     "cache_creation_1h_input_tokens, reasoning_output_tokens, cost_nanousd, price_version, held_nanousd, ttft_ns, "
-    "service, environment, feature, user_id, session_id, key_id"
+    "is_stream, attributes, service, environment, feature, user_id, session_id, key_id"
 )
 
 
@@ -112,7 +112,8 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
     if row is None:
         return None
     (start, duration_ns, name, source, status, error_type, is_estimated, provider, asked, answered, response_id,
-     given, output, read, creation, creation_1h, reasoning, nanousd, version, held, ttft_ns, *who) = row  # fmt: skip
+     given, output, read, creation, creation_1h, reasoning, nanousd, version, held, ttft_ns, is_stream, attributes,
+     *who) = row  # fmt: skip
     usage = None
     if given is not None:
         usage = Usage(given - read - creation, read, creation - creation_1h, creation_1h, output, reasoning)
@@ -139,4 +140,6 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
         price_version=version,
         held_nanousd=held,
         ttft_ns=ttft_ns,
+        is_stream=is_stream,
+        attributes=attributes,
     )

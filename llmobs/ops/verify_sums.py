@@ -25,6 +25,13 @@ _MODEL = (
     f"CASE WHEN source = {semconv.SOURCE_GATEWAY} THEN COALESCE(NULLIF(request_model, ''), response_model) "
     "ELSE COALESCE(NULLIF(response_model, ''), request_model) END"
 )
+_GATEWAY = f"source = {semconv.SOURCE_GATEWAY}"
+_RETRIED = f"{_GATEWAY} AND NOT is_call AND COALESCE(attributes->>'llmobs.attempts', '0') <> '0'"
+_CACHED = f"{_GATEWAY} AND is_counted AND attributes->>'llmobs.cache' IN ('hit-exact', 'hit-semantic')"
+_STREAMED = (
+    "is_counted AND is_stream AND NOT is_estimated AND input_tokens IS NOT NULL AND reasoning_output_tokens = 0 "
+    "AND status IN ('ok', 'degraded') AND duration_ns - ttft_ns >= 1000000"
+)
 _RAW = {
     "spans": "count(*)",
     "calls": "count(*) FILTER (WHERE is_counted)",
@@ -33,6 +40,13 @@ _RAW = {
     "estimated_nanousd": "sum(cost_nanousd) FILTER (WHERE is_counted AND is_estimated)",
     "estimated_calls": "count(*) FILTER (WHERE is_counted AND is_estimated)",
     "unpriced_calls": f"count(*) FILTER (WHERE is_counted AND {_UNPRICED})",
+    "retried_calls": f"count(*) FILTER (WHERE {_RETRIED})",
+    "retried_attempts": f"sum((attributes->>'llmobs.attempts')::bigint) FILTER (WHERE {_RETRIED})",
+    "retried_errors": f"sum((attributes->>'llmobs.failed_attempts')::bigint) FILTER (WHERE {_RETRIED})",
+    "cached_calls": f"count(*) FILTER (WHERE {_CACHED})",
+    "saved_nanousd": f"sum((attributes->>'llmobs.saved_nanousd')::bigint) FILTER (WHERE {_CACHED})",
+    "streamed_output_tokens": f"sum(output_tokens) FILTER (WHERE {_STREAMED})",
+    "streaming_ms": f"sum((duration_ns - ttft_ns) / 1000000) FILTER (WHERE {_STREAMED})",
 }
 _BILLED = (
     "uncached_input_tokens", "cache_read_input_tokens", "cache_write_5m_input_tokens", "cache_write_1h_input_tokens",

@@ -2,6 +2,9 @@
 
 A call counts (calls, tokens, money, latency) where its span is counted; every span counts as a span. A call is
 unpriced when it was answered or has usage, and no cost is known.
+
+What the gateway tried several times counts attempt by attempt, each where it went. The call's own span, which is no
+call, brings what makes one request of them: how many attempts they were, and how many of these failed.
 """
 
 from collections.abc import Iterator
@@ -31,6 +34,13 @@ SUMS = (
     "estimated_nanousd",
     "estimated_calls",
     "unpriced_calls",
+    "retried_calls",
+    "retried_attempts",
+    "retried_errors",
+    "cached_calls",
+    "saved_nanousd",
+    "streamed_output_tokens",
+    "streaming_ms",
 )
 SKETCHES = ("duration_buckets", "duration_counts", "ttft_buckets", "ttft_counts")
 MEASURES = SUMS + SKETCHES
@@ -38,11 +48,29 @@ MEASURE_TYPES = ["int8"] * len(SUMS) + ["int2[]", "int8[]", "int2[]", "int8[]"]
 
 _MINUTE_NS = 60 * NS_PER_SECOND
 _ANSWERED = (semconv.OK, semconv.DEGRADED)
+CACHE_HITS = ("hit-exact", "hit-semantic")
+NS_PER_MS = 1_000_000
 
 
 def is_unpriced(span: Span) -> bool:
     """Whether a counted call cost something that nobody could tell us."""
     return span.cost_nanousd is None and (span.usage is not None or span.status in _ANSWERED)
+
+
+def is_cache_hit(span: Span) -> bool:
+    """Whether the gateway answered out of its cache, before its time: a stale answer is an emergency, no hit."""
+    return span.attributes.get("llmobs.cache") in CACHE_HITS and span.source == semconv.SOURCE_GATEWAY
+
+
+def streaming_ms(span: Span) -> int:
+    """How long a stream's tokens took that its usage counts, from the first on; 0 where that is not known.
+
+    Reasoning that was counted was partly done before the first token, so such streams say nothing of the speed.
+    """
+    usage = span.usage
+    if not span.is_stream or span.ttft_ns is None or usage is None or span.is_estimated or usage.reasoning:
+        return 0
+    return max(span.duration_ns - span.ttft_ns, 0) // NS_PER_MS if span.status in _ANSWERED else 0
 
 
 @dataclass(slots=True)
@@ -58,6 +86,8 @@ class Measures:
         sums = self.sums
         sums[0] += spans
         if not calls:
+            if span.source == semconv.SOURCE_GATEWAY and not span.is_call:
+                self._add_attempts(span, spans)
             return
         sums[1] += calls
         if span.usage is not None:
@@ -75,9 +105,21 @@ class Measures:
             sums[10] += calls
         if is_unpriced(span):
             sums[11] += calls
+        if is_cache_hit(span):
+            sums[15] += calls
+            sums[16] += calls * _number(span, "llmobs.saved_nanousd")
+        if (took_ms := streaming_ms(span)) and span.usage is not None:
+            sums[17] += calls * span.usage.output
+            sums[18] += calls * took_ms
         sketch.add(self.duration, sketch.bucket(span.duration_ns), calls)
         if span.ttft_ns is not None:
             sketch.add(self.ttft, sketch.bucket(span.ttft_ns), calls)
+
+    def _add_attempts(self, span: Span, spans: int) -> None:
+        if attempts := _number(span, "llmobs.attempts"):
+            self.sums[12] += spans
+            self.sums[13] += spans * attempts
+            self.sums[14] += spans * _number(span, "llmobs.failed_attempts")
 
     def merge(self, values: tuple[Any, ...]) -> None:
         """Add a stored row's measures (in the order of MEASURES)."""
@@ -93,6 +135,11 @@ class Measures:
 
     def is_empty(self) -> bool:
         return not any(self.sums) and not self.duration and not self.ttft
+
+
+def _number(span: Span, attribute: str) -> int:
+    value = span.attributes.get(attribute)
+    return value if isinstance(value, int) else 0
 
 
 @dataclass(slots=True)

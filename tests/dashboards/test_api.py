@@ -21,6 +21,7 @@ from llmobs.ingest.otlp import native
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.cost import cost
 from llmobs.tenants.attribution import Attribution
+from tests.ingest.calls import fallen_back, hit, stream
 from tests.tenants.cast import Cast, as_person, assert_problem, make_cast, make_key, with_key
 
 API = "/api/v1"
@@ -228,6 +229,19 @@ def test_metrics_over_time_have_their_bucket(stored: Cast) -> None:
     assert [(row["at"], row["requests"]) for row in rows if row["requests"]] == [
         (START.replace(minute=0, second=0).isoformat().replace("+00:00", "Z"), 2)
     ]
+
+
+def test_metrics_know_what_the_cache_and_the_second_tries_did(cast: Cast, pg: "psycopg.Connection[Any]") -> None:
+    """S3-30: the share of hits by feature, and what they saved."""
+    tenant_id = cast.acme.pk
+    spans = [*fallen_back(tenant_id), hit(tenant_id), hit(tenant_id), stream(tenant_id)]
+    commit_batch(pg, Batch(spans=spans), Budgets())
+    names = "requests,errors,calls,failed_calls,degraded,cached_calls,cache_hit_rate,saved_usd,tokens_per_second"
+    [row] = with_key("acme").get(f"{API}/metrics/?metric={names}&group_by=feature&last=24h").json()["results"]
+
+    assert (row["feature"], row["requests"], row["errors"], row["degraded"]) == ("support", 5, 1, 1)
+    assert (row["calls"], row["failed_calls"], row["cached_calls"], row["cache_hit_rate"]) == (4, 0, 2, 0.5)
+    assert (row["saved_usd"], row["tokens_per_second"]) == ("0.000008", 100.0)
 
 
 @pytest.mark.parametrize(
