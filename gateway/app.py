@@ -15,6 +15,7 @@ from gateway.dialects.openai import OpenAI
 from gateway.dialects.responses import Responses
 from gateway.errors import ANTHROPIC, OPENAI, GatewayError, error_response
 from gateway.models import models
+from gateway.one_write import EXTENSION
 from gateway.plane import Plane
 
 Handler = Callable[[dict[bytes, bytes], Receive, Send, int], Awaitable[None]]
@@ -64,6 +65,9 @@ class App:
         if dialect is not None and method == "POST":
             started = time.monotonic_ns()
             call = Call(dialect, headers, receive, send, now_ns, started, scope.get("client"))
+            extensions = scope.get("extensions")
+            if extensions:
+                call.door = extensions.get(EXTENSION)
             await pipeline.run(call, self._plane)
             return
         handler = (self._posts if method == "POST" else self._gets).get(path)

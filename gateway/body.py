@@ -4,12 +4,18 @@ import asyncio
 
 from gateway.call import Receive
 from gateway.errors import Refusal
+from gateway.one_write import Door
 
 SLOW_BODY_SECONDS = 60.0  # for all of a body
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], most_bytes: int) -> bytes:
+async def read_body(receive: Receive, headers: dict[bytes, bytes], most_bytes: int, door: Door | None = None) -> bytes:
     """The whole body. Raises Refusal: too_large, or invalid_request when it does not come."""
+    body = door.body_now() if door is not None else None
+    if body is not None:  # it came with its head, as most do
+        if len(body) > most_bytes:
+            raise _too_large(most_bytes)
+        return body
     length = headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > most_bytes:
         raise _too_large(most_bytes)

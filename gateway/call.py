@@ -6,6 +6,7 @@ from typing import Any
 from gateway.dialects.dialect import Asked, BadRequest, Dialect
 from gateway.dialects.translation import Translation
 from gateway.errors import Headers, Refusal
+from gateway.one_write import Door
 from gateway.routing.cell import Verdict
 from llmobs.budgets.definition import Applied
 from llmobs.core import semconv
@@ -157,6 +158,7 @@ class Call:
         "client",
         "degraded",
         "dialect",
+        "door",
         "findings",
         "first_byte_seconds",
         "headers",
@@ -197,6 +199,7 @@ class Call:
         self.started_ns = started_ns  # wall clock
         self.started = started  # monotonic, ns
         self.client = client  # address of the connection
+        self.door: Door | None = None  # where a whole answer goes at once
         # authenticate
         self.key: KeyInfo
         self.tenant: TenantInfo | None = None

@@ -7,6 +7,7 @@ settlement was lost.
 from gateway.call import Attempt, Call
 from gateway.plane import Plane
 from gateway.security import tell
+from llmobs.budgets.ledger import Command
 from llmobs.pricing.cost import cost
 
 
@@ -26,15 +27,17 @@ def record_attempt(call: Call, attempt: Attempt, plane: Plane) -> None:
     attempt.is_recorded = True
 
 
-def settle_attempt(call: Call, attempt: Attempt, plane: Plane) -> None:
-    """Settle or release its holds. Never raises."""
+def settle_attempt(call: Call, attempt: Attempt, plane: Plane, beside: Command | None = None) -> None:
+    """Settle or release its holds. Never raises. `beside`: what the call's limits have to settle in the same step."""
     if not attempt.is_held:
         return
     attempt.is_held = False
     usage, cost_nanousd = attempt.outcome.usage, attempt.outcome.cost_nanousd
     if not attempt.has_begun or usage is None:
         plane.holds.give_back(attempt.id)
+        if beside is not None:
+            plane.holds.tell(beside)
     else:
-        plane.holds.settle(attempt.id, cost_nanousd, usage.total)
+        plane.holds.settle(attempt.id, cost_nanousd, usage.total, beside)
     if call.left_nanousd is not None:
         call.left_nanousd += (attempt.held_nanousd or 0) - (cost_nanousd or 0)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.settling import both_settled
 from gateway.valkey import Away, Valkey
 from llmobs.budgets.attempts import Attempts, Joining
 from llmobs.budgets.definition import Applied
@@ -19,7 +20,42 @@ Outcome = Granted | Exhausted | Unavailable | Ahead
 
 REJOIN_SECONDS = 0.05  # between two looks at a ledger that recovers
 PATIENCE_SECONDS = 0.25  # how long a call waits for the ledger to be joined before it is refused
-OPENING_SECONDS = 0.5
+STOPPING_SECONDS = 1.0  # for the replies to what was sent last
+
+
+class _Nobody:
+    """Is told, and does nothing."""
+
+    __slots__ = ()
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, reply: Any, /) -> None: ...
+
+    def set_exception(self, error: Any, /) -> None: ...
+
+
+NOBODY = _Nobody()
+
+
+class _Ended:
+    """Takes the reply of a settlement or a release to `Holds`; a future would cost a turn of the loop."""
+
+    __slots__ = ("holds", "released")
+
+    def __init__(self, holds: "Holds", released: str | None) -> None:
+        self.holds = holds
+        self.released = released
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, reply: Any, /) -> None:
+        self.holds.ended(self.released, reply)
+
+    def set_exception(self, error: Any, /) -> None:
+        self.holds.ended(self.released, None)
 
 
 class Holds:
@@ -30,7 +66,7 @@ class Holds:
         self.attempts = Attempts(owner)
         self.valkey = Valkey(url, self._on_connect)
         self._rejoining: asyncio.Task[None] | None = None
-        self._ends: set[asyncio.Future[Any]] = set()
+        self.waiting = 0  # settlements and releases without their reply
         self.unsettled = 0  # settlements whose reply never came: the writer's fold ends them
 
     async def start(self) -> None:
@@ -38,8 +74,9 @@ class Holds:
 
     async def stop(self) -> None:
         """Let what was sent be answered, then disconnect."""
-        if self._ends:
-            await asyncio.wait(self._ends, timeout=1.0)
+        until = time.monotonic() + STOPPING_SECONDS
+        while self.waiting and time.monotonic() < until:  # noqa: ASYNC110 -- once, at the process's end
+            await asyncio.sleep(0.01)
         if self._rejoining is not None:
             self._rejoining.cancel()
         await self.valkey.stop()
@@ -61,11 +98,18 @@ class Holds:
         self.give_back(attempt)
         return outcome
 
-    def settle(self, attempt: str, cost_nanousd: int | None, tokens: int) -> None:
-        """Replace a hold by what the attempt cost; its End is in the journal, which mends a settlement that is lost."""
+    def settle(self, attempt: str, cost_nanousd: int | None, tokens: int, beside: Command | None = None) -> None:
+        """Replace a hold by what the attempt cost; its End is in the journal, which mends a settlement that is lost.
+
+        `beside`: what the limits have to settle, sent in the same step.
+        """
         command = self.attempts.settle(attempt, cost_nanousd, tokens)
+        if command is not None and beside is not None:
+            command = both_settled(command, beside)
         if command is not None:
             self._send(command, None)
+        elif beside is not None:
+            self.tell(beside)
 
     def give_back(self, attempt: str) -> None:
         """Nothing was charged. Repeated after a reconnect until the ledger has confirmed it."""
@@ -76,17 +120,9 @@ class Holds:
     def tell(self, command: Command) -> None:
         """Send what nobody waits for and nobody repeats."""
         try:
-            reply = self.valkey.send_script(command)
+            self.valkey.tell_script(command, NOBODY)
         except Away:
-            return
-        self._ends.add(reply)
-
-        def answered(future: "asyncio.Future[Any]") -> None:
-            self._ends.discard(future)
-            if not future.cancelled():
-                future.exception()  # looked at: a lost connection is told elsewhere
-
-        reply.add_done_callback(answered)
+            pass
 
     def look(self) -> None:
         """See whether the ledger is another one: a recovery waits for every living gateway. Called every second."""
@@ -103,21 +139,20 @@ class Holds:
         return self.attempts.answered(attempt, reply, time.monotonic())
 
     def _send(self, command: Command, released: str | None) -> None:
+        self.waiting += 1
         try:
-            reply = self.valkey.send_script(command)
+            self.valkey.tell_script(command, _Ended(self, released))
         except Away:
+            self.waiting -= 1
             self.unsettled += released is None
-            return
-        self._ends.add(reply)
 
-        def answered(future: "asyncio.Future[Any]") -> None:
-            self._ends.discard(future)
-            if future.cancelled() or future.exception() is not None or not isinstance(future.result(), list):
-                self.unsettled += released is None
-            elif released is not None:
-                self.attempts.given_back(released)
-
-        reply.add_done_callback(answered)
+    def ended(self, released: str | None, reply: Any) -> None:
+        """The ledger has answered a settlement or a release; no list: it was refused, or lost."""
+        self.waiting -= 1
+        if not isinstance(reply, list):
+            self.unsettled += released is None
+        elif released is not None:
+            self.attempts.given_back(released)
 
     # ------------------------------------------------------------ the epoch
 

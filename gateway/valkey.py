@@ -13,8 +13,8 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
@@ -36,15 +36,24 @@ class Away(Exception):
     """No answer from Valkey: not connected, or not in time. The command may have been done."""
 
 
+class Answered(Protocol):
+    """Who is told what came of a command: a future, or what needs none."""
+
+    def done(self) -> bool: ...
+    def set_result(self, reply: Any, /) -> None: ...
+    def set_exception(self, error: Any, /) -> None: ...
+
+
 class _Wire(asyncio.Protocol):
     """One connection's bytes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.reader = hiredis.Reader()
-        self.waiting: deque[tuple[asyncio.Future[Reply], float]] = deque()
+        self.waiting: deque[tuple[Answered, float]] = deque()
         self.transport: asyncio.Transport | None = None
         self.lost = loop.create_future()
+        self.outgoing: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -74,9 +83,22 @@ class _Wire(asyncio.Protocol):
         assert self.transport is not None, "sent only once connected"
         if self.transport.is_closing():
             raise Away("the connection to Valkey was lost")
-        self.waiting.append((future, self.loop.time() + seconds))
-        self.transport.write(hiredis.pack_command(words))
+        self.put(words, future, self.loop.time() + seconds)
         return future
+
+    def put(self, words: Sequence[Any], answered: Answered, deadline: float) -> None:
+        """Queue a command: what all calls of this turn of the loop ask goes out in one write."""
+        outgoing = self.outgoing
+        if not outgoing:
+            self.loop.call_soon(self.flush)
+        outgoing.append(hiredis.pack_command(tuple(words)))
+        self.waiting.append((answered, deadline))
+
+    def flush(self) -> None:
+        transport, outgoing = self.transport, self.outgoing
+        if outgoing and transport is not None and not transport.is_closing():
+            transport.write(b"".join(outgoing))
+        outgoing.clear()
 
     def abort(self) -> None:
         if self.transport is not None:
@@ -127,6 +149,16 @@ class Valkey:
         if not self._is_ready:
             raise Away("Valkey is not connected")
         return self.call(*command.evalsha())
+
+    def tell_script(self, command: Command, answered: Answered) -> None:
+        """Send a script for which nobody waits; `answered` is told its reply. Raises Away."""
+        wire = self._wire
+        if not self._is_ready or wire is None or len(wire.waiting) >= MOST_WAITING:
+            raise Away("Valkey is not connected")
+        transport = wire.transport
+        if transport is None or transport.is_closing():
+            raise Away("the connection to Valkey was lost")
+        wire.put(command.evalsha(), answered, wire.loop.time() + COMMAND_SECONDS)
 
     async def run_script(self, command: Command) -> list[Any]:
         """Run a script and give its reply. Raises Away."""

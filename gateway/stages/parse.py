@@ -16,7 +16,7 @@ MOST_BODY_BYTES = 32 * 1024 * 1024  # as Anthropic's own limit
 async def parse(call: Call, plane: Plane) -> None:
     """Fill body, what it asks, and attribution. Raises Refusal."""
     call.attribution = _attribution(call.headers, None, call.key)
-    body = call.body = await read_body(call.receive, call.headers, MOST_BODY_BYTES)
+    body = call.body = await read_body(call.receive, call.headers, MOST_BODY_BYTES, call.door)
     if not body.lstrip()[:1] == b"{":
         raise Refusal("invalid_request", "the body is not a JSON object")
     is_prompted = call.headers.get(b"x-llmobs-prompt")

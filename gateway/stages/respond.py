@@ -19,5 +19,8 @@ async def respond(call: Call, plane: Plane) -> None:
         headers = answer.headers + own_headers(call)
         if cost is not None and not answer.is_stream:
             headers.append((b"x-llmobs-cost-usd", exact_usd(cost).encode()))
+        if call.door is not None and not answer.is_stream:
+            call.door.answer(answer.status, headers, body)
+            return
         await call.send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await call.send({"type": "http.response.body", "body": body})

@@ -7,13 +7,12 @@ from gateway.plane import Plane
 
 def settle(call: Call, plane: Plane) -> None:
     """Settle or release all that the call holds. Never raises."""
+    limited = plane.rates.settle(call, call.limits) if call.limits is not None else None
     attempt = call.attempt
-    if attempt is not None:
-        settle_attempt(call, attempt, plane)
+    if attempt is not None and attempt.is_held:
+        settle_attempt(call, attempt, plane, limited)
+    elif limited is not None:
+        plane.holds.tell(limited)
     if call.cached is not None:
         plane.counts.cached[call.cache] += 1
         plane.cache.ended(call, call.cached)
-    if call.limits is not None:
-        command = plane.rates.settle(call, call.limits)
-        if command is not None:
-            plane.holds.tell(command)

@@ -123,6 +123,9 @@ def data_dir() -> Path:
     return Path(read_str("LLMOBS_DATA", "var")).expanduser().absolute()
 
 
+VALKEY_SOCKET = "socket"  # of the embedded Valkey, in its folder
+
+
 @dataclass(frozen=True)
 class Place:
     """A data folder and what lies where in it."""

@@ -16,12 +16,13 @@ from urllib.parse import quote
 
 import redis
 
-from llmobs.core.env import Place
+from llmobs.core.env import VALKEY_SOCKET, Place
 
 _LOOPBACK = "127.0.0.1"
 # Below Linux's ephemeral ports (32768 and up), so that no passing connection takes it while Valkey restarts.
 _PORTS = range(20_000, 32_000)
 _READY_SECONDS = 20.0
+LONGEST_SOCKET_PATH = 100  # bytes; Linux takes 107
 
 
 class EmbeddedValkeyError(Exception):
@@ -52,8 +53,14 @@ class EmbeddedValkey:
         config.touch(mode=0o600)
         config.write_text(
             f"bind {_LOOPBACK}\nport {self.port}\nrequirepass {self.password}\ndir {self.folder}\ndatabases 16\n"
+            f"{self._door()}"
             'save ""\nappendonly no\nmaxmemory-policy noeviction\ndaemonize no\ntcp-keepalive 60\n'
         )
+
+    def _door(self) -> str:
+        """A socket beside the port, where the system takes so long a path."""
+        path = self.folder / VALKEY_SOCKET
+        return f"unixsocket {path}\nunixsocketperm 700\n" if len(str(path)) < LONGEST_SOCKET_PATH else ""
 
     def command(self) -> list[str]:
         """The server, in the foreground."""

@@ -32,6 +32,9 @@ tenants:
     budgets:
       - {{name: monthly, limit_usd: "100000", window: month, action: block}}
       - {{name: feature, limit_usd: "100000", window: day, scope: {{feature: bench}}, action: block}}
+    limits:
+      - {{unit: requests, per: minute, limit: 1000000000, scope: {{key: "*"}}}}
+      - {{unit: tokens, per: minute, limit: 1000000000000, scope: {{key: "*"}}}}
 """
 
 
