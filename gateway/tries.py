@@ -74,11 +74,10 @@ class Tries:
                     self._hear_again(attempt)
                     return None
                 self.has_failed = True
-                if len(self.failures) > 1:
-                    call.own_headers.append((b"x-llmobs-tried", told(self.failures).encode("ascii", "replace")))
+                if said := told(self.failures, ""):  # several candidates
+                    call.own_headers.append((b"x-llmobs-tried", said.encode("ascii", "replace")))
                 if failure is not None:
-                    if len(self.failures) > 1:
-                        failure.message = f"{told(self.failures)}. The last: {failure.message}"
+                    failure.message = told(self.failures, failure.message)
                     raise failure
                 return None
 

@@ -135,4 +135,4 @@ def told(tries: Sequence[tuple[str, Tried]], last_message: str) -> str:
     if len(last) < 2:
         return last_message
     said = "; ".join(f"{name} {words}" for name, words in last.items())
-    return f"all {len(last)} candidates failed: {said} ({last_message})"
+    return f"all {len(last)} candidates failed: {said}{f' ({last_message})' if last_message else ''}"

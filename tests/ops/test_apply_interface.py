@@ -13,8 +13,9 @@ from django.core.management import CommandError, call_command
 
 from llmobs.core.env import Secrets
 from llmobs.ingest.writer import Writer
+from llmobs.ops.simulator.faults import Faults
 from llmobs.ops.simulator.running import Running
-from llmobs.providers.models import Provider
+from llmobs.providers.models import Provider, Route
 from llmobs.tenants.models import Tenant
 from tests.gateway.conftest import shared_gateway, simulator, world
 from tests.gateway.running import PLATFORM_SECRET, Gateway
@@ -169,3 +170,31 @@ def test_its_second_candidate_answers_when_the_first_fails(client: openai.OpenAI
 
     assert (other.headers["x-llmobs-degraded"], other.headers["x-llmobs-provider"]) == ("fallback", "openai")
     assert other.headers["x-llmobs-attempts"] == "4"
+
+
+def test_at_last_its_static_text_is_the_answer(client: openai.OpenAI, simulator: Running) -> None:
+    """S4-05: when both providers fail."""
+    simulator.simulator.faults = Faults(fail_rate=1.0, status=529)
+    text = client.chat.completions.with_raw_response.create(
+        model="smart", messages=[{"role": "user", "content": HELLO}], max_tokens=20
+    )
+
+    assert text.headers["x-llmobs-degraded"] == "static"
+    assert text.parse().choices[0].message.content == Route.objects.get(name="smart").static_text
+
+
+def test_without_a_last_resort_one_error_says_that_both_failed(
+    client: openai.OpenAI, served: Gateway, simulator: Running, world: World
+) -> None:
+    """S0-30: who was tried, and the last one's own error."""
+    world.pg.execute("UPDATE providers_route SET last_resort = '[]'")
+    served.wait_for_config(world.version())
+    simulator.simulator.faults = Faults(drop=True)
+
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.chat.completions.create(model="smart", messages=[{"role": "user", "content": HELLO}], max_tokens=20)
+
+    assert caught.value.response.headers["x-llmobs-reason"] == "provider_unavailable"
+    for name in ("all 2 candidates failed", "anthropic/claude-sonnet-4-5", "openai/gpt-4o"):
+        assert name in caught.value.message
+        assert name in caught.value.response.headers["x-llmobs-tried"]
