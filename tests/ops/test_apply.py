@@ -114,6 +114,15 @@ def test_a_key_without_a_secret_gets_one_that_is_reported_once() -> None:
 
 
 @pytest.mark.django_db
+def test_what_is_written_in_several_steps_is_told_once() -> None:
+    text = "tenants: [{slug: acme, guards: {injection: block}, cache: {default: exact}}]"
+
+    assert [str(told.outcome) for told in run(text).applied] == ["created"]
+    assert [str(told.outcome) for told in run(text).applied] == ["unchanged"]
+    assert [str(told.outcome) for told in run(text.replace("exact", '"off"')).applied] == ["changed"]
+
+
+@pytest.mark.django_db
 def test_a_credential_is_sealed_at_rest_and_a_reference_stays_one() -> None:
     run(WHOLE)
 

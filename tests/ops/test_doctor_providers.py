@@ -38,6 +38,16 @@ def test_one_of_several_that_cannot_be_had_is_p1(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.django_db
+def test_retries_are_there_and_who_has_none_is_named() -> None:
+    """S4-23: a P0 of the launch checklist."""
+    provider(retries=0)
+
+    [item] = items("retries")
+
+    assert (item.priority, item.state, item.how) == ("P0", State.SET, "before the first byte; none at p")
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(("verify", "state"), [(True, State.SET), (False, State.MISSING)])
 def test_a_provider_whose_certificate_is_not_checked_is_pointed_out(verify: bool, state: State) -> None:
     provider(verify=verify)

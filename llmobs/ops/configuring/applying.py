@@ -51,12 +51,20 @@ class Applying:
     encryption_keys: tuple[str, ...] = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
     report: Report = field(default_factory=Report)
+    _told: dict[tuple[type[Model], Any], int] = field(default_factory=dict)  # where each row's line stands
 
     def save(self, obj: Model) -> None:
         self.tell(audit.save(obj, self.actor), obj)
 
     def tell(self, outcome: Outcome, obj: Model) -> None:
-        self.report.applied.append(Applied(outcome, str(obj._meta.verbose_name), str(obj)))
+        """One line for each row, also where it is written in several steps: a tenant, then its cache and guards."""
+        told, applied = self._told, self.report.applied
+        line = Applied(outcome, str(obj._meta.verbose_name), str(obj))
+        at = told.setdefault((type(obj), obj.pk), len(applied))
+        if at == len(applied):
+            applied.append(line)
+        elif applied[at].outcome is Outcome.UNCHANGED:
+            applied[at] = line
 
     def note(self, text: str) -> None:
         self.report.notes.append(text)
