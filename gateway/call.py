@@ -169,6 +169,7 @@ class Call:
         "output_guard",
         "own_headers",
         "parent_span_id",
+        "primary",
         "prompt_version",
         "receive",
         "refusal",
@@ -219,6 +220,7 @@ class Call:
         # route
         self.route: RouteInfo | None = None
         self.candidates: tuple[CandidateInfo, ...] = ()
+        self.primary: CandidateInfo | None = None  # who would answer if all were well; None: whoever is first
         # admit
         self.limits: Any = None  # what was taken of them
         self.cache = "off"  # as the header says: hit-exact, stale, miss, off
@@ -259,7 +261,7 @@ class Call:
     @property
     def cost_nanousd(self) -> int | None:
         """What all its attempts cost so far; None: one of them has no known cost."""
-        if len(self.attempts) == 1:
+        if len(self.attempts) == 1 and not self.degraded:
             return self.attempts[0].outcome.cost_nanousd
         total = 0
         for attempt in self.attempts:

@@ -27,6 +27,10 @@ class ConnectFailed(UpstreamError):
     """No connection: nothing was sent."""
 
 
+class Untrusted(ConnectFailed):
+    """Nobody vouches for the provider's certificate."""
+
+
 class TimedOut(UpstreamError):
     """A deadline passed."""
 

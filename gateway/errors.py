@@ -4,7 +4,8 @@ GatewayError
 ├── Refusal              our own no: nothing was sent upstream
 └── AttemptFailed        the provider's: it was tried, and
     ├── ProviderTimeout      did not answer in time
-    ├── ProviderUnavailable  could not be reached
+    ├── ProviderUnavailable  could not be reached, or broke off
+    │   └── ProviderMisconfigured  cannot be called as it is set up here
     ├── ProviderGarbage      answered with what is no answer
     └── ProviderFailed       said an error in the place of an answer
 """
@@ -64,6 +65,13 @@ class ProviderUnavailable(AttemptFailed):
     """No connection, or one that ended before an answer."""
 
     reason = "provider_unavailable"
+
+
+class ProviderMisconfigured(ProviderUnavailable):
+    """No credential, no address, a certificate that nobody vouches for: no fault of the provider's, no retry helps."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_be_billed=False)
 
 
 class ProviderGarbage(AttemptFailed):

@@ -11,8 +11,8 @@ import asyncio
 from dataclasses import replace
 
 from gateway.call import Attempt, Call
-from gateway.connection import ConnectFailed, NotHttp, TimedOut, UpstreamError
-from gateway.errors import AttemptFailed, ProviderGarbage, ProviderTimeout, ProviderUnavailable
+from gateway.connection import ConnectFailed, NotHttp, TimedOut, Untrusted, UpstreamError
+from gateway.errors import AttemptFailed, ProviderGarbage, ProviderMisconfigured, ProviderTimeout, ProviderUnavailable
 from gateway.headers import request_head
 from gateway.patience import patience_with
 from gateway.plane import Plane
@@ -21,12 +21,14 @@ from gateway.whole import MOST_ANSWER_BYTES, whole
 from llmobs.core import semconv
 
 
-async def ask(call: Call, attempt: Attempt, plane: Plane) -> Flow | None:
+async def ask(call: Call, attempt: Attempt, plane: Plane, most_seconds: float | None = None) -> Flow | None:
     """Send, and wait for the whole answer or a stream's first event. Fills the outcome; of a whole answer or an error
     the attempt's answer too. Gives the rest of a stream that has begun. Raises AttemptFailed.
+
+    `most_seconds`: what is left for it, where that is less than its patience.
     """
     try:
-        return await _ask(call, attempt, plane)
+        return await _ask(call, attempt, plane, most_seconds)
     except UpstreamError as error:
         failure = _failure(error)
         _fill(attempt, failure)
@@ -36,27 +38,30 @@ async def ask(call: Call, attempt: Attempt, plane: Plane) -> Flow | None:
         raise
 
 
-async def _ask(call: Call, attempt: Attempt, plane: Plane) -> Flow | None:
+async def _ask(call: Call, attempt: Attempt, plane: Plane, most_seconds: float | None) -> Flow | None:
     assert plane.snapshot is not None
     provider = attempt.candidate.provider
     target = plane.snapshot.targets[provider.id]
     if target.error:
         # The reason may name variables and paths of ours: it is in the log and in `doctor`, not in a tenant's error.
         message = f"provider {provider.name} cannot be called: its credential or address is wrong"
-        raise ProviderUnavailable(f"{message} (`manage.py doctor` says how)", may_be_billed=False)
+        raise ProviderMisconfigured(f"{message} (`manage.py doctor` says how)")
     body = _body(call, attempt)
     attempt.credential = target.credential()
     lines = target.request_lines(attempt.speaks.serves, attempt.credential, attempt.candidate.model)
     first_byte_seconds, whole_seconds = patience_with(provider, call)
-    connection = await plane.upstream.connect(target.origin, first_byte_seconds, provider.connect_seconds)
+    seconds = first_byte_seconds if attempt.streams else whole_seconds
+    if most_seconds is not None:
+        seconds = min(seconds, most_seconds)
+    deadline = asyncio.get_running_loop().time() + seconds
+    connection = await plane.upstream.connect(target.origin, seconds, provider.connect_seconds)
     flow: Flow | None = None
     try:
         connection.send(request_head(call, attempt, lines, len(body)), body, MOST_ANSWER_BYTES)
-        now = asyncio.get_running_loop().time()
         if attempt.streams:
-            flow = await opened(call, attempt, connection, now + first_byte_seconds)
+            flow = await opened(call, attempt, connection, deadline)
         else:
-            await whole(call, attempt, connection, now + whole_seconds)
+            await whole(call, attempt, connection, deadline)
     except (UpstreamError, AttemptFailed):
         raise
     except BaseException:
@@ -79,6 +84,8 @@ def _body(call: Call, attempt: Attempt) -> bytes:
 
 
 def _failure(error: UpstreamError) -> AttemptFailed:
+    if isinstance(error, Untrusted):
+        return ProviderMisconfigured(f"the provider cannot be reached: {error}")
     if isinstance(error, ConnectFailed):
         return ProviderUnavailable(f"the provider cannot be reached: {error}", may_be_billed=False)
     if isinstance(error, TimedOut):

@@ -1,7 +1,8 @@
 """A hedge: a second candidate is asked while the first is silent, and whoever answers first is heard.
 
-Only where a route asks for it (`hedge_after_ms`): the one that is not heard is billed at its hold, for nobody knows
-what its provider charges.
+Only where a route asks for it (`hedge_after_ms`). The one that is not heard is ended: billed at its hold, for nobody
+knows what its provider charges, and neither its provider's fault nor its merit. One that failed by itself is told to
+its breaker as any other.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from gateway.call import Attempt, Call
 from gateway.ending import record_attempt, settle_attempt
+from gateway.errors import AttemptFailed
 from gateway.exchange import ask, bill_the_hold
 from gateway.plane import Plane
 from gateway.streaming import Flow
@@ -16,59 +18,69 @@ from llmobs.core import semconv
 
 HEDGED = "hedged"
 
+Asking = asyncio.Task[Flow | None]
+# An attempt, how it failed, whether it is the one not heard: whether the hedge ends with it.
+Heard = Callable[[Attempt, AttemptFailed | None, bool], bool]
+
 
 async def hedged(
-    call: Call, first: Attempt, plane: Plane, another: Callable[[], Awaitable[Attempt | None]]
+    call: Call, first: Attempt, plane: Plane, another: Callable[[], Awaitable[Attempt | None]], heard: Heard
 ) -> Flow | None:
-    """As `ask`, of the attempt that answers first, which becomes the call's. Raises AttemptFailed when none does."""
+    """As `ask`, of the attempt that answers first, which becomes the call's; of the second where both fail.
+
+    Raises AttemptFailed.
+    """
     assert call.route is not None
-    one = asyncio.create_task(ask(call, first, plane))
-    tasks = {one: first}
+    tasks: dict[Asking, Attempt] = {asyncio.create_task(ask(call, first, plane)): first}
     try:
-        await asyncio.wait(tasks, timeout=call.route.hedge_after_ms / 1000)
-        if not one.done():
+        done, _ = await asyncio.wait(tasks, timeout=call.route.hedge_after_ms / 1000)
+        if not done:
             second = await another()
             if second is not None:
                 tasks[asyncio.create_task(ask(call, second, plane))] = second
-        winner = await _first_good(tasks)
+        winner = await _first_heard(tasks, heard)
     except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for task, attempt in tasks.items():
-            if attempt is not call.attempt:
-                await _drop(call, task, attempt, plane)
+            await _stop(task)
+            if attempt is not first:  # the first is the call's own to end
+                _drop(call, task, attempt, plane, heard)
         raise
     call.attempt = tasks.pop(winner)
     for task, attempt in tasks.items():
-        await _drop(call, task, attempt, plane)
+        await _stop(task)
+        _drop(call, task, attempt, plane, heard)
     return winner.result()
 
 
-async def _first_good(tasks: dict["asyncio.Task[Flow | None]", Attempt]) -> "asyncio.Task[Flow | None]":
-    """The first task whose attempt answered; else the last that failed."""
+async def _first_heard(tasks: dict[Asking, Attempt], heard: Heard) -> Asking:
+    """The first task whose attempt ends the hedge; where none does, the second."""
     waiting = set(tasks)
-    last = next(iter(tasks))
     while waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            if task.exception() is None and (task.result() is not None or tasks[task].outcome.status == semconv.OK):
+        for task in [task for task in tasks if task in done]:
+            failure = task.exception()
+            if (failure is not None and not isinstance(failure, AttemptFailed)) or heard(tasks[task], failure, False):
                 return task
-            last = task
-    return last
+    return list(tasks)[-1]
 
 
-async def _drop(call: Call, task: "asyncio.Task[Flow | None]", attempt: Attempt, plane: Plane) -> None:
-    """End an attempt that is not heard."""
+async def _stop(task: Asking) -> None:
     if not task.done():
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    flow = None if task.cancelled() or task.exception() is not None else task.result()
-    outcome = attempt.outcome
+
+
+def _drop(call: Call, task: Asking, attempt: Attempt, plane: Plane, heard: Heard) -> None:
+    """End an attempt that is not heard."""
+    failure = None if task.cancelled() else task.exception()
+    flow = None if task.cancelled() or failure is not None else task.result()
     if flow is not None:
         flow.connection.close()
         bill_the_hold(attempt)
     if flow is not None or task.cancelled():
-        outcome.status, outcome.error_type = semconv.OK, HEDGED
+        attempt.outcome.status, attempt.outcome.error_type = semconv.OK, HEDGED
+        plane.health.neither(attempt.candidate, attempt.verdict)
+    else:
+        heard(attempt, failure if isinstance(failure, AttemptFailed) else None, True)
     record_attempt(call, attempt, plane)
     settle_attempt(call, attempt, plane)

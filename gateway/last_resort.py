@@ -1,16 +1,19 @@
 """When no candidate answered: the cached answer to the same request, then the route's static text, as the route says.
 
 Both say what they are: `x-llmobs-degraded: stale_cache` or `static`. They cost nothing; what failed before them is
-billed as it was. An error that the caller caused is never covered up.
+billed as it was. An error that the caller caused is never covered up, and neither is a refusal of ours: who has spent
+a budget or passed a limit is told so.
 """
 
-from gateway.call import Answer, Call
+from gateway.call import Answer, Attempt, Call
+from gateway.dialects.dialect import BadRequest
 from gateway.dialects.replay import as_stream, static_answer
+from gateway.ending import record_attempt, settle_attempt
 from gateway.plane import Plane
+from gateway.routing.retrying import CALLER, kind_of_status
 from llmobs.core.ids import new_trace_id
 
 STALE_CACHE, STATIC = "stale_cache", "static"
-CALLER_STATUSES = frozenset({400, 404, 413, 422})
 
 
 async def rescued(call: Call, plane: Plane) -> bool:
@@ -18,24 +21,46 @@ async def rescued(call: Call, plane: Plane) -> bool:
     route, attempt = call.route, call.attempt
     if route is None or not route.last_resort or call.is_client_gone or call.asked is None:
         return False
-    if attempt is not None and attempt.outcome.http_status in CALLER_STATUSES:
+    if attempt is not None and _is_callers(attempt):
         return False
     for resort in route.last_resort:
-        if resort == STATIC and route.static_text:
-            body = static_answer(call.dialect, route.static_text, call.asked.model, _fresh_id(call))
-            call.degraded = STATIC
-            call.answer = answer_of(call, body)
-            return _answered(call)
+        if resort == STATIC and _says(call, route.static_text):
+            break
         if resort == STALE_CACHE and await plane.cache.stale(call):
-            return _answered(call)
-    return False
-
-
-def _answered(call: Call) -> bool:
-    """The answer is no attempt's: where one failed before it, the call has a span of its own."""
-    if call.is_one_attempt and not call.attempts[0].is_recorded:
-        call.goes_on()
+            break
+    else:
+        return False
+    if attempt is not None:
+        _put_aside(call, attempt, plane)
     return True
+
+
+def _is_callers(attempt: Attempt) -> bool:
+    status, error_type = attempt.outcome.http_status, attempt.outcome.error_type
+    return status >= 400 and kind_of_status(status, error_type) == CALLER
+
+
+def _says(call: Call, text: str) -> bool:
+    """Answer with the text; False: there is none, or the operation has no answer in words."""
+    assert call.asked is not None
+    if not text:
+        return False
+    try:
+        call.answer = answer_of(call, static_answer(call.dialect, text, call.asked.model, _fresh_id(call)))
+    except BadRequest:
+        return False
+    call.degraded = STATIC
+    call.own_headers.append((b"x-llmobs-attempts", b"%d" % len(call.attempts)))
+    return True
+
+
+def _put_aside(call: Call, attempt: Attempt, plane: Plane) -> None:
+    """The answer is no attempt's: the call has a span of its own, and its headers name nobody who failed."""
+    if not attempt.is_recorded:
+        call.goes_on()
+        record_attempt(call, attempt, plane)
+        settle_attempt(call, attempt, plane)
+    call.attempt = None
 
 
 def answer_of(call: Call, body: bytes) -> Answer:

@@ -25,6 +25,7 @@ from llmobs.limits import admission, scripts
 from llmobs.limits.admission import Taken, Words
 from llmobs.limits.definition import NO_CAPS, AppliedLimit
 from llmobs.limits.units import CONCURRENT, TOKENS
+from llmobs.providers.registry import CandidateInfo
 
 SETTLE = Script("limits settle", scripts.SETTLE)
 RENEW = Script("limits renew", scripts.RENEW)
@@ -65,7 +66,7 @@ class Rates:
         """Refuse a request beyond its caps; give one without an output ceiling the cap. Raises Refusal."""
         assert call.tenant is not None
         assert call.asked is not None
-        candidate, client = call.candidates[0], call.client
+        candidate, client = _first(call), call.client
         provider, model = candidate.provider.name, candidate.model
         caps = snapshot.limits.caps(call.tenant.id, call.attribution, model, provider, client[0] if client else "")
         if caps is NO_CAPS or call.dialect.serves not in CHATS:
@@ -179,6 +180,14 @@ class Rates:
         if asked.most_output_tokens is None and asked.choices:
             output = usage.output // asked.choices
             self.estimates.learn_output(candidate.provider.name, candidate.model, output)
+
+
+def _first(call: Call) -> CandidateInfo:
+    """Whose model counts: the first that may be asked, else the first that the route lists."""
+    if call.candidates:
+        return call.candidates[0]
+    assert call.route is not None
+    return call.route.candidates[0]
 
 
 def _cap_output(call: Call, asked: Asked, cap: int) -> None:

@@ -206,11 +206,11 @@ class ResponseCache:
         call.cache = STALE_HIT if is_stale else HIT
         if not is_stale:
             lookup.entry, lookup.response_id = entry, response_id
-        if call.attempt is None:
+        if call.attempt is None or is_stale:
             call.own_headers += [
                 (b"x-llmobs-provider", entry.provider.encode()),
                 (b"x-llmobs-model", entry.model.encode("ascii", "replace")),
-                (b"x-llmobs-attempts", b"0"),
+                (b"x-llmobs-attempts", b"%d" % len(call.attempts)),
             ]
         return True
 

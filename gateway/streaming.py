@@ -29,6 +29,7 @@ MOST_EVENT_BYTES = 1024 * 1024  # a longer one is passed on in parts
 # Written by a provider after we stopped reading, before it noticed: a second's worth of a fast model.
 UNREAD_TOKENS = 1_000
 _SSE = b"text/event-stream"
+_EVENT_BEGINS = (b"data", b"event", b":", b"id", b"retry")  # fields of the format, and comments
 
 
 async def opened(call: Call, attempt: Attempt, connection: Connection, first_byte_deadline: float) -> "Flow | None":
@@ -89,16 +90,24 @@ class Flow:
         while not self.first:
             data = await self.connection.chunk(deadline)
             if not data:
-                if not self.partial:
-                    raise Cut("the provider's stream was empty")
-                self.first, self.partial = self.partial, b""
-                return
+                raise self._ended_early()
             self.first = self._whole_events(data)
+        if not self.first[:8].lstrip(b"\xef\xbb\xbf\r\n").startswith(_EVENT_BEGINS):
+            raise ProviderGarbage("the provider's stream holds no events")
         if b'"error"' in self.first:
-            error_type = self.attempt.speaks.streamed([self.first]).error_type
-            if error_type:
-                self.attempt.outcome.error_type = error_type
-                raise ProviderFailed(f"{self.attempt.candidate.provider.name} began its stream with an error")
+            began = self.attempt.speaks.streamed([self.first])
+            if began.error_type:
+                self.attempt.outcome.error_type = began.error_type
+                name = self.attempt.candidate.provider.name
+                has_worked = began.usage is not None or bool(began.response_id)
+                raise ProviderFailed(f"{name} began its stream with an error", may_be_billed=has_worked)
+
+    def _ended_early(self) -> Cut | ProviderGarbage:
+        """It closed before a whole event: cut off, or never a stream of events."""
+        begun = self.partial.lstrip(b"\xef\xbb\xbf\r\n")
+        if begun and not begun.startswith(_EVENT_BEGINS):
+            return ProviderGarbage("the provider's stream holds no events")
+        return Cut("the provider's stream ended before its first event" if begun else "the provider's stream was empty")
 
     async def run(self) -> None:
         """Pass it on to its last bytes; fills outcome and answer."""

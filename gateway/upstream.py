@@ -5,7 +5,7 @@ import ssl
 from collections import deque
 from urllib.parse import urlsplit
 
-from gateway.connection import ConnectFailed, Connection
+from gateway.connection import ConnectFailed, Connection, Untrusted
 from gateway.watched import Stamp, stamp
 
 MOST_CONNECTIONS = 2_000  # per origin, in use and kept
@@ -133,6 +133,9 @@ class Upstream:
                 return made
         except TimeoutError:
             raise ConnectFailed(f"no connection to {origin.host} in {seconds:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            message = f"its certificate is not trusted ({error.verify_message})"
+            raise Untrusted(f"no connection to {origin.host}: {message}") from None
         except OSError as error:  # refused, no such host, TLS
             raise ConnectFailed(f"no connection to {origin.host}: {_why(error)}") from None
         finally:
@@ -171,8 +174,6 @@ def tls_context(ca_file: str = "", verify: bool = True) -> ssl.SSLContext:
 
 
 def _why(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
         return "TLS failed"
     return (error.strerror or type(error).__name__).lower()

@@ -1,7 +1,8 @@
 """What follows an attempt that failed: the same candidate again, the next one, or the end. Pure.
 
 1. What the caller caused (400, 404, 413, 422 and other 4xx) ends the call: it would fail anywhere.
-2. What our own account with the provider caused (401, 402, 403, no quota) goes on to the next candidate at once.
+2. What our own account with the provider caused (401, 402, 403, no quota), or how it is set up here (no credential, a
+   certificate that nobody vouches for), goes on to the next candidate at once.
 3. 408, 409, 429, 5xx, 529, no connection, garbage, a stream cut before its first byte: the same candidate again, up
    to the provider's `retries`, after an exponential pause with full jitter, or as long as `retry-after` says; then on.
 4. A timeout goes on to the next candidate: one that just hung is not asked blindly again while another is left.
@@ -18,7 +19,7 @@ from random import Random
 RATE_LIMITED, FAILING, TIMED_OUT, UNREACHABLE, GARBAGE, CUT = (
     "rate_limited", "failing", "timed_out", "unreachable", "garbage", "cut"
 )  # fmt: skip
-BUSY, ACCOUNT, CALLER = "busy", "account", "caller"
+BUSY, ACCOUNT, MISCONFIGURED, CALLER = "busy", "account", "misconfigured", "caller"
 
 # What the breaker counts; RATE_LIMITED is a pause instead (gateway/routing/breaker.py says why).
 FAILURES = frozenset({FAILING, TIMED_OUT, UNREACHABLE, GARBAGE, CUT})
@@ -31,7 +32,7 @@ LEAST_SECONDS = 0.05  # an attempt with less time than this cannot come to anyth
 NO_QUOTA = "insufficient_quota"  # OpenAI's 429 that no waiting helps
 _ACCOUNT_STATUSES = frozenset({401, 402, 403, 407})
 _BUSY_STATUSES = frozenset({408, 409, 425})  # the official SDKs try these again too; no fault that a breaker counts
-# How a call's error names each kind: the outside's reasons, never one generic message (S4-06).
+# How a call's error names each kind.
 _WORDS = {
     RATE_LIMITED: "rate limited",
     TIMED_OUT: "timed out",
@@ -39,6 +40,7 @@ _WORDS = {
     GARBAGE: "answered with what is no answer",
     CUT: "broke off before its first byte",
     ACCOUNT: "refused our credential",
+    MISCONFIGURED: "cannot be called as it is set up",
 }
 
 
@@ -50,21 +52,31 @@ class Tried:
     status: int = 0
     retry_after_s: float | None = None
     has_begun: bool = False  # the caller has seen bytes of it
+    may_retry: bool = True  # unless the provider says that asking it again is of no use
+
+    @property
+    def is_callers(self) -> bool:
+        """The caller caused it: it would fail anywhere."""
+        return self.kind == CALLER
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What is left: `retries` of this candidate, `candidates` after it, `left_s` of the call, `patience_s` of each."""
+    """What is left: `retries` of this candidate, `candidates` after it, `left_s` of the call, `patience_s` of each.
+
+    `kept_s`: what those after it need, where their patience is not the same.
+    """
 
     retries: int
     candidates: int
     left_s: float
     patience_s: float
+    kept_s: float | None = None
 
     @property
     def spare_s(self) -> float:
         """What this candidate may still take, its successors' patience put aside."""
-        return self.left_s - self.candidates * self.patience_s
+        return self.left_s - (self.candidates * self.patience_s if self.kept_s is None else self.kept_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ def after(tried: Tried, attempt: int, budget: Budget, rng: Random) -> Next:
     if tried.has_begun or tried.kind == CALLER:
         return GIVE_UP
     go_on = GO_ON if budget.candidates and budget.left_s > LEAST_SECONDS else GIVE_UP
-    if tried.kind == ACCOUNT or attempt > budget.retries:
+    if tried.kind in (ACCOUNT, MISCONFIGURED) or not tried.may_retry or attempt > budget.retries:
         return go_on
     if tried.kind == TIMED_OUT and budget.candidates:
         return go_on
@@ -126,13 +138,18 @@ def attempt_seconds(budget: Budget) -> float:
     return max(LEAST_SECONDS, min(budget.patience_s, budget.spare_s if budget.candidates else budget.left_s))
 
 
-def told(tries: Sequence[tuple[str, Tried]], last_message: str) -> str:
-    """One sentence on all that were tried, the last one's own message last; of one candidate that message alone."""
+def named(tries: Sequence[tuple[str, Tried]]) -> list[str]:
+    """What became of each candidate at last, in a few words: never one generic message (S4-06)."""
     last: dict[str, str] = {}
     for name, tried in tries:
         last.pop(name, None)
-        last[name] = _WORDS.get(tried.kind) or f"answered {tried.status}"
-    if len(last) < 2:
+        last[name] = _WORDS.get(tried.kind) or (f"answered {tried.status}" if tried.status >= 400 else "said an error")
+    return [f"{name} {words}" for name, words in last.items()]
+
+
+def told(tries: Sequence[tuple[str, Tried]], last_message: str) -> str:
+    """One sentence on all that were tried, the last one's own message last; of one candidate that message alone."""
+    said = named(tries)
+    if len(said) < 2:
         return last_message
-    said = "; ".join(f"{name} {words}" for name, words in last.items())
-    return f"all {len(last)} candidates failed: {said}{f' ({last_message})' if last_message else ''}"
+    return f"all {len(said)} candidates failed: {'; '.join(said)} ({last_message})"

@@ -72,10 +72,16 @@ def route_for(task: str, routes: Iterable[RouteInfo]) -> RouteInfo | None:
     named = _plain(task)
     made = list(routes)
     for wanted in (named, FALLS_TO.get(named), AUTO):
-        for route in made:
-            if wanted is not None and any(_plain(t) == wanted for t in route.tasks):
-                return route
+        found = listing(wanted, made) if wanted is not None else None
+        if found is not None:
+            return found
     return None
+
+
+def listing(task: str, routes: Iterable[RouteInfo]) -> RouteInfo | None:
+    """The first route that lists the task itself; None: none does."""
+    named = _plain(task)
+    return next((route for route in routes if any(_plain(t) == named for t in route.tasks)), None)
 
 
 def nothing_for(task: str) -> str:

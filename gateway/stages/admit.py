@@ -33,6 +33,8 @@ async def admit(call: Call, plane: Plane) -> None:
         if not verdict.is_skip:
             break
     else:
+        if lookup is not None:
+            await _looked_up(call, lookup, plane)
         return
     try:
         await _begun(call, candidate, lookup, plane)
@@ -80,6 +82,17 @@ async def _take(call: Call, attempt: Attempt, asking: Asking | None, lookup: Loo
         else:
             plane.rates.granted(call, asking, answer, position)
     return True
+
+
+async def _looked_up(call: Call, lookup: Lookup, plane: Plane) -> None:
+    """Nobody may be asked now, but an answer that is kept may be given: nothing is taken for it."""
+    answer = await front.ask_alone(front.front(words(lookup), NOTHING_ASKED), plane)
+    while isinstance(answer, Ahead) and is_cached(answer.reply):
+        if await plane.cache.met(call, lookup, answer.reply):
+            return
+        answer = await front.ask_alone(front.front(words(lookup), NOTHING_ASKED), plane)
+    if isinstance(answer, tuple):
+        plane.cache.missed(lookup, answer)
 
 
 async def _asked(

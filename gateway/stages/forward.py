@@ -7,7 +7,7 @@
 """
 
 from gateway.call import Call
-from gateway.errors import AttemptFailed, ProviderUnavailable, Refusal
+from gateway.errors import AttemptFailed, ProviderUnavailable
 from gateway.last_resort import answer_of, rescued
 from gateway.plane import Plane
 from gateway.tries import Tries
@@ -19,7 +19,7 @@ async def forward(call: Call, plane: Plane) -> None:
         return
     try:
         await _answered(call, plane)
-    except (AttemptFailed, Refusal):
+    except AttemptFailed:
         if not await rescued(call, plane):
             raise
 

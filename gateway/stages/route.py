@@ -12,7 +12,7 @@ from gateway.errors import Refusal
 from gateway.plane import Plane
 from gateway.routing import tasks
 from gateway.routing.cascading import wants_json
-from gateway.routing.strategies import Facts, plan
+from gateway.routing.strategies import Facts, plan, primary
 from gateway.snapshot import Snapshot
 from llmobs.guards.sensitive import CONFIDENTIAL
 from llmobs.guards.signs import sensitivity
@@ -22,6 +22,7 @@ from llmobs.providers.registry import CandidateInfo, RouteInfo
 
 EXPECTED_OUTPUT_TOKENS = 512  # where a request sets no ceiling: only compares candidates with each other
 BYTES_PER_TOKEN = 4
+ANSWERING = frozenset({"chat", "messages", "responses"})  # operations that a task can be asked of
 
 
 def route(call: Call, plane: Plane) -> None:
@@ -32,9 +33,11 @@ def route(call: Call, plane: Plane) -> None:
     assert snapshot is not None
     if not asked.model.isprintable():
         raise Refusal("invalid_request", "the model's name holds characters that no name has")
-    if not is_allowed(asked.model, call.key.allowed_models):
-        raise Refusal("model_not_allowed", f"this key may not use the model {asked.model!r}")
-    found = _by_task(call, snapshot) if asked.model == tasks.AUTO else snapshot.registry.routes.get(asked.model)
+    found = _by_task(call, snapshot)
+    if found is None:
+        if not is_allowed(asked.model, call.key.allowed_models):
+            raise Refusal("model_not_allowed", f"this key may not use the model {asked.model!r}")
+        found = snapshot.registry.routes.get(asked.model)
     if found is None:
         candidates = snapshot.candidates(tenant.id, asked.model, call.dialect.name, call.started_ns)
         if not candidates:
@@ -48,19 +51,29 @@ def route(call: Call, plane: Plane) -> None:
 
 
 def _by_task(call: Call, snapshot: Snapshot) -> RouteInfo | None:
-    """The route for the task that the header names, else for what the request looks like. Raises Refusal."""
-    routes = snapshot.registry.routes
-    if tasks.AUTO in routes:
-        return routes[tasks.AUTO]
+    """The route for the task that the header names, else, for the model `auto`, for what the request looks like.
+
+    None: the model's name decides. A model that is named gives way only to a route that lists the task itself.
+    Fails closed: the key must allow the route that is chosen, that it allows `auto` is not enough. Raises Refusal.
+    """
+    asked, routes = call.asked, snapshot.registry.routes
+    assert asked is not None
     header = call.headers.get(b"x-llmobs-task")
+    is_auto = asked.model == tasks.AUTO and tasks.AUTO not in routes
+    if not is_auto and (header is None or call.dialect.serves not in ANSWERING):
+        return None
     if header is not None:
         task = header.decode("latin-1").strip()
     else:
-        assert call.asked is not None
-        task = tasks.task_of(last_user_text(call.body), wants_json(call.body), call.asked.thinks)
-    found = tasks.route_for(task, routes.values())
+        task = tasks.task_of(last_user_text(call.body), wants_json(call.body), asked.thinks)
+    found = (tasks.route_for if is_auto else tasks.listing)(task, routes.values())
     if found is None:
-        raise Refusal("unknown_model", tasks.nothing_for(task))
+        if is_auto:
+            raise Refusal("unknown_model", tasks.nothing_for(task))
+        return None
+    if not is_allowed(found.name, call.key.allowed_models):
+        message = f"this key may not use the route {found.name!r}, to which the task {task[:100]!r} leads"
+        raise Refusal("model_not_allowed", message)
     return found
 
 
@@ -103,6 +116,7 @@ def _ordered(call: Call, found: RouteInfo, plane: Plane, snapshot: Snapshot) -> 
     def price(candidate: CandidateInfo) -> Price | None:
         return snapshot.book.price(tenant.id, candidate.provider.priced_as, candidate.model, call.started_ns)
 
+    call.primary = primary(found, facts)
     return plan(found, facts, plane.health, price, plane.turns, time.monotonic())
 
 
