@@ -11,7 +11,9 @@ from itertools import groupby
 from typing import Any
 
 from dashboards import figures, numbers
+from dashboards.drawing import Mark
 from dashboards.figures import Figure, Percentiles
+from dashboards.queries.health import unhealthy_between
 from dashboards.queries.rollup import Latency, Totals, latencies, merged, total, totals
 from dashboards.queries.scope import Scope
 from dashboards.usual import (
@@ -81,7 +83,7 @@ def now_of(visit: Visit) -> Now:
     for length in WIDER_NOW:
         window = visit.window.narrowed(length)
         found = total(visit.cursor, visit.scope_of(window))
-        if found.calls >= LEAST_CALLS_NOW or window.start <= visit.window.start:
+        if found.asked >= LEAST_CALLS_NOW or window.start <= visit.window.start:
             return Now(window, f"last {int(length.total_seconds() // 60)} min", found)
     return Now(visit.window, visit.window.label.lower(), total(visit.cursor, visit.scope))
 
@@ -196,7 +198,7 @@ class Slowness:
         by_feature = latencies(cursor, scope, ("feature",), over_time=True)
         by_bucket = {at: merged(rows) for at, rows in _by(by_feature, lambda row: row.at).items()}
         found = [_percentiles(at, by_bucket.get(at)) for at in starts]
-        self.figure: Figure = figures.latency(visit.window, found, P95_OBJECTIVE_MS)
+        self.figure: Figure = figures.latency(visit.window, found, P95_OBJECTIVE_MS, breaker_marks(visit))
         self.now = merged(latencies(cursor, scope.over(now.window)))
         self.p95_ms = self.now.quantile_ms(0.95)
         self.usual_ms = earlier.p95_ms()
@@ -240,17 +242,20 @@ class Errors:
         scope, cursor = visit.scope, visit.cursor
         starts = visit.window.starts()
         by_error = totals(cursor, scope, ("error",), over_time=True)
-        calls = _sums(by_error, "calls")
-        failed = _sums(by_error, "errors")
-        self.total_calls, self.total_failed = sum(calls.values()), sum(failed.values())
-        self.refused = sum(row.refused for row in by_error)
-        self.degraded = sum(row.degraded for row in by_error)
+        over_time = totals(cursor, scope, over_time=True)
+        calls, failed = _sums(over_time, "asked"), _sums(over_time, "failed")
+        whole = _added(over_time)
+        self.total_calls, self.total_failed = whole.asked, whole.failed
+        self.total_attempts, self.total_errors = whole.calls, whole.errors
+        self.refused, self.degraded = whole.refused, whole.degraded
+        self.cached, self.saved_nanousd = whole.cached_calls, whole.saved_nanousd
+        self.hit_rate = whole.cache_hit_rate
         self.spikes = self._spikes(visit, earlier.share_of_window())
         buckets = [(at, calls.get(at, 0), failed.get(at, 0)) for at in starts]
         usual = [usual_of([_share(row) for row in rows]) for rows in zip(*earlier.series, strict=True)]
-        self.figure: Figure = figures.error_share(visit.window, buckets, self.spikes, usual)
+        self.figure: Figure = figures.error_share(visit.window, buckets, self.spikes, usual, breaker_marks(visit))
         self.now = now.total
-        self.share = numbers.share(now.total.errors, now.total.calls)
+        self.share = numbers.share(now.total.failed, now.total.asked)
         self.value, _, self.unit = self.share.partition(numbers.NBSP)
         self.ongoing: Spike | None = next((s for s in self.spikes if s.end >= visit.now - 2 * SPIKE_BUCKET), None)
         self.verdict = self._verdict(visit, now, earlier.share())
@@ -261,22 +266,22 @@ class Errors:
         if visit.window.length > LONGEST_FOR_SPIKES + HOUR:
             return []
         rows = totals(visit.cursor, visit.scope, over_time=True, bucket=SPIKE_BUCKET)
-        return spikes((Share(row.at, row.calls, row.errors) for row in rows if row.at), usual)
+        return spikes((Share(row.at, row.asked, row.failed) for row in rows if row.at), usual)
 
     def _verdict(self, visit: Visit, now: Now, usual: float | None) -> Verdict:
-        of = f"{numbers.count(self.now.errors)} of {numbers.count(self.now.calls)} calls"
-        if self.now.calls == 0:
+        of = f"{numbers.count(self.now.failed)} of {numbers.count(self.now.asked)} calls"
+        if self.now.asked == 0:
             return Verdict("unknown", "No calls", "in this time")
         if self.ongoing is not None:
             return Verdict("bad", "Spike", f"at worst {numbers.share(self.ongoing.peak)}; {of}")
         over = next((spike for spike in reversed(self.spikes) if spike.end > now.window.start), None)
         if over is not None:
             return Verdict("warn", "Spike", f"over since {_clock(visit, over.end)}; {of} failed")
-        if self.now.errors == 0:
-            return Verdict("ok", "No errors", f"among {numbers.count(self.now.calls)} calls")
+        if self.now.failed == 0:
+            return Verdict("ok", "No errors", f"among {numbers.count(self.now.asked)} calls")
         if usual is None:
             return Verdict("unknown", "No usual yet", f"{of} failed")
-        ratio = ratio_of(self.now.errors / self.now.calls, usual)
+        ratio = ratio_of(self.now.failed / self.now.asked, usual)
         rest = f"({numbers.share(usual)}), {of}"
         if ratio is None or ratio > ABOVE_USUAL:
             return Verdict("warn", f"{numbers.times(ratio)} usual" if ratio else "Above usual", rest)
@@ -304,11 +309,19 @@ class Errors:
                 name.replace("_", " ") or "other",
                 spark,
                 numbers.count(failed),
-                numbers.share(failed, self.total_calls),
+                numbers.share(failed, self.total_attempts),
                 visit.url("traces", **({"error": name} if name else {"status": "failed"})),
             )
             for failed, name, spark in found[:CONTRIBUTORS]
         ]
+
+
+def breaker_marks(visit: Visit) -> list[Mark]:
+    """When breakers opened at providers that this visit's calls went to."""
+    window = visit.window
+    opened = [h for h in unhealthy_between(visit.cursor, window.start, window.end) if h.state == "unhealthy"]
+    called = {row.key[0] for row in totals(visit.cursor, visit.scope, ("provider",))} if opened else set()
+    return [Mark(h.since, f"breaker opened: {h.provider}") for h in opened if h.provider in called]
 
 
 def month_forecast(visit: Visit, spent: int) -> Forecast | None:
@@ -344,7 +357,7 @@ def _clock(visit: Visit, at: datetime) -> str:
 
 
 def _share(row: Totals) -> float | None:
-    return row.errors / row.calls if row.calls else None
+    return row.failed / row.asked if row.asked else None
 
 
 def _by(rows: Sequence[Any], key: Any) -> dict[Any, list[Any]]:

@@ -39,6 +39,7 @@ RAIL = (
     ("", (("overview", "Overview"),)),
     ("Explore", (("traces", "Traces"),)),
     ("Money", (("costs", "Costs"), ("budgets", "Budgets"))),
+    ("Service", (("providers", "Providers"),)),
     ("Quality", (("prompts", "Prompts"),)),
 )
 

@@ -8,6 +8,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from dashboards.budget_figures import BudgetFigure
+from dashboards.provider_figures import State
 from dashboards.queries.costs import key_names
 from dashboards.queries.rollup import totals
 from dashboards.queries.scope import Scope
@@ -23,6 +24,14 @@ def rail_notes(visit: Visit, budgets: Sequence[BudgetFigure]) -> None:
     stopped = sum(1 for figure in budgets if figure.is_stopped)
     if stopped:
         visit.rail_notes["budgets"] = (f"{stopped} stopped", "bad")
+
+
+def provider_note(visit: Visit, states: Sequence[State]) -> None:
+    """How many providers are not healthy, beside "Providers"."""
+    unwell = [state.kind for state in states if state.kind in ("bad", "warn")]
+    if unwell:
+        kind = "bad" if "bad" in unwell else "warn"
+        visit.rail_notes["providers"] = (f"{len(unwell)}", kind)
 
 
 def filter_choices(visit: Visit) -> dict[str, list[tuple[str, str, bool]]]:

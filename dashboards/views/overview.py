@@ -4,15 +4,16 @@ from django.http import HttpResponse
 
 from dashboards.blocks import Failed, guarded
 from dashboards.budget_figures import BudgetFigure, budget_figures
-from dashboards.columns import CONTRIBUTORS, Cost, Earlier, Errors, Now, Slowness, now_of
+from dashboards.columns import CONTRIBUTORS, LEAST_CALLS_NOW, Cost, Earlier, Errors, Now, Slowness, Verdict, now_of
 from dashboards.live import budgets_now, ledger_client
 from dashboards.notices import MOST_SHOWN, Notice, notices
+from dashboards.provider_figures import State, state_of
 from dashboards.queries.costs import unpriced_models
 from dashboards.queries.health import unhealthy_now, worst_by_provider
 from dashboards.queries.rollup import Totals, first_call_at, totals
 from dashboards.queries.scope import Scope
 from dashboards.queries.traces import TraceRow, traces
-from dashboards.views.frame import filter_choices, gateway_address, rail_notes
+from dashboards.views.frame import filter_choices, gateway_address, provider_note, rail_notes
 from dashboards.visit import Visit, page, show
 
 HEADS = {
@@ -21,8 +22,7 @@ HEADS = {
     "errors": ("Error", "calls", "of all"),
 }
 MOST_BUDGETS = 4
-UNHEALTHY, DEGRADED = 0.5, 0.05  # share of failed calls of a provider, with at least LEAST_FOR_STATE calls
-LEAST_FOR_STATE = 20
+WEAK_HIT_RATE, GOOD_HIT_RATE = 0.10, 0.20  # below the first the cache's strategy needs work
 
 
 @page("overview")
@@ -53,6 +53,7 @@ def overview(visit: Visit) -> HttpResponse:
         most_budgets=MOST_BUDGETS,
         slowest=guarded(visit, "slowest", lambda: _slowest(visit, now)),
         providers=guarded(visit, "providers", lambda: _providers(visit, now)),
+        cache=None if isinstance(errors, Failed) else cache_verdict(visit, errors),
     )
 
 
@@ -63,26 +64,31 @@ def _notices(visit: Visit, budgets: list[BudgetFigure] | Failed, errors: Errors 
     return notices(visit, known, unpriced_models(visit.cursor, visit.scope), ongoing, visit.fresh)
 
 
+def cache_verdict(visit: Visit, errors: Errors) -> Verdict | None:
+    """How well the response cache serves; None where it is off and nothing came out of it."""
+    shown = [visit.seen.chosen] if visit.seen.chosen else visit.seen.tenants
+    if not errors.cached and not any(tenant.cache == "exact" for tenant in shown):
+        return None
+    if errors.hit_rate is None or errors.total_calls < LEAST_CALLS_NOW:
+        return Verdict("", "", "")
+    if errors.hit_rate < WEAK_HIT_RATE:
+        return Verdict("warn", "low", "20–40 % is usual for conversations, above 50 % for search and FAQ")
+    return Verdict("ok", "as expected" if errors.hit_rate >= GOOD_HIT_RATE else "fair", "20–40 % for conversations")
+
+
 def _slowest(visit: Visit, now: Now) -> list[TraceRow]:
     return traces(visit.cursor, visit.scope.over(now.window), sort="duration", limit=CONTRIBUTORS).rows
 
 
-def _providers(visit: Visit, now: Now) -> list[tuple[str, str, str, Totals]]:
-    """(name, shape, state, sums): by the gateways' breakers where one acts, else by what the window's calls say."""
+def _providers(visit: Visit, now: Now) -> list[tuple[str, State, Totals]]:
+    """(name, state, sums), dearest first."""
     found = []
     known = worst_by_provider(unhealthy_now(visit.cursor))
     for row in totals(visit.cursor, visit.scope_of(now.window), ("provider",)):
         if not row.calls:
             continue
-        share = row.errors / row.calls
-        kind, words = "ok", "healthy"
-        if row.calls >= LEAST_FOR_STATE and share > UNHEALTHY:
-            kind, words = "bad", "unhealthy"
-        elif row.calls >= LEAST_FOR_STATE and share > DEGRADED:
-            kind, words = "warn", "degraded"
-        if (health := known.get(row.key[0])) is not None:
-            kind, words = ("bad" if health.state == "unhealthy" else "warn"), health.words
-        found.append((row.key[0], kind, words, row))
+        found.append((row.key[0], state_of(row, known.get(row.key[0])), row))
+    provider_note(visit, [state for _, state, _ in found])
     return found[:CONTRIBUTORS]
 
 

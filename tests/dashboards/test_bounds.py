@@ -14,7 +14,15 @@ STATIC = Path(str(dashboards.__path__[0])) / "static" / "dashboards"
 MOST_BYTES = 20_000  # of styles, and of own scripts
 PLOTLY = re.compile(r"plotly|htmx")
 # Session, person, tenants, freshness, filters and models' colours are in each; an overview reads each block for itself.
-MOST_QUERIES = {"/": 34, "/traces/": 16, "/traces/?sort=cost": 16, "/costs/": 22, "/budgets/": 20}
+MOST_QUERIES = {
+    "/": 36,
+    "/traces/": 16,
+    "/traces/?sort=cost": 16,
+    "/costs/": 22,
+    "/budgets/": 20,
+    "/providers/": 22,
+    "/prompts/": 14,
+}
 
 
 @pytest.mark.parametrize("path", [*MOST_QUERIES, "trace", "/accounts/login/"])

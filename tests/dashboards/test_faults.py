@@ -34,6 +34,8 @@ def no_old_faults() -> Iterator[None]:
         ("/traces/", "dashboards.views.traces.outcomes_by_bucket", "The chart cannot be read since"),
         ("/traces/", "dashboards.views.traces.traces", "The list cannot be read since"),
         ("/budgets/", "dashboards.views.budgets.spend_over_time", "The running sum cannot be read since"),
+        ("/providers/", "dashboards.views.providers.unhealthy_now", "The providers cannot be read since"),
+        ("/providers/", "dashboards.views.providers.replaced", "Who answered instead cannot be read since"),
     ],
 )
 def test_a_block_fails_alone_and_offers_to_try_again(path: str, query: str, words: str, cast: Cast) -> None:
@@ -54,7 +56,7 @@ def test_a_fault_that_stays_keeps_the_time_of_its_first(cast: Cast) -> None:
         assert alice.get("/").context["latency"].failed_since == first
 
 
-@pytest.mark.parametrize("path", ["/", "/traces/", "/costs/", "/budgets/"])
+@pytest.mark.parametrize("path", ["/", "/traces/", "/costs/", "/budgets/", "/providers/", "/prompts/"])
 def test_without_postgresql_a_page_says_so_and_since_when(path: str, cast: Cast) -> None:
     alice = cast.as_(cast.alice)
     alice.get("/")

@@ -53,7 +53,14 @@ def test_the_overview_draws_its_charts_under_the_sites_own_policy(page: Page, co
 
 
 def test_keys_lead_from_page_to_page(page: Page, complaints: list[str]) -> None:
-    for key, heading in (("t", "Traces"), ("c", "Costs"), ("b", "Budgets"), ("o", "Overview")):
+    for key, heading in (
+        ("t", "Traces"),
+        ("c", "Costs"),
+        ("b", "Budgets"),
+        ("h", "Providers"),
+        ("p", "Prompts"),
+        ("o", "Overview"),
+    ):
         page.keyboard.press("g")
         page.keyboard.press(key)
         expect(page.get_by_role("heading", level=1)).to_have_text(heading)
@@ -110,7 +117,7 @@ def test_the_theme_turns_dark_and_stays(page: Page) -> None:
 
 def test_a_phone_scrolls_no_page_sideways(page: Page, cast: Cast) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    for path in ("/", "/traces/", f"/traces/{cast.trace_id}/", "/costs/", "/budgets/"):
+    for path in ("/", "/traces/", f"/traces/{cast.trace_id}/", "/costs/", "/budgets/", "/providers/", "/prompts/"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
     page.goto("/")

@@ -48,7 +48,7 @@
     const layout = {
       ...given,
       autosize: true, showlegend: false, hovermode: "x", dragmode: "zoom", bargap: 0.25,
-      margin: { l: 40, r: 6, t: 14, b: 20 },
+      margin: { l: 40, r: 6, t: 14, b: 20, ...given.margin },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: TEXT_PX, color: token("--ink-3") },
       ...(given.barmode ? { barmode: given.barmode, bargap: given.bargap } : {}),
