@@ -14,15 +14,13 @@ from gateway.dialects.dialect import (
     TOOLS_TOKENS,
     Answered,
     Asked,
-    count,
     events,
     plain,
     text,
     text_bytes,
 )
-from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, detail, error_type, is_reasoning
+from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, counted, error_type, is_reasoning
 from gateway.dialects.wire import WRONG, Json, Tokens, attribute, cache_write, read_fields, read_request, with_fields
-from llmobs.pricing.usage import Usage
 
 
 class _StreamOptions(msgspec.Struct):
@@ -121,7 +119,7 @@ class OpenAI(OpenAIFamily):
             reasons += _reasons(answer)
             # Some report the usage so far with each chunk: only what comes with or after the end is the bill's.
             if reasons or not answer.choices:
-                found.usage = _usage(answer.usage) or found.usage
+                found.usage = counted(answer.usage, "prompt_tokens", "completion_tokens") or found.usage
         found.finish_reasons = tuple(reasons[:MOST_CHOICES])
         return found
 
@@ -166,7 +164,7 @@ def _event(data: bytes) -> _Answer | None:
 
 def _answered(answer: _Answer) -> Answered:
     return Answered(
-        usage=_usage(answer.usage),
+        usage=counted(answer.usage, "prompt_tokens", "completion_tokens"),
         response_id=text(answer.id),
         response_model=text(answer.model),
         finish_reasons=tuple(_reasons(answer)[:MOST_CHOICES]),
@@ -175,22 +173,6 @@ def _answered(answer: _Answer) -> Answered:
 
 def _reasons(answer: _Answer) -> list[str]:
     return [reason for c in answer.choices or () if (reason := text(c.finish_reason, 64))]
-
-
-def _usage(usage: object) -> Usage | None:
-    """OpenAI's input includes tokens read from and written to the cache, its output includes reasoning.
-
-    None: it does not tell both.
-    """
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
-    if prompt is None or completion is None:
-        return None
-    cached = min(detail(usage, "prompt_tokens_details", "cached_tokens"), prompt)
-    written = min(detail(usage, "prompt_tokens_details", "cache_write_tokens"), prompt - cached)
-    reasoning = min(detail(usage, "completion_tokens_details", "reasoning_tokens"), completion)
-    return Usage(prompt - cached - written, cached, written, output=completion, reasoning=reasoning)
 
 
 def _is_usage_alone(event: bytes) -> bool:

@@ -4,6 +4,7 @@ import re
 
 from gateway.dialects.dialect import count, text
 from gateway.dialects.wire import Head, Json, with_fields
+from llmobs.pricing.usage import Usage
 
 _HIDDEN_THINKING = re.compile(r"(^|[^a-z0-9])(o\d|gpt-[5-9]|codex|gemini|grok)|think|reason")
 # OpenAI's own reasoning models: their ceiling is max_completion_tokens, and they take no sampling parameters.
@@ -50,6 +51,23 @@ def may_think(model: str) -> bool:
 def is_reasoning(model: str) -> bool:
     """Whether it is one of OpenAI's own reasoning models."""
     return _REASONING.search(model.lower()) is not None
+
+
+def counted(usage: object, given: str, answered: str) -> Usage | None:
+    """A usage whose tokens go by these names; None: it does not tell both.
+
+    OpenAI's input includes tokens read from and written to the cache, its output includes reasoning.
+    """
+    if not isinstance(usage, dict):
+        return None
+    asked, output = count(usage.get(given)), count(usage.get(answered))
+    if asked is None or output is None:
+        return None
+    of_given, of_answered = given + "_details", answered + "_details"
+    cached = min(detail(usage, of_given, "cached_tokens"), asked)
+    written = min(detail(usage, of_given, "cache_write_tokens"), asked - cached)
+    reasoning = min(detail(usage, of_answered, "reasoning_tokens"), output)
+    return Usage(asked - cached - written, cached, written, output=output, reasoning=reasoning)
 
 
 def detail(usage: Json, kind: str, name: str) -> int:

@@ -14,14 +14,12 @@ from gateway.dialects.dialect import (
     Answered,
     Asked,
     BadRequest,
-    count,
     events,
     plain,
     text,
 )
-from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, detail, error_type
+from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, counted, error_type
 from gateway.dialects.wire import Json, Tokens, attribute, cache_write, json_object, read_request, with_fields
-from llmobs.pricing.usage import Usage
 
 
 class _Request(OpenAIHead, kw_only=True):
@@ -115,7 +113,7 @@ def _answered(answer: Json) -> Answered:
     reason = text(incomplete.get("reason"), 64) if isinstance(incomplete, dict) else ""
     ended = status not in ("", "in_progress", "queued", "failed")
     return Answered(
-        usage=_usage(answer.get("usage")),
+        usage=counted(answer.get("usage"), "input_tokens", "output_tokens"),
         response_id=text(answer.get("id")),
         response_model=text(answer.get("model")),
         finish_reasons=(reason or status,) if ended else (),
@@ -132,19 +130,6 @@ def _unseen_tokens(body: bytes) -> int:
     if b'"input_file"' in body:
         tokens += FILE_TOKENS * body.count(b'"input_file"')
     return tokens + SERVER_TOOL_TOKENS * len(_OWN_TOOL.findall(body))
-
-
-def _usage(usage: Any) -> Usage | None:
-    """As OpenAI counts: input includes what was read from and written to the cache, output includes reasoning."""
-    if not isinstance(usage, dict):
-        return None
-    given, output = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
-    if given is None or output is None:
-        return None
-    cached = min(detail(usage, "input_tokens_details", "cached_tokens"), given)
-    written = min(detail(usage, "input_tokens_details", "cache_write_tokens"), given - cached)
-    reasoning = min(detail(usage, "output_tokens_details", "reasoning_tokens"), output)
-    return Usage(given - cached - written, cached, written, output=output, reasoning=reasoning)
 
 
 def _delta_bytes(data: bytes) -> int:
