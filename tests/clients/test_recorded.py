@@ -1,7 +1,6 @@
 """What any client asked of any provider is stored: texts, model, time, tokens, money, and how it failed."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +9,23 @@ import httpx2 as httpx
 import openai
 import psycopg
 import pytest
-import redis
 
-from llmobs.core.env import Secrets
 from llmobs.ingest.writer import Writer
 from llmobs.ops.verify import verify
 from llmobs.spans.blocks import read_content
 from tests.clients.asking import HELLO, MOST
 from tests.clients.conftest import CLAUDE, GPT
-from tests.gateway.running import PLATFORM_SECRET, Gateway, running
+from tests.gateway.running import Gateway, running
 from tests.gateway.world import World
+from tests.gateway.written import shared_gateway, writer
 from tests.stores import Stores
+
+__all__ = ["shared_gateway", "writer"]
 
 Connection = psycopg.Connection[Any]
 FAULTS = ("status=500, retry_after=0", "status=400", "garbage", "drop", "error200", "half")
 # USD per million tokens of input and output, as nano-USD per token
 PRICES = {GPT: (150, 600), CLAUDE: (3000, 15000)}
-
-
-@pytest.fixture
-def shared_gateway(tmp_path: Path, migrated: Stores, valkey_url: str) -> Iterator[Gateway]:
-    """One for each test: the writer reads its journal from the beginning."""
-    with running(tmp_path, migrated.database_url, valkey_url) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def writer(gateway: Gateway, pg: Connection, valkey: redis.Redis) -> Writer:
-    secrets = Secrets(PLATFORM_SECRET, gateway.wiring.encryption_keys, gateway.wiring.journal_key, "", "", "")
-    return Writer(gateway.wiring.journal, secrets, pg, valkey)
 
 
 def stored(gateway: Gateway, writer: Writer, pg: Connection, columns: str) -> list[Any]:

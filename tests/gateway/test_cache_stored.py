@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +17,20 @@ from gateway.dialects.openai import OpenAI
 from gateway.response_cache import ResponseCache
 from gateway.valkey import Valkey
 from llmobs.cache import status
-from llmobs.core.env import Secrets
 from llmobs.ingest.writer import Writer
 from llmobs.ops.simulator.running import Running
 from llmobs.ops.verify import verify
 from llmobs.tenants.roster import TenantInfo
-from tests.gateway.running import PLATFORM_SECRET, Gateway, running
+from tests.gateway.running import Gateway, running
 from tests.gateway.test_cache import BODY, ask, cache_of, grow_older, requests
 from tests.gateway.test_cache_flights import at_once, slow
 from tests.gateway.test_collector import PROTOBUF, TRACES, spans
+from tests.gateway.written import shared_gateway, writer
 from tests.stores import Stores
 
+__all__ = ["shared_gateway", "writer"]
+
 Connection = psycopg.Connection[Any]
-
-
-@pytest.fixture
-def shared_gateway(tmp_path: Path, migrated: Stores, valkey_url: str) -> Iterator[Gateway]:
-    """One for each test: the writer reads its journal from the beginning."""
-    with running(tmp_path, migrated.database_url, valkey_url) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def writer(gateway: Gateway, pg: Connection, valkey: redis.Redis) -> Writer:
-    secrets = Secrets(PLATFORM_SECRET, gateway.wiring.encryption_keys, gateway.wiring.journal_key, "", "", "")
-    return Writer(gateway.wiring.journal, secrets, pg, valkey)
 
 
 def one(pg: Connection, sql: str) -> Any:
@@ -61,7 +49,7 @@ def test_a_hit_is_stored_as_a_call_that_cost_nothing_and_says_what_it_saved(
     writer.drain()
     found = one(
         pg,
-        "SELECT status, cost_nanousd, provider_name, request_model, response_id, attributes->>'llmobs.cache', "
+        "SELECT status, cost_nanousd, attributes->>'llmobs.cached_provider', request_model, response_id, attributes->>'llmobs.cache', "
         "(attributes->>'llmobs.saved_nanousd')::bigint, (attributes->>'llmobs.saved_output_tokens')::int "
         f"FROM span WHERE encode(span_id, 'hex') = '{hit.headers['x-llmobs-span-id']}'",
     )

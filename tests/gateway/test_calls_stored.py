@@ -1,38 +1,23 @@
 """What of a call that several attempts made, or none, reaches the database: one call, and what became of it."""
 
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import psycopg
 import pytest
-import redis
 
-from llmobs.core.env import Secrets
 from llmobs.ingest.writer import Writer
 from llmobs.ops.verify import verify
-from tests.gateway.running import PLATFORM_SECRET, Gateway, running
+from tests.gateway.running import Gateway
 from tests.gateway.world import World
-from tests.stores import Stores
+from tests.gateway.written import shared_gateway, writer
+
+__all__ = ["shared_gateway", "writer"]
 
 Connection = psycopg.Connection[Any]
 CHAT = "/v1/chat/completions"
 BODY = {"model": "smart", "messages": [{"role": "user", "content": "one two"}], "max_tokens": 10}
-
-
-@pytest.fixture
-def shared_gateway(tmp_path: Path, migrated: Stores, valkey_url: str) -> Iterator[Gateway]:
-    """One for each test: the writer reads its journal from the beginning."""
-    with running(tmp_path, migrated.database_url, valkey_url) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def writer(gateway: Gateway, pg: Connection, valkey: redis.Redis) -> Writer:
-    secrets = Secrets(PLATFORM_SECRET, gateway.wiring.encryption_keys, gateway.wiring.journal_key, "", "", "")
-    return Writer(gateway.wiring.journal, secrets, pg, valkey)
 
 
 @pytest.fixture

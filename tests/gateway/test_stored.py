@@ -1,38 +1,22 @@
 """What the door took is stored once, whatever else came through it: gateway, journal, writer, database."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import psycopg
-import pytest
-import redis
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from llmobs.core.env import Secrets
 from llmobs.ingest.writer import Writer
 from llmobs.ops.verify import verify
-from tests.gateway.running import PLATFORM_SECRET, Gateway, running
+from tests.gateway.running import Gateway
 from tests.gateway.test_collector import PROTOBUF, TRACES, YEAR_NS, spans
 from tests.gateway.test_refusals import CHAT, GOOD, NO_REQUESTS
-from tests.stores import Stores
+from tests.gateway.written import shared_gateway, writer
+
+__all__ = ["shared_gateway", "writer"]
 
 Connection = psycopg.Connection[Any]
-
-
-@pytest.fixture
-def shared_gateway(tmp_path: Path, migrated: Stores, valkey_url: str) -> Iterator[Gateway]:
-    """One for each test: the writer reads its journal from the beginning."""
-    with running(tmp_path, migrated.database_url, valkey_url) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def writer(gateway: Gateway, pg: Connection, valkey: redis.Redis) -> Writer:
-    secrets = Secrets(PLATFORM_SECRET, gateway.wiring.encryption_keys, gateway.wiring.journal_key, "", "", "")
-    return Writer(gateway.wiring.journal, secrets, pg, valkey)
 
 
 def a_call() -> ExportTraceServiceRequest:

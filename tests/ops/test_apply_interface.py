@@ -11,15 +11,14 @@ import pytest
 import redis
 from django.core.management import CommandError, call_command
 
-from llmobs.core.env import Secrets
-from llmobs.ingest.writer import Writer
 from llmobs.ops.simulator.faults import Faults
 from llmobs.ops.simulator.running import Running
 from llmobs.providers.models import Provider, Route
 from llmobs.tenants.models import Tenant
 from tests.gateway.conftest import shared_gateway, simulator, world
-from tests.gateway.running import PLATFORM_SECRET, Gateway
+from tests.gateway.running import Gateway
 from tests.gateway.world import World
+from tests.gateway.written import writer_of
 
 __all__ = ["shared_gateway", "simulator", "world"]
 
@@ -115,9 +114,7 @@ def served(
     applied(folder, WHO_JUDGES)
     here = EXAMPLE.replace("https://api.openai.com", simulator.url).replace("https://api.anthropic.com", simulator.url)
     applied(folder, here.replace("name: openai,", "name: openai, retries: 0,"))
-    wiring = shared_gateway.wiring
-    secrets = Secrets(PLATFORM_SECRET, wiring.encryption_keys, wiring.journal_key, "", "", "")
-    Writer(wiring.journal, secrets, pg, valkey).drain()  # opens the ledger, and counts the new budgets
+    writer_of(shared_gateway, pg, valkey).drain()  # opens the ledger, and counts the new budgets
     shared_gateway.wait_for_config(world.version())
     return shared_gateway
 
