@@ -13,6 +13,7 @@ from llmobs.ops.simulator import running as simulator_running
 from llmobs.ops.simulator.faults import Faults
 from llmobs.ops.simulator.running import Running
 from tests.gateway.far_end import answering, json_response
+from tests.gateway.routing.conftest import who
 from tests.gateway.running import Gateway, running
 from tests.gateway.world import World
 from tests.stores import Stores
@@ -61,13 +62,6 @@ def post(routed: Routed, gateway: Gateway, world: World, secret: str) -> Iterato
             return client.post(CHAT, json=body, headers=headers or {})
 
         yield send
-
-
-def who(response: httpx.Response) -> tuple[int, str, str, str]:
-    """Status, provider, attempts, and why it is not the primary's."""
-    names = ("x-llmobs-provider", "x-llmobs-attempts", "x-llmobs-degraded")
-    provider, attempts, degraded = (response.headers.get(name, "") for name in names)
-    return response.status_code, provider, attempts, degraded
 
 
 def test_a_failing_primary_is_tried_again_then_the_next_answers(

@@ -1,0 +1,206 @@
+"""Through a running gateway: what follows a failed attempt besides the table of faults, and what a last resort covers."""
+
+import json
+
+import httpx2 as httpx
+import pytest
+
+from llmobs.ops.simulator.faults import Faults
+from llmobs.ops.simulator.running import Running
+from tests.gateway.faulty import good, hang, status
+from tests.gateway.routing.conftest import Pair, who
+from tests.gateway.test_cache import called
+
+CACHED = {"x-llmobs-cache": "exact"}
+
+
+@pytest.fixture
+def two_credentials(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    monkeypatch.setenv("FIRST_CREDENTIAL", "first")
+    monkeypatch.setenv("SECOND_CREDENTIAL", "second")
+    both = [{"credential": "env:FIRST_CREDENTIAL"}, {"credential": "env:SECOND_CREDENTIAL"}]
+    pair.world.pg.execute("UPDATE providers_provider SET credentials = %s WHERE name = 'one'", (json.dumps(both),))
+    return pair
+
+
+def credentials(pair: Pair) -> list[str]:
+    """As the first provider was shown them."""
+    lines = [line for head in pair.one.heads for line in head.decode().split("\r\n")]
+    return [line.removeprefix("authorization: Bearer ") for line in lines if line.startswith("authorization")]
+
+
+@pytest.mark.parametrize("refusal", [401, 403, 429])
+def test_a_refused_credential_gives_way_to_the_next_at_once(two_credentials: Pair, refusal: int) -> None:
+    """S0-02, S4-04: it is put aside, no retry is used up, and the candidate stays the primary."""
+    two_credentials.one.script = [status(refusal, b"retry-after: 30\r\n"), good]
+    assert who(two_credentials.ask()) == (200, "one", "2", "")
+    assert who(two_credentials.ask()) == (200, "one", "1", "")
+    assert credentials(two_credentials) == ["first", "second", "second"]
+
+
+def test_credentials_that_are_all_refused_are_each_asked_once(two_credentials: Pair) -> None:
+    two_credentials.one.script = [status(401, b"retry-after-ms: 1\r\n")]
+    assert who(two_credentials.ask()) == (200, "two", "3", "fallback")
+    assert sorted(credentials(two_credentials)) == ["first", "second"]
+    assert [bill for *_, bill in two_credentials.bills()] == ["nothing", "nothing", "exact"]
+
+
+def test_what_is_set_up_wrong_here_is_not_retried_and_not_the_providers_fault(pair: Pair) -> None:
+    """S4-17: a breaker that it opened would hide it."""
+    pair.providers(breaker=True, retries=2)
+    pair.world.pg.execute("UPDATE providers_provider SET credential = 'env:NO_SUCH_ONE' WHERE name = 'one'")
+    for _ in range(6):
+        assert who(pair.ask()) == (200, "two", "2", "fallback")
+    assert pair.states() == ["healthy", "healthy"]
+    assert pair.bills()[0] == ("one", "failed", "provider_unavailable", "nothing")
+
+
+def test_a_provider_that_says_so_is_not_asked_again(pair: Pair) -> None:
+    """S2-13: its x-should-retry is obeyed; another candidate is asked all the same."""
+    pair.providers(retries=2)
+    pair.one.script = [status(503, b"x-should-retry: false\r\n")]
+    assert who(pair.ask()) == (200, "two", "2", "fallback")
+
+
+def test_nobody_is_asked_again_for_a_caller_who_has_left(pair: Pair) -> None:
+    """S4-04: what was tried is ended, and its hold is free while the pause lasts."""
+    pair.world.pg.execute("DELETE FROM providers_candidate WHERE provider_id = %s", (pair.ids["two"],))
+    pair.providers(retries=2)
+    pair.one.script = [status(503, b"retry-after: 20\r\n"), good]
+    pair.ask(model="gpt-4o-mini")
+    pair.gateway.begin_test()
+    pending = pair.world.ledger()["pending"]
+    with pytest.raises(httpx.ReadTimeout):
+        pair.http.post("/v1/chat/completions", json=_body(), headers={"x-llmobs-timeout": "60"}, timeout=0.3)
+    pair.gateway.wait_until(lambda: called(pair.gateway), "the call has ended")
+    assert [end.http_status for end in pair.gateway.ends()] == [503]
+    assert pair.one.requests == 1
+    ledger = pair.world.ledger()
+    assert (ledger["held"], ledger["pending"]) == (0, pending)
+
+
+def _body() -> dict[str, object]:
+    return {"model": "pair", "messages": [{"role": "user", "content": "x"}], "max_tokens": 20}
+
+
+def test_a_slow_failure_leaves_its_successor_its_time(pair: Pair) -> None:
+    """S3-13: the retry is cut short, so that the fallback has its own patience."""
+    pair.providers(retries=2)
+    pair.one.script = [status(500), hang]
+    assert who(pair.ask({"x-llmobs-timeout": "0.6"})) == (200, "two", "3", "fallback")
+    assert [bill for *_, bill in pair.bills()] == ["nothing", "hold", "exact"]
+
+
+# ---------------------------------------------------------------- breakers open, last resorts
+
+
+def _opened(pair: Pair) -> None:
+    pair.providers(breaker=True)
+    pair.one.script = pair.two.script = [status(503)]
+    for n in range(5):
+        pair.ask(text=f"failing {n}")
+    assert pair.states() == ["unhealthy", "unhealthy"]
+
+
+def test_a_fresh_answer_is_given_though_nobody_may_be_asked(pair: Pair) -> None:
+    """S0-12, S2-24, S4-05: without a route's last resort, and held for nothing."""
+    pair.ask(CACHED, text="kept")
+    _opened(pair)
+    pair.gateway.begin_test()
+    response = pair.ask(CACHED, text="kept")
+    assert (who(response)[0], response.headers["x-llmobs-cache"]) == (200, "hit-exact")
+    assert "x-llmobs-degraded" not in response.headers
+    other = pair.ask(CACHED, text="not kept")
+    assert (other.status_code, other.headers["x-llmobs-reason"]) == (503, "provider_unavailable")
+    assert pair.gateway.begins() == []
+
+
+def test_a_last_resort_answers_where_nobody_may_be_asked(pair: Pair) -> None:
+    """S3-11, S4-05: by no attempt, at no cost."""
+    _opened(pair)
+    pair.route(last_resort='["static"]', static_text="Later.")
+    pair.gateway.begin_test()
+    response = pair.ask()
+    assert who(response) == (200, "", "0", "static")
+    assert response.headers["x-llmobs-cost-usd"] == "0"
+    assert pair.call_status() == "degraded"
+
+
+@pytest.mark.parametrize("refusal", [400, 404, 405, 422])
+def test_a_last_resort_covers_up_nothing_that_the_caller_caused(pair: Pair, refusal: int) -> None:
+    """S4-06."""
+    pair.route(last_resort='["static"]', static_text="Later.")
+    pair.one.script = [status(refusal)]
+    assert who(pair.ask())[:3] == (refusal, "one", "1")
+
+
+def test_a_last_resort_covers_up_no_refusal_of_ours(pair: Pair) -> None:
+    """S4-04, S4-06: who has spent a budget is told so."""
+    pair.route(last_resort='["static"]', static_text="Later.")
+    pair.world.pg.execute("UPDATE budgets_budget SET limit_nanousd = 1")
+    response = pair.ask()
+    assert (response.status_code, response.headers["x-llmobs-reason"]) == (429, "budget_exhausted")
+
+
+def test_what_has_no_answer_in_words_has_no_static_answer(pair: Pair) -> None:
+    pair.route(last_resort='["static"]', static_text="Later.")
+    pair.one.script = pair.two.script = [status(503)]
+    pair.gateway.wait_for_config(pair.world.version())
+    response = pair.http.post("/v1/embeddings", json={"model": "pair", "input": "x"})
+    assert (response.status_code, response.headers["x-llmobs-reason"]) == (503, "provider_error")
+
+
+def test_how_long_a_count_of_tokens_takes_says_nothing_of_the_model(pair: Pair, simulator: Running) -> None:
+    """S3-09: the live latency is that of answers."""
+    model = "anthropic/claude-sonnet-4-5"
+    body = {"model": model, "messages": [{"role": "user", "content": "x"}], "max_tokens": 5}
+    pair.gateway.wait_for_config(pair.world.version())
+    simulator.simulator.faults = Faults(slow_ms=400)
+    for _ in range(3):
+        del body["max_tokens"]
+        assert pair.http.post("/v1/messages/count_tokens", json=body).status_code == 200
+        body["max_tokens"] = 5
+    simulator.simulator.faults = Faults()
+    for _ in range(5):
+        pair.http.post("/v1/messages", json=body)
+    plane = pair.gateway.plane
+    assert plane is not None
+    assert plane.snapshot is not None
+    [candidate] = plane.snapshot.registry.candidates(model, lambda *_: True)
+    p95_ms = pair.gateway.wait_until(lambda: plane.health.p95_ms(candidate, False), "the latency is known")
+    assert p95_ms is not None
+    assert p95_ms < 400
+
+
+# ---------------------------------------------------------------- tasks
+
+
+@pytest.mark.parametrize(
+    ("allowed", "model", "task", "expected"),
+    [
+        ([], "auto", "summarization", 200),
+        (["pair"], "auto", "summarization", 200),
+        (["auto"], "auto", "summarization", 403),
+        ([], "gpt-4o-mini", "summarization", 200),
+        (["gpt-4o-mini"], "gpt-4o-mini", "summarization", 403),
+    ],
+)
+def test_a_task_leads_only_where_the_key_may_go(
+    pair: Pair, allowed: list[str], model: str, task: str, expected: int
+) -> None:
+    """S3-04, S0-08: the route that is chosen counts, not what was asked for."""
+    pair.route(tasks='["summarization"]')
+    pair.world.pg.execute("UPDATE tenants_key SET allowed_models = %s", (json.dumps(allowed),))
+    response = pair.ask({"x-llmobs-task": task}, model=model)
+    assert response.status_code == expected
+    if expected == 403:
+        assert response.headers["x-llmobs-reason"] == "model_not_allowed"
+    else:
+        assert who(response) == (200, "one", "1", "")
+
+
+def test_a_model_that_is_named_gives_way_only_to_a_route_that_lists_the_task(pair: Pair) -> None:
+    """S3-04, S3-07: a task that nobody lists leaves the model, also where a route takes all other tasks."""
+    pair.route(tasks='["auto", "extraction"]')
+    for task, provider in (("extraction", "one"), ("classification", "openai"), ("poetry", "openai")):
+        assert who(pair.ask({"x-llmobs-task": task}, model="gpt-4o-mini"))[1] == provider
