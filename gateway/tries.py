@@ -37,19 +37,19 @@ class Tries:
     """Where a call stands among its candidates."""
 
     __slots__ = (
-        "at_candidate", "call", "failures", "has_failed", "index", "other_credentials", "plane", "poor", "until_s",
+        "at_candidate", "began_s", "call", "failures", "has_failed", "index", "other_credentials", "plane", "poor",
     )  # fmt: skip
 
     def __init__(self, call: Call, plane: Plane) -> None:
         self.call = call
         self.plane = plane
+        self.began_s = time.monotonic()  # what the call waited for others before is not its candidates' time
         self.index = _index(call)
         self.at_candidate = 1  # tries of this one
         self.other_credentials = 0  # of this one that were asked after the first
         self.failures: list[tuple[str, Tried]] = []
         self.has_failed = False
         self.poor: Attempt | None = None  # a cascade's answer that was not good enough: better than none
-        self.until_s = 0.0
 
     async def until_answered(self) -> Flow | None:
         """The current attempt of the call has answered: its whole answer is filled, or this is its stream.
@@ -170,10 +170,8 @@ class Tries:
 
     def _budget(self, candidate: CandidateInfo) -> Budget:
         call = self.call
-        if not self.until_s:
-            self.until_s = call.started / 1e9 + sum(map(self._patience_s, call.candidates))
         later = call.candidates[self.index + 1 :]
-        left_s = self.until_s - time.monotonic()
+        left_s = self.began_s + sum(map(self._patience_s, call.candidates)) - time.monotonic()
         kept_s = sum(map(self._patience_s, later))
         return Budget(candidate.provider.retries, len(later), left_s, self._patience_s(candidate), kept_s)
 
@@ -259,14 +257,17 @@ class Tries:
 
     def _is_hedged(self, attempt: Attempt) -> bool:
         route = self.call.route
-        is_first = attempt.number == 1 and self.index + 1 < len(self.call.candidates)
-        return route is not None and route.hedge_after_ms > 0 and is_first
+        if route is None or not route.hedge_after_ms:
+            return False
+        return attempt.number == 1 and self.index + 1 < len(self.call.candidates)
 
 
 def _index(call: Call) -> int:
     """Where the current attempt's candidate stands: admission may have passed over some."""
     assert call.attempt is not None
     wanted = call.attempt.candidate
+    if wanted is call.candidates[0]:
+        return 0
     return next(at for at, candidate in enumerate(call.candidates) if candidate is wanted)
 
 

@@ -63,7 +63,7 @@ def stopped(pids: list[int]) -> Iterator[None]:
 
 
 def _everything_adds_up(platform: Platform, traffic: Traffic) -> None:
-    _wait_written(platform)
+    wait_written(platform)
     verified = platform.manage("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     theirs = platform.provider.bill.as_dict(with_detail=True)
@@ -71,22 +71,22 @@ def _everything_adds_up(platform: Platform, traffic: Traffic) -> None:
         _answered_calls_are_billed_as_the_provider_billed_them(conn, traffic, theirs)
         _the_rest_is_estimated_and_never_below(conn, theirs)
         _budgets_are_the_sum_of_bills(conn)
-    assert _held(platform) == 0
+    assert held(platform) == 0
 
 
-def _wait_written(platform: Platform) -> None:
+def wait_written(platform: Platform) -> None:
     """Until the journals are read to their ends and no owner that died has calls open."""
     with psycopg.connect(platform.database_url, autocommit=True) as conn:
 
         def is_quiet() -> bool:
             # The latest: one that was killed says for ever what waited when it last beat.
             sql = "SELECT waiting_spans FROM heartbeat WHERE kind = 'writer' ORDER BY seen_at DESC LIMIT 1"
-            return conn.execute(sql).fetchone() == (0,) and _held(platform) == 0
+            return conn.execute(sql).fetchone() == (0,) and held(platform) == 0
 
         wait_until(is_quiet, 90, "the journals are written and nothing is held")
 
 
-def _held(platform: Platform) -> int:
+def held(platform: Platform) -> int:
     """Nano-USD that the ledger holds or has pending, over all budgets."""
     total = 0
     with redis.Redis.from_url(platform.valkey_url) as client:

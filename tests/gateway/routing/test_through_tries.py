@@ -1,8 +1,11 @@
-"""Through a running gateway: what follows a failed attempt besides the table of faults, and what a last resort covers."""
+"""Through a running gateway: what follows a failed attempt besides the faults' table; what a last resort covers."""
 
 import json
+from typing import Any
 
+import anthropic
 import httpx2 as httpx
+import openai
 import pytest
 
 from llmobs.ops.simulator.faults import Faults
@@ -204,3 +207,46 @@ def test_a_model_that_is_named_gives_way_only_to_a_route_that_lists_the_task(pai
     pair.route(tasks='["auto", "extraction"]')
     for task, provider in (("extraction", "one"), ("classification", "openai"), ("poetry", "openai")):
         assert who(pair.ask({"x-llmobs-task": task}, model="gpt-4o-mini"))[1] == provider
+
+
+# ---------------------------------------------------------------- both formats
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_both_sdks_read_what_a_last_resort_says(pair: Pair, secret: str, is_stream: bool) -> None:
+    """S4-05, S0-05: the same route, by either format."""
+    pair.route(last_resort='["static"]', static_text="Please try again later.")
+    pair.one.script = pair.two.script = [status(503)]
+    pair.gateway.wait_for_config(pair.world.version())
+    chat = openai.OpenAI(base_url=f"{pair.gateway.url}/v1", api_key=secret, max_retries=0)
+    messages = anthropic.Anthropic(base_url=pair.gateway.url, api_key=secret, max_retries=0)
+    asked: dict[str, Any] = {"model": "pair", "max_tokens": 20, "messages": [{"role": "user", "content": "x"}]}
+    if is_stream:
+        chunks = list(chat.chat.completions.create(**asked, stream=True))
+        said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        with messages.messages.stream(**asked) as stream:
+            told = stream.get_final_text()
+    else:
+        said = chat.chat.completions.create(**asked).choices[0].message.content
+        told = messages.messages.create(**asked).content[0].text
+    assert said == told == "Please try again later."
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_by_a_provider_of_the_other_format_is_a_fallback_too(
+    pair: Pair, simulator: Running, is_stream: bool
+) -> None:
+    """S2-26, S3-11: from one platform to another within one call, translated."""
+    pair.world.pg.execute("UPDATE providers_candidate SET position = 5 WHERE provider_id = %s", (pair.ids["two"],))
+    sql = (
+        "INSERT INTO providers_candidate (route_id, provider_id, model, position) "
+        "SELECT r.id, p.id, 'claude-sonnet-4-5', 1 FROM providers_route r, providers_provider p "
+        "WHERE r.name = 'pair' AND p.name = 'anthropic'"
+    )
+    pair.world.pg.execute(sql)
+    pair.one.script = [status(529)]
+    response = pair.ask(stream=is_stream)
+    assert who(response) == (200, "anthropic", "2", "fallback")
+    assert response.headers["x-llmobs-model"] == "claude-sonnet-4-5"
+    assert "chat.completion" in response.text
+    assert simulator.bill.as_dict(False)["requests"] == 1
