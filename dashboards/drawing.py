@@ -30,6 +30,7 @@ RING_PX = 6  # a point that no line passes through
 LABEL_HEIGHT = 0.1  # of the chart: names of lines that are nearer would lie on one another
 LEAST_MARGIN_PX, TICK_PX = 40, 6.2  # left of the axis; a character of a tick
 MOST_MARKS, MARK_WIDTH = 5, 0.3  # labels of marks, and how much of the chart each takes
+MARKS_ROOM = 1.14  # of the height that the values take: above them the labels stand
 
 
 def chart(
@@ -151,9 +152,11 @@ def add_marks(figure: Json, window: Window, marks: Sequence[Mark]) -> None:
     for mark in seen:
         at, place = local(window, mark.at), (mark.at - window.start) / window.length
         figure["layout"]["shapes"].append(upright(at))
+        if not labelled:
+            figure["layout"]["yaxis"]["range"][1] *= MARKS_ROOM
         if place >= free_from and labelled < MOST_MARKS:
             free_from, labelled = place + MARK_WIDTH, labelled + 1
-            side = {"xanchor": "left" if place < 0.5 else "right", "yref": "paper", "y": 1, "yanchor": "bottom"}
+            side = {"xanchor": "left" if place < 0.5 else "right", "yref": "paper", "y": 1, "yanchor": "top"}
             words = {"text": f"{mark.at.astimezone(window.zone):%H:%M} {mark.words}", "font": {"color": "--ink-2"}}
             figure["layout"]["annotations"].append({**words, "x": at, **side})
     if seen:

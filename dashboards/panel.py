@@ -10,7 +10,7 @@ from dashboards.queries.costs import KINDS, price_versions
 from dashboards.queries.scope import Cursor
 from dashboards.queries.trace import BillRow, bills_of, budget_names
 from dashboards.queries.traces import TraceRow
-from dashboards.tree import Node
+from dashboards.tree import HEDGED, Node
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import TOKENS_PER_RATE, Price
 from llmobs.pricing.usage import Usage
@@ -144,8 +144,12 @@ def _calls_below(node: Node) -> list[Node]:
 
 def _charge(node: Node, call: Node, bill: BillRow, price: Price | None) -> Charge:
     title = bill.model or call.span.name
-    if call is not node and call.siblings > 1:
+    if call is not node and call.is_attempt:
+        title = f"Attempt {call.number}, {title}"
+    elif call is not node and call.siblings > 1:
         title = f"{call.position}. {title}"
+    if call.span.error_type == HEDGED:
+        title += ", not heard"
     if call.span.status not in ("ok", "degraded"):
         title += f", {call.span.status.replace('_', ' ')}"
     if bill.kind in ("reversal", "adjustment"):

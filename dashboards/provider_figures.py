@@ -13,6 +13,7 @@ from dashboards.queries.rollup import Latency, Totals, merged
 
 UNHEALTHY, DEGRADED = 0.5, 0.05  # share of failed calls, with at least LEAST_FOR_STATE calls
 LEAST_FOR_STATE = 20
+LEAST_ERRORS = 3  # of few calls, too few to call it unhealthy
 URGENCY = {"bad": 0, "warn": 1, "ok": 2, "unknown": 3}
 
 Key = tuple[str, str]  # provider, model
@@ -66,7 +67,7 @@ def state_of(row: Totals | None, health: ProviderHealth | None) -> State:
     share = row.errors / row.calls
     if row.calls >= LEAST_FOR_STATE and share > UNHEALTHY:
         return State("bad", "unhealthy")
-    if row.calls >= LEAST_FOR_STATE and share > DEGRADED:
+    if share > (DEGRADED if row.calls >= LEAST_FOR_STATE else UNHEALTHY) and row.errors >= LEAST_ERRORS:
         return State("warn", "degraded")
     return State("ok", "healthy")
 
@@ -85,18 +86,23 @@ class Read:
 
 def provider_figures(read: Read, known: Sequence[ProviderRow]) -> list[Provider]:
     """Who needs a person first, then by calls. `known`: also those that nobody called."""
-    rows = {row.key: row for row in read.window if row.calls}
+    rows = {row.key: row for row in read.window if row.calls and row.key[0]}  # no provider: out of the cache
     settings = {row.name: row for row in known}
     names = dict.fromkeys([*(provider for provider, _ in rows), *settings])
     found = [_provider(name, read, rows, settings.get(name)) for name in names]
-    return sorted(found, key=lambda each: (URGENCY[each.line.state.kind], -each.line.calls, each.line.provider))
+    return sorted(found, key=lambda each: (_urgency(each.line), each.line.provider))
+
+
+def _urgency(line: Line) -> tuple[int, bool, int]:
+    """The worst first; where a breaker acts before what a few calls say."""
+    return URGENCY[line.state.kind], line.state.since is None, -line.calls
 
 
 def _provider(name: str, read: Read, rows: Mapping[Key, Totals], setting: ProviderRow | None) -> Provider:
     unwell = [health.model for health in read.open_states if health.provider == name]
     keys = dict.fromkeys([*(key for key in rows if key[0] == name), *((name, model) for model in unwell)])
     models = [_line(name, model, read, rows) for _, model in keys]
-    models.sort(key=lambda line: (URGENCY[line.state.kind], -line.calls, line.model))
+    models.sort(key=lambda line: (_urgency(line), line.model))
     whole = _line(name, None, read, rows)
     return Provider(whole, models, setting is None or setting.has_breaker, setting is None or setting.is_enabled)
 

@@ -13,6 +13,7 @@ from dashboards.window import Window
 
 MOST_ROWS, MOST_CHANGES = 12, 20
 LEAST_WIDTH = 0.4  # percent: a stretch that can be seen
+TICK_ROOM = 90.0  # percent: beyond, a word would stand out of the axis
 AROUND = timedelta(minutes=1)  # of a stretch: the calls that opened the breaker came before it
 
 
@@ -58,11 +59,10 @@ def changes(window: Window, stretches: Sequence[ProviderHealth]) -> list[Change]
 
 
 def ticks(window: Window) -> list[tuple[str, str]]:
-    """(place in percent, word) of the axis."""
-    return [
-        (f"{_place(window, at):.2f}", drawing.x_word(window, at))
-        for at in drawing.x_ticks(window, window.start, window.end)
-    ]
+    """(place in percent, word) of the axis; the last has no room for one."""
+    moments = drawing.x_ticks(window, window.start, window.end)
+    places = [(_place(window, at), drawing.x_word(window, at)) for at in moments]
+    return [(f"{place:.2f}", word) for place, word in places if place < TICK_ROOM]
 
 
 def _drawn(window: Window, stretches: Sequence[ProviderHealth]) -> SafeString:

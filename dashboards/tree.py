@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 from dashboards.queries.trace import SpanRow
 from llmobs.core.clock import ns_from_utc
-from llmobs.core.semconv import ERROR_STATUSES, EXECUTE_TOOL, REFUSED, SOURCE_GATEWAY
+from llmobs.core.semconv import ERROR_STATUSES, EXECUTE_TOOL, OK, REFUSED, SOURCE_GATEWAY
 
 # A row is about 600 bytes of HTML and a page at most 100 KB: longer trees fold to this depth, and to the ways to the
 # dearest, slowest and failed spans.
 FOLD_ABOVE = 150
 FOLD_DEPTH = 2
 OUTSTANDING = 8  # of each kind that stay in sight
+HEDGED = "hedged"  # an attempt beside another one, which answered first
 MISSING_PARENT = "parent not received (yet)"
 
 
@@ -38,6 +39,8 @@ class Node:
     folded: int = 0  # spans below that are not shown
     position: int = 1
     siblings: int = 1
+    is_attempt: bool = False  # of the call above it
+    is_poor: bool = False  # an answer after which a better one was asked for
 
     @property
     def start_ns(self) -> int:
@@ -84,6 +87,17 @@ class Node:
     @property
     def has_sum(self) -> bool:
         return bool(self.calls) or self.is_known_free
+
+    @property
+    def is_own_call(self) -> bool:
+        """The gateway's span of a whole call: over its attempts, or of an answer without any."""
+        return self.span.source == SOURCE_GATEWAY and "llmobs.attempts" in self.span.attributes
+
+    @property
+    def number(self) -> int:
+        """Of an attempt among those of its call."""
+        number = self.span.attributes.get("llmobs.attempt", 1)
+        return number if isinstance(number, int) else 1
 
     @property
     def attempts(self) -> list["Node"]:
@@ -149,8 +163,18 @@ def _in_order(roots: list[Node], seen: set[str] | None = None) -> list[Node]:
         node.children.sort(key=lambda child: child.start_ns)
         for position, child in enumerate(node.children, 1):
             child.depth, child.position, child.siblings = node.depth + 1, position, len(node.children)
+        if node.is_own_call:
+            _mark_attempts(node.attempts)
         waiting.extend(reversed(node.children))
     return found
+
+
+def _mark_attempts(attempts: list[Node]) -> None:
+    """In a cascade an answer is poor when another attempt came after it; a hedge's second one came beside it."""
+    for index, attempt in enumerate(attempts):
+        attempt.is_attempt = True
+        is_good = attempt.span.status == OK and attempt.span.error_type != HEDGED
+        attempt.is_poor = is_good and any(later.span.error_type != HEDGED for later in attempts[index + 1 :])
 
 
 def _sum_up(ordered: list[Node]) -> None:

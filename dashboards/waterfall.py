@@ -28,7 +28,14 @@ class Axis:
     @property
     def ticks(self) -> list[str]:
         """The words at each step but the last."""
-        return [numbers.duration(self.step_ns * i) if i else "0" for i in range(self.divisions)]
+        return [_tick(self.step_ns * i) for i in range(self.divisions)]
+
+
+def _tick(ns: int) -> str:
+    """Steps of half a millisecond are not rounded to whole ones."""
+    if 0 < ns < 10_000_000:
+        return f"{ns / 1e6:.3g}{numbers.NBSP}ms"
+    return numbers.duration(ns) if ns else "0"
 
 
 def axis_of(tree: Tree) -> Axis:
@@ -88,6 +95,8 @@ def _look(node: Node, colour: str) -> tuple[str, int]:
 
 def _why(node: Node) -> str:
     kind = (node.span.error_type or node.span.status).replace("_", " ")
+    if status := node.span.attributes.get("http.response.status_code") if node.is_failed else None:
+        kind = f"{status} {kind}"
     if node.is_refused:
         return f"refused: {node.span.error_type}"
     return kind if node.is_failed else ""

@@ -13,6 +13,7 @@ import msgspec
 from dashboards.queries.scope import Cursor
 from dashboards.queries.traces import TraceRow, trace_totals
 
+MOST_FINDINGS = 500
 MOST_SPANS = 5_000  # of one trace that a page reads; the page says when there are more
 
 
@@ -111,6 +112,19 @@ class ScoreRow:
     created_at: datetime
 
 
+@dataclass(frozen=True)
+class FindingRow:
+    """What a guard found in a span; the text itself is not kept."""
+
+    span_id: str
+    kind: str
+    place: str
+    action: str
+    name: str
+    score_permille: int
+    count: int
+
+
 def trace(cursor: Cursor, tenant_ids: tuple[int, ...], trace_id: str) -> TraceRow | None:
     """The trace's totals, or None where none of these tenants has it."""
     cursor.execute(
@@ -152,6 +166,27 @@ def scores_of(cursor: Cursor, found: TraceRow) -> list[ScoreRow]:
         [found.tenant_id, bytes.fromhex(found.trace_id)],
     )
     return [ScoreRow(bytes(row[0]).hex() if row[0] else None, *row[1:]) for row in cursor.fetchall()]
+
+
+def findings_of(cursor: Cursor, found: TraceRow) -> dict[str, list[FindingRow]]:
+    """What guards found in this trace, by span."""
+    cursor.execute(
+        "SELECT span_id, kind, place, action, name, score_permille, count FROM security_event "
+        "WHERE tenant_id = %s AND trace_id = %s ORDER BY at, id LIMIT %s",
+        [found.tenant_id, bytes.fromhex(found.trace_id), MOST_FINDINGS],
+    )
+    rows: dict[str, list[FindingRow]] = {}
+    for row in cursor.fetchall():
+        finding = FindingRow(bytes(row[0]).hex(), *row[1:])
+        rows.setdefault(finding.span_id, []).append(finding)
+    return rows
+
+
+def prompt_id(cursor: Cursor, tenant_id: int, name: str) -> int | None:
+    """The prompt of that name; None: it was deleted."""
+    cursor.execute("SELECT id FROM prompts_prompt WHERE tenant_id = %s AND name = %s", [tenant_id, name])
+    row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def budget_names(cursor: Cursor, tenant_id: int, budget_ids: Sequence[int]) -> list[str]:

@@ -19,7 +19,7 @@ from dashboards.visit import Visit, page, show
 HEADS = {
     "cost": ("Feature", "$/h now", "of all"),
     "latency": ("Feature", "p95", "calls"),
-    "errors": ("Error", "calls", "of all"),
+    "errors": ("Error", "attempts", "of all"),
 }
 MOST_BUDGETS = 4
 WEAK_HIT_RATE, GOOD_HIT_RATE = 0.10, 0.20  # below the first the cache's strategy needs work
@@ -73,7 +73,9 @@ def cache_verdict(visit: Visit, errors: Errors) -> Verdict | None:
         return Verdict("", "", "")
     if errors.hit_rate < WEAK_HIT_RATE:
         return Verdict("warn", "low", "20–40 % is usual for conversations, above 50 % for search and FAQ")
-    return Verdict("ok", "as expected" if errors.hit_rate >= GOOD_HIT_RATE else "fair", "20–40 % for conversations")
+    return Verdict(
+        "ok", "as expected" if errors.hit_rate >= GOOD_HIT_RATE else "fair", "20–40 % is usual for conversations"
+    )
 
 
 def _slowest(visit: Visit, now: Now) -> list[TraceRow]:
@@ -85,7 +87,7 @@ def _providers(visit: Visit, now: Now) -> list[tuple[str, State, Totals]]:
     found = []
     known = worst_by_provider(unhealthy_now(visit.cursor))
     for row in totals(visit.cursor, visit.scope_of(now.window), ("provider",)):
-        if not row.calls:
+        if not row.calls or not row.key[0]:  # out of the cache, or a span that names nobody
             continue
         found.append((row.key[0], state_of(row, known.get(row.key[0])), row))
     provider_note(visit, [state for _, state, _ in found])

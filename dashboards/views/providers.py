@@ -55,7 +55,7 @@ def provider_list(visit: Visit) -> HttpResponse:
 def _found(visit: Visit) -> Found:
     cursor, scope, now = visit.cursor, visit.scope, now_of(visit)
     sums = totals(cursor, scope, BY)
-    called = {row.key[0] for row in sums if row.calls}
+    called = {row.key[0] for row in sums if row.calls and row.key[0]}
     # Operators also see who was not called; others their own providers alone.
     known = [row for row in providers(cursor) if visit.seen.is_operator or row.name in called]
     names = called | {row.name for row in known}
@@ -68,7 +68,7 @@ def _found(visit: Visit) -> Found:
         _of(names, unhealthy_between(cursor, visit.window.start, visit.window.end)),
     )
     shown = provider_figures(read, _passing(visit, known))
-    return Found(shown, list(read.stretches), sum(row.calls for row in sums), now.words)
+    return Found(shown, list(read.stretches), sum(row.calls for row in sums if row.key[0]), now.words)
 
 
 def _of(names: set[str], found: list[ProviderHealth]) -> list[ProviderHealth]:

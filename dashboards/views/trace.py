@@ -1,6 +1,7 @@
 """One trace: what happened, why so long, so dear?"""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +10,30 @@ from django.shortcuts import render
 from django.utils.safestring import SafeString
 
 from dashboards import numbers, panel
+from dashboards.call_words import (
+    INSTEAD,
+    badges,
+    bar_words,
+    finding_words,
+    free_words,
+    hit_word,
+    refusal_rows,
+    sentence,
+)
 from dashboards.queries.contents import content_of
 from dashboards.queries.slots import colour, slots_of
-from dashboards.queries.trace import MOST_SPANS, SpanRow, scores_of, spans_of, trace
+from dashboards.queries.trace import MOST_SPANS, FindingRow, SpanRow, findings_of, prompt_id, scores_of, spans_of, trace
 from dashboards.queries.traces import TraceRow
-from dashboards.tree import MISSING_PARENT, Node, Tree, tree_of
+from dashboards.tree import HEDGED, MISSING_PARENT, Node, Tree, tree_of
 from dashboards.visit import Visit, page, show
 from dashboards.waterfall import Axis, axis_of, bar_of
 from llmobs.core.semconv import SOURCE_GATEWAY
 from llmobs.tenants.models import Tenant
 
 SOURCES = {1: "gateway", 2: "OTLP", 3: "REST"}
-INDENT_PX = 15
+DEGRADED = "llmobs.degraded"
+
+Findings = Mapping[str, Sequence[FindingRow]]  # by span
 
 
 @dataclass(frozen=True)
@@ -56,13 +69,16 @@ def one_trace(visit: Visit, trace_id: str) -> HttpResponse:
     selected = tree.find(visit.request.GET.get("span", "")) or _worth_selecting(tree)
     selected.is_shown = True
     tab = visit.request.GET.get("tab", "")
-    side = _panel(visit, found, tree, selected, tab if tab in panel.TABS else _first_tab(selected))
+    findings = findings_of(visit.cursor, found)
+    side = _panel(visit, found, selected, tab if tab in panel.TABS else _first_tab(selected), findings)
     if visit.request.headers.get("HX-Target") == "panel":
         return render(visit.request, "dashboards/_panel.html", {"visit": visit, "trace": found, **side})
-    return _whole(visit, found, spans, tree, side)
+    return _whole(visit, found, spans, tree, side, findings)
 
 
-def _whole(visit: Visit, found: TraceRow, spans: list[SpanRow], tree: Tree, side: dict[str, Any]) -> HttpResponse:
+def _whole(
+    visit: Visit, found: TraceRow, spans: list[SpanRow], tree: Tree, side: dict[str, Any], findings: Findings
+) -> HttpResponse:
     slots = slots_of(visit.cursor, [node.span.model for node in tree.shown if node.span.is_call])
     axis = axis_of(tree)
     calls = [node for node in tree.nodes if node.span.is_call]
@@ -76,23 +92,25 @@ def _whole(visit: Visit, found: TraceRow, spans: list[SpanRow], tree: Tree, side
         actions="dashboards/_trace_actions.html",
         trace=found,
         tenant=next((t.name for t in visit.seen.tenants if t.pk == found.tenant_id and t != visit.seen.chosen), ""),
-        rows=[_row(visit, found, node, tree, axis, slots) for node in tree.shown],
+        rows=[_row(visit, found, node, tree, axis, slots, findings) for node in tree.shown],
         axis=axis,
         tree=tree,
         legend=_legend(tree, slots),
-        facts=_facts(calls),
+        facts=_facts(tree),
         sources=", ".join(dict.fromkeys(SOURCES.get(span.source, "?") for span in spans)),
         duplicates=sum(1 for node in calls if node.counted),
         is_cut=len(spans) >= MOST_SPANS,
         scores=scores_of(visit.cursor, found),
-        answer=_answer(visit, found, calls),
+        answer=_answer(visit, found, tree.nodes),
         **side,
     )
 
 
-def _row(visit: Visit, found: TraceRow, node: Node, tree: Tree, axis: Axis, slots: dict[str, int]) -> Row:
+def _row(
+    visit: Visit, found: TraceRow, node: Node, tree: Tree, axis: Axis, slots: dict[str, int], findings: Findings
+) -> Row:
     span = node.span
-    words = ""
+    words = bar_words(node)
     if span.cache_read_input_tokens and span.input_tokens and span.is_counted:
         words = f"{round(100 * span.cache_read_input_tokens / span.input_tokens)} % from prefix cache"
     bar = bar_of(node, tree, axis, colour(slots.get(span.model)), words)
@@ -100,7 +118,7 @@ def _row(visit: Visit, found: TraceRow, node: Node, tree: Tree, axis: Axis, slot
     return Row(
         node,
         bar,
-        [badge for badge in _badges(node) if not counts or badge[1] != node.counted],
+        [badge for badge in _badges(node, findings) if not counts or badge[1] != node.counted],
         visit.url("trace", found.trace_id, span=span.span_id),
         _name(node),
         visit.url("trace", found.trace_id, span=counts.span.span_id) if counts else "",
@@ -117,22 +135,15 @@ def _counts_instead(tree: Tree, node: Node) -> Node | None:
 
 def _name(node: Node) -> str:
     span = node.span
-    is_attempt = span.is_call and span.source == SOURCE_GATEWAY
-    name = span.model or span.name if is_attempt else span.name
-    calls = node.siblings if is_attempt else 0
-    return f"{node.position} · {name}" if is_attempt and calls > 1 and _is_retried(node) else name
+    name = span.model or span.name if span.is_call and span.source == SOURCE_GATEWAY else span.name
+    return f"attempt {node.number} · {name}" if node.is_attempt else name
 
 
-def _is_retried(node: Node) -> bool:
-    return node.span.status not in ("ok",) and not node.is_refused
-
-
-def _badges(node: Node) -> list[tuple[str, str]]:
+def _badges(node: Node, findings: Findings) -> list[tuple[str, str]]:
     found = []
     if node.is_orphan:
         found.append(("", MISSING_PARENT))
-    if node.span.status == "degraded":
-        found.append(("warn", "fallback" if node.span.is_call or node.attempts else "degraded"))
+    found += badges(node, findings.get(node.span.span_id, ()))
     if node.counted:
         found.append(("", node.counted))
     if node.has_unknown_own:
@@ -140,23 +151,31 @@ def _badges(node: Node) -> list[tuple[str, str]]:
     return found
 
 
-def _panel(visit: Visit, found: TraceRow, tree: Tree, node: Node, tab: str) -> dict[str, Any]:
+def _panel(visit: Visit, found: TraceRow, node: Node, tab: str, findings: Findings) -> dict[str, Any]:
     span = node.span
     told: dict[str, Any] = {
         "selected": node,
         "tab": tab,
         "tabs": [(name, visit.url("trace", found.trace_id, span=span.span_id, tab=name)) for name in panel.TABS],
-        "badges": _badges(node),
+        "badges": _badges(node, findings),
         "sentence": _sentence(node),
+        "refusal": refusal_rows(span.attributes) if node.is_refused else [],
+        "findings": finding_words(
+            [each for of in [node, *_own_attempts(node)] for each in findings.get(of.span.span_id, ())]
+        ),
+        "prompt": _prompt(visit, found, span.prompt_version),
     }
     if tab == "messages":
         content = content_of(visit.cursor, found.tenant_id, span)
         told["input"] = panel.messages_of(content.input if content else None)
-        told["output"] = panel.messages_of(content.output if content else None)
+        told["output"] = panel.messages_of(content.output if content else None) or _answer(
+            visit, found, _own_attempts(node)
+        )
         told["policy"] = Tenant.objects.values_list("content", flat=True).get(pk=found.tenant_id)
     elif tab == "cost":
         told["cost"] = panel.cost_of(visit.cursor, found, node)
         told["kind_words"] = panel.KIND_WORDS
+        told["free_words"] = free_words(node)
     elif tab == "attempts":
         told["attempts"] = node.attempts or ([node] if span.is_call else [])
     elif tab == "attributes":
@@ -167,6 +186,8 @@ def _panel(visit: Visit, found: TraceRow, tree: Tree, node: Node, tab: str) -> d
 
 
 def _sentence(node: Node) -> str:
+    if own := sentence(node):
+        return own
     span, length = node.span, numbers.duration(node.span.duration_ns)
     if node.is_refused:
         return f"Refused by us: {span.error_type.replace('_', ' ')}. {span.status_message}"
@@ -186,9 +207,26 @@ def _first_tab(node: Node) -> str:
 
 
 def _worth_selecting(tree: Tree) -> Node:
-    """The dearest call, else the first span."""
-    calls = [node for node in tree.nodes if node.span.is_call and node.is_shown]
-    return max(calls, key=lambda node: node.span.cost_nanousd or 0, default=tree.nodes[0])
+    """The dearest call, with its attempts together, else the first span."""
+    calls = [n for n in tree.nodes if n.is_shown and (n.is_own_call or (n.span.is_call and not n.is_attempt))]
+    return max(calls, key=lambda node: _cost_of_call(node), default=tree.nodes[0])
+
+
+def _cost_of_call(node: Node) -> int:
+    return node.sum_nanousd if node.is_own_call else node.span.cost_nanousd or 0
+
+
+def _own_attempts(node: Node) -> list[Node]:
+    return node.attempts if node.is_own_call else []
+
+
+def _prompt(visit: Visit, found: TraceRow, version: str) -> tuple[str, str] | None:
+    """A registered prompt's version, as text and its page's address ("": the prompt is gone)."""
+    name, at, number = version.rpartition("@")
+    if not at:
+        return None
+    known = prompt_id(visit.cursor, found.tenant_id, name)
+    return version, visit.url("prompts", prompt=known, version=number) if known else ""
 
 
 def _legend(tree: Tree, slots: dict[str, int]) -> list[tuple[str, str]]:
@@ -201,20 +239,26 @@ def _legend(tree: Tree, slots: dict[str, int]) -> list[tuple[str, str]]:
     return found + ([("bad-fill", "failed or refused")] if any(n.is_failed or n.is_refused for n in tree.shown) else [])
 
 
-def _facts(calls: list[Node]) -> dict[str, Any]:
+def _facts(tree: Tree) -> dict[str, Any]:
+    calls = [node for node in tree.nodes if node.span.is_call]
     counted = [node for node in calls if node.span.is_counted]
+    attempts = sum(1 for node in counted if node.is_attempt)
+    several = sum(1 for node in tree.nodes if node.is_own_call and node.attempts)
     estimated = sum(node.span.cost_nanousd or 0 for node in counted if node.span.is_estimated)
     return {
-        "calls": sum(1 for node in counted if not node.is_refused),
+        "calls": sum(1 for node in counted if not node.is_refused and not node.is_attempt) + several,
+        "attempts": sum(1 for node in counted if not node.is_refused) if attempts else 0,
         "failed": sum(1 for node in counted if node.is_failed),
+        "cached": sum(1 for node in counted if hit_word(node)),
         "refused": sum(1 for node in calls if node.is_refused),
         "estimated": estimated,
     }
 
 
-def _answer(visit: Visit, found: TraceRow, calls: list[Node]) -> list[panel.Message]:
+def _answer(visit: Visit, found: TraceRow, nodes: list[Node]) -> list[panel.Message]:
     """What the last call that was answered said, if it was kept."""
-    answered = [node for node in calls if node.span.is_counted and node.span.status in ("ok", "degraded")]
+    calls = [n for n in nodes if (n.span.is_call and n.span.is_counted) or n.span.attributes.get(DEGRADED) in INSTEAD]
+    answered = [n for n in calls if n.span.status in ("ok", "degraded") and n.span.error_type != HEDGED]
     kept = [node for node in answered if node.span.block_id is not None]
     if not kept:
         return []

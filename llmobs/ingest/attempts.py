@@ -78,10 +78,15 @@ def refused_span(refused: Refused) -> Span:
 
 
 def called_span(called: Called) -> Span:
-    """A call's own span. With attempts it only holds them together; without, it is a request that cost nothing."""
+    """A call's own span. With attempts it only holds them together; without, it is a request that cost nothing.
+
+    What came out of the cache is no call to the provider whose answer it was: that one's figures are its own.
+    """
     attributes: dict[str, Any] = {"llmobs.attempts": called.attempts, "llmobs.cache": called.cache}
     if called.request_model != called.model:
         attributes["llmobs.requested_model"] = called.request_model
+    if called.provider_name and not called.attempts:
+        attributes["llmobs.cached_provider"] = called.provider_name
     if called.failed_attempts:
         attributes["llmobs.failed_attempts"] = called.failed_attempts
     if called.degraded:
@@ -108,7 +113,7 @@ def called_span(called: Called) -> Span:
         status=called.status,
         error_type=called.error_type,
         status_message=called.message[:MOST_MESSAGE_CHARACTERS],
-        provider_name=called.provider_name,
+        provider_name=called.provider_name if called.attempts else "",
         request_model=called.model or called.request_model,
         response_id=called.response_id,
         finish_reasons=tuple(called.finish_reasons),

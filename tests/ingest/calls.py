@@ -71,7 +71,13 @@ def replace_end(entry: Any, **changes: Any) -> Any:
 def fallen_back(tenant_id: int = 1, **changes: Any) -> list[Span]:
     """A call that failed at anthropic and was answered by openai: its own span first."""
     own = called(tenant_id, **changes)
-    failed = {"status": "failed", "error_type": "overloaded_error", "http_status": 529, "usage": None}
+    failed = {
+        "status": "failed",
+        "error_type": "overloaded_error",
+        "http_status": 529,
+        "usage": None,
+        "response_model": "",
+    }
     first = attempt(own, 1, provider_name="anthropic", model="claude-sonnet-4-5", response_id="", **failed)
     return [called_span(own), first, attempt(own, 2)]
 
@@ -79,7 +85,13 @@ def fallen_back(tenant_id: int = 1, **changes: Any) -> list[Span]:
 def given_up(tenant_id: int = 1, **changes: Any) -> list[Span]:
     """A call that failed twice."""
     own = called(tenant_id, status="failed", error_type="provider_error", degraded="", failed_attempts=2, **changes)
-    failed = {"status": "failed", "error_type": "overloaded_error", "http_status": 529, "usage": None}
+    failed = {
+        "status": "failed",
+        "error_type": "overloaded_error",
+        "http_status": 529,
+        "usage": None,
+        "response_model": "",
+    }
     return [called_span(own), *(attempt(own, number, response_id="", **failed) for number in (1, 2))]
 
 
