@@ -80,6 +80,16 @@ def test_each_fault_is_noticed(fault: dict[str, Any], words: str) -> None:
     assert any(words in claim for claim in failed(replace(evidence(), **fault)))
 
 
+@pytest.mark.parametrize(
+    ("route", "degraded", "holds"), [("coder", "fallback", True), ("coder", "", False), ("", "fallback", False)]
+)
+def test_who_answered_in_the_place_of_whom_is_compared(route: str, degraded: str, holds: bool) -> None:
+    given = evidence()
+    first = replace(given.answers[0], call=replace(CALL, route=route), degraded=degraded)
+    failures = failed(replace(given, answers=[first, *given.answers[1:]]))
+    assert failures == ([] if holds else ["where the route's first provider is down, the second answers"])
+
+
 def test_a_caller_who_was_told_another_cost_is_noticed() -> None:
     given = evidence()
     wrong = replace(given, answers=[replace(given.answers[0], cost_nanousd=COST + 1), *given.answers[1:]])

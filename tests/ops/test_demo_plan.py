@@ -48,6 +48,13 @@ def test_each_tenant_asks_its_part_of_the_trace(calls: list[Call]) -> None:
     assert features[FORGE, CODE_FEATURE] == 8_819
 
 
+def test_some_calls_come_from_the_other_format_and_some_ask_for_a_route(calls: list[Call]) -> None:
+    cross = Counter((c.tenant, c.is_stream) for c in calls if (c.dialect == "anthropic") != (c.tenant == FORGE))
+    routed = Counter((c.tenant, c.is_stream) for c in calls if c.route)
+    assert cross == {(ATLAS, False): 388, (ATLAS, True): 387, (FORGE, False): 177, (FORGE, True): 176}
+    assert routed == {(FORGE, False): 221, (FORGE, True): 220}
+
+
 def test_users_are_as_many_as_agreed(calls: list[Call]) -> None:
     users = {tenant: {call.user for call in calls if call.tenant == tenant} for tenant in (ATLAS, FORGE)}
     assert (len(users[ATLAS]), len(users[FORGE])) == (200, 50)

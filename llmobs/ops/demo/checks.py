@@ -49,8 +49,20 @@ def checks(evidence: Evidence, expectation: Expectation) -> list[Check]:
     """All claims of the summary."""
     found = [_answers(evidence), _spans(evidence), _one_bill(evidence), *_refused(evidence), *_rest(evidence)]
     if evidence.provider_bill is not None:
-        found[2:2] = list(_simulated(evidence, evidence.provider_bill, expectation))
+        found[2:2] = [*_simulated(evidence, evidence.provider_bill, expectation), _fallbacks(evidence)]
     return found
+
+
+def _fallbacks(evidence: Evidence) -> Check:
+    """Of the simulator alone: a real provider is not down for us."""
+    asked = [answer for answer in evidence.answers if answer.call.route]
+    answered = sum(answer.is_served and answer.degraded == "fallback" for answer in asked)
+    others = [answer for answer in evidence.answers if answer.degraded and not answer.call.route]
+    return Check(
+        "where the route's first provider is down, the second answers",
+        answered == len(asked) and not others,
+        f"{answered} of {len(asked)} calls",
+    )
 
 
 def _answers(evidence: Evidence) -> Check:

@@ -31,6 +31,7 @@ class Answered:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_nanousd: int | None = None
+    degraded: str = ""
 
     @property
     def is_served(self) -> bool:
@@ -140,6 +141,7 @@ def _answered(call: Call, response: Response, response_id: str, usage: _Usage | 
         input_tokens=_either(usage.prompt_tokens, usage.input_tokens) if usage else None,
         output_tokens=_either(usage.completion_tokens, usage.output_tokens) if usage else None,
         cost_nanousd=None if cost is None else parse_usd(cost),
+        degraded=response.headers.get("x-llmobs-degraded", ""),
     )
 
 

@@ -3,6 +3,8 @@
 1. The conversation trace is tenant atlas, features support and search by turns; the code trace is tenant forge.
 2. Tenant trial repeats the first conversation requests, spread over the whole run, against a budget of half their cost.
 3. Calls come in the trace's order, its hour compressed to `seconds`; one in ten streams.
+4. Two in fifty of atlas and forge come from a client of the other format; two in forty of forge ask for a route whose
+   first provider is down. One of the two streams.
 """
 
 from collections.abc import Sequence
@@ -18,13 +20,19 @@ CONVERSATION_FEATURES = ("support", "search")
 CODE_FEATURE = "code-completion"
 CONVERSATION_USERS, CODE_USERS, TRIAL_USERS = 200, 50, 5
 TRIAL_REQUESTS = 500
+CODE_ROUTE = "coder"
 STREAM_EVERY = 10
+CROSS_EVERY, CROSS_TURNS = 50, (3, 29)
+ROUTE_EVERY, ROUTE_TURNS = 40, (5, 19)
 MOST_CALLS_OF_SESSION = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to send. `due_s`: seconds after the run's begin. `wants_usage`: of an OpenAI stream."""
+    """One request to send. `due_s`: seconds after the run's begin. `wants_usage`: of an OpenAI stream.
+
+    `dialect` is the client's; `route` is asked for, where it is, in the place of the model that answers.
+    """
 
     number: int
     tenant: str
@@ -38,6 +46,7 @@ class Call:
     is_stream: bool
     wants_usage: bool
     due_s: float
+    route: str = ""
 
 
 def plan(
@@ -70,10 +79,11 @@ class _Dealer:
         feature = CODE_FEATURE if is_code else CONVERSATION_FEATURES[turn % len(CONVERSATION_FEATURES)]
         user = self._user(tenant)
         is_stream = turn % STREAM_EVERY == STREAM_EVERY - 1
+        is_cross = tenant != TRIAL and turn % CROSS_EVERY in CROSS_TURNS
         return Call(
             number=number,
             tenant=tenant,
-            dialect="anthropic" if is_code else "openai",
+            dialect="anthropic" if is_code != is_cross else "openai",
             model=CODE_MODEL if is_code else CONVERSATION_MODEL,
             feature=feature,
             user=user,
@@ -84,6 +94,7 @@ class _Dealer:
             # Of the streams every other one asks for its usage: of the rest the gateway must learn it by itself.
             wants_usage=is_stream and (turn // STREAM_EVERY) % 2 == 0,
             due_s=due_s,
+            route=CODE_ROUTE if is_code and turn % ROUTE_EVERY in ROUTE_TURNS else "",
         )
 
     def _user(self, tenant: str) -> str:

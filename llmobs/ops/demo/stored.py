@@ -44,7 +44,10 @@ class BilledResponse:
 
 
 def progress(conn: Connection, since: datetime) -> tuple[int, int]:
-    """Gateway spans since the run began, and all spans that came by OTLP, whenever they began."""
+    """Gateway spans since the run began, and all spans that came by OTLP, whenever they began.
+
+    A call of several attempts has several: that all are there shows in the bills.
+    """
     row = conn.execute(
         "SELECT count(*) FILTER (WHERE source = %s AND start >= %s), count(*) FILTER (WHERE source = %s) FROM span",
         (SOURCE_GATEWAY, since, SOURCE_OTLP),
@@ -61,9 +64,10 @@ def bills(conn: Connection, since: datetime) -> int:
 
 
 def gateway_spans(conn: Connection, since: datetime) -> dict[tuple[str, bool], int]:
-    """Spans of the run by tenant and whether the call was refused."""
+    """Spans of the run by tenant and whether the call was refused; of a call of several attempts its own alone."""
     rows = conn.execute(
-        "SELECT t.slug, s.status = %s, count(*) FROM span s JOIN tenants_tenant t ON t.id = s.tenant_id "
+        "SELECT t.slug, s.status = %s, count(*) - COALESCE(sum((s.attributes->>'llmobs.attempts')::int), 0) "
+        "FROM span s JOIN tenants_tenant t ON t.id = s.tenant_id "
         "WHERE s.source = %s AND s.start >= %s GROUP BY 1, 2",
         (REFUSED, SOURCE_GATEWAY, since),
     ).fetchall()

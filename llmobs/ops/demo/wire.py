@@ -72,7 +72,7 @@ _PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 
 
 def _openai_body(call: Call, system: str, user: str) -> bytes:
-    body: dict[str, object] = {"model": call.model}
+    body: dict[str, object] = {"model": call.route or call.model}
     if call.is_stream:
         body["stream"] = True
     body["messages"] = ([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": user}]
@@ -84,7 +84,7 @@ def _openai_body(call: Call, system: str, user: str) -> bytes:
 
 def _anthropic_body(call: Call, system: str, user: str) -> bytes:
     body: dict[str, object] = {"max_tokens": call.output_tokens, "messages": [{"role": "user", "content": user}]}
-    body["model"] = call.model
+    body["model"] = call.route or call.model
     if call.is_stream:
         body["stream"] = True
     if system:
