@@ -8,6 +8,8 @@ import httpx2 as httpx
 import openai
 import pytest
 
+from gateway.call import Attempt, Call
+from llmobs.ingest.journal import JournalFull
 from llmobs.ops.simulator.faults import Faults
 from llmobs.ops.simulator.running import Running
 from tests.gateway.faulty import good, hang, status
@@ -84,6 +86,26 @@ def test_nobody_is_asked_again_for_a_caller_who_has_left(pair: Pair) -> None:
 
 def _body() -> dict[str, object]:
     return {"model": "pair", "messages": [{"role": "user", "content": "x"}], "max_tokens": 20}
+
+
+def test_an_attempt_that_cannot_be_journalled_is_not_sent_and_gives_its_hold_back(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S0-30: the answer is the first one's error."""
+    plane = pair.gateway.plane
+    assert plane is not None
+    recorded = plane.recorder.begin
+
+    def full_for_the_second(call: Call, attempt: Attempt) -> None:
+        if attempt.number == 2:
+            raise JournalFull("the disk is full")
+        recorded(call, attempt)
+
+    monkeypatch.setattr(plane.recorder, "begin", full_for_the_second)
+    pair.one.script = [status(503)]
+    assert who(pair.ask())[:3] == (503, "one", "1")
+    assert pair.two.requests == 0
+    assert pair.bills() == [("one", "failed", "server_error", "nothing")]
 
 
 def test_a_slow_failure_leaves_its_successor_its_time(pair: Pair) -> None:
