@@ -7,15 +7,16 @@ the model's. Priced by the tier that this input reaches.
 Fails closed where a blocking budget applies, open where none does.
 """
 
-from dataclasses import replace
+import msgspec
 
-from gateway.call import Attempt, Call
+from gateway.call import COUNT_TOKENS, Attempt, Call
 from gateway.dialects.dialect import Asked, BadRequest
 from gateway.dialects.translation import Translation, translation
 from gateway.errors import Refusal
 from gateway.plane import Plane
 from gateway.routing.strategies import CASCADE
 from gateway.snapshot import Snapshot
+from gateway.valkey import Away
 from llmobs.budgets.definition import USD, Applied
 from llmobs.budgets.ledger import Ahead, Exhausted, Front, Granted
 from llmobs.core.clock import NS_PER_SECOND
@@ -32,7 +33,8 @@ def prepare(call: Call, candidate: CandidateInfo, snapshot: Snapshot, started_ns
     number = len(call.attempts) + 1
     translated = translation(call.dialect, candidate.provider.dialect, candidate.provider.serves)
     speaks = call.dialect if translated is None else translated.speaks
-    attempt = Attempt(call.attempt_span_id(), candidate, speaks, translated, number, started_ns, started)
+    span_id, is_billed = call.attempt_span_id(), speaks.serves != COUNT_TOKENS
+    attempt = Attempt(span_id, span_id.hex(), candidate, speaks, translated, number, started_ns, started, is_billed)
     attempt.streams = call.asked is not None and call.asked.is_stream and not is_scored(call, candidate)
     ceiling_tokens = _ceiling(call, candidate, snapshot)
     if translated is not None:
@@ -58,7 +60,7 @@ def _translated(call: Call, attempt: Attempt, translated: Translation, ceiling_t
     asked, body = call.asked, call.body
     assert asked is not None
     if asked.is_stream and not attempt.streams:
-        body, asked = call.dialect.streaming(body, False), replace(asked, is_stream=False)
+        body, asked = call.dialect.streaming(body, False), msgspec.structs.replace(asked, is_stream=False)
     try:
         return translated.request(body, attempt.candidate.model, asked, ceiling_tokens)
     except BadRequest as error:
@@ -86,7 +88,8 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int
             "or let the key use unpriced models",
         )
     tokens = attempt.held_usage.total
-    attempt.applied = tuple((a, a.budget.amount(attempt.held_nanousd, tokens)) for a in applied)
+    held = attempt.held_nanousd or 0
+    attempt.applied = tuple([(a, held if a.budget.unit == USD else tokens) for a in applied])
 
 
 def upper_usage(asked: Asked, body_bytes: int, ceiling_tokens: int, price: Price | None, cache_write: str) -> Usage:
@@ -112,13 +115,22 @@ async def hold(
     With a `front` its sections are asked first, in the same step: what they took, or what one of them answered so
     that nothing is held; None where the ledger could not be asked (and no blocking budget applies).
     """
-    outcome = await plane.holds.reserve(attempt.id, attempt.started_ns // NS_PER_SECOND, attempt.applied, front)
+    holds, begin_s, outcome = plane.holds, attempt.started_ns // NS_PER_SECOND, None
+    reply = holds.asking(attempt.id, begin_s, attempt.applied, front)
+    if reply is not None:
+        try:
+            outcome = holds.heard(attempt.id, await reply)
+        except Away:
+            pass
+    if outcome is None:
+        outcome = await holds.reserve(attempt.id, begin_s, attempt.applied, front)
     if isinstance(outcome, Granted):
         attempt.is_held = True
-        left = [
-            left for (applied, _), left in zip(attempt.applied, outcome.left, strict=True) if applied.budget.unit == USD
-        ]
-        call.left_nanousd = min(left) if left else None
+        tightest = None
+        for (applied, _), left in zip(attempt.applied, outcome.left, strict=True):
+            if applied.budget.unit == USD and (tightest is None or left < tightest):
+                tightest = left
+        call.left_nanousd = tightest
         return outcome.ahead
     if isinstance(outcome, Ahead):
         return outcome

@@ -4,6 +4,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
 from gateway import pipeline
 from gateway.call import Answer, Call, Receive, Send
 from gateway.collector import Collector
@@ -17,6 +19,7 @@ from gateway.errors import ANTHROPIC, OPENAI, GatewayError, error_response
 from gateway.models import models
 from gateway.one_write import EXTENSION
 from gateway.plane import Plane
+from llmobs.core.env import read_str
 
 Handler = Callable[[dict[bytes, bytes], Receive, Send, int], Awaitable[None]]
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
@@ -27,6 +30,8 @@ class App:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
+        trusted = read_str("FORWARDED_ALLOW_IPS", "127.0.0.1")  # uvicorn's own variable and default
+        self._behind_proxy = ProxyHeadersMiddleware(self._forwarded, trusted_hosts=trusted)  # type: ignore[arg-type]
         collector = Collector(plane)
 
         async def logs(headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
@@ -58,8 +63,18 @@ class App:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        path, method = scope["path"], scope["method"]
         headers = dict(scope["headers"])
+        if b"x-forwarded-for" in headers:
+            await self._behind_proxy(scope, receive, send)
+        else:
+            await self._answer(scope, headers, receive, send)
+
+    async def _forwarded(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """With the caller's own address, as a proxy that is trusted says it (`FORWARDED_ALLOW_IPS`)."""
+        await self._answer(scope, dict(scope["headers"]), receive, send)
+
+    async def _answer(self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
         now_ns = time.time_ns()
         dialect = self._calls.get(path)
         if dialect is not None and method == "POST":

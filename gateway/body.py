@@ -4,21 +4,15 @@ import asyncio
 
 from gateway.call import Receive
 from gateway.errors import Refusal
-from gateway.one_write import Door
 
 SLOW_BODY_SECONDS = 60.0  # for all of a body
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], most_bytes: int, door: Door | None = None) -> bytes:
+async def read_body(receive: Receive, headers: dict[bytes, bytes], most_bytes: int) -> bytes:
     """The whole body. Raises Refusal: too_large, or invalid_request when it does not come."""
-    body = door.body_now() if door is not None else None
-    if body is not None:  # it came with its head, as most do
-        if len(body) > most_bytes:
-            raise _too_large(most_bytes)
-        return body
     length = headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > most_bytes:
-        raise _too_large(most_bytes)
+        raise too_large(most_bytes)
     try:
         async with asyncio.timeout(SLOW_BODY_SECONDS):
             return await _whole(receive, most_bytes)
@@ -37,11 +31,12 @@ async def _whole(receive: Receive, most_bytes: int) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > most_bytes:
-            raise _too_large(most_bytes)
+            raise too_large(most_bytes)
         parts.append(part)
         more = message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _too_large(most_bytes: int) -> Refusal:
+def too_large(most_bytes: int) -> Refusal:
+    """The refusal of a body that is longer."""
     return Refusal("too_large", f"the body is larger than {most_bytes // 2**20} MB")

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from gateway.dialects.dialect import Asked, BadRequest, Dialect
 from gateway.dialects.translation import Translation
 from gateway.errors import Headers, Refusal
@@ -39,202 +41,100 @@ class Answer:
         self.is_stream = is_stream
 
 
-class Outcome:
+class Outcome(msgspec.Struct):
     """How an attempt ended. `usage` None: the provider charged nothing."""
 
-    __slots__ = (
-        "cost_nanousd",
-        "error_type",
-        "finish_reasons",
-        "http_status",
-        "is_estimated",
-        "is_truncated",
-        "may_retry",
-        "response_body",
-        "response_id",
-        "response_model",
-        "retry_after_s",
-        "status",
-        "ttft_ns",
-        "usage",
-    )
-
-    def __init__(self) -> None:
-        self.status = semconv.FAILED
-        self.error_type = ""
-        self.http_status = 0
-        self.response_model = ""
-        self.response_id = ""
-        self.finish_reasons: tuple[str, ...] = ()
-        self.usage: Usage | None = None
-        self.is_estimated = False
-        self.cost_nanousd: int | None = None
-        self.ttft_ns: int | None = None
-        self.retry_after_s: float | None = None  # as the provider asked
-        self.may_retry = True  # unless the provider says that it is of no use
-        self.response_body = b""  # the provider's own bytes
-        self.is_truncated = False
+    status: str = semconv.FAILED
+    error_type: str = ""
+    http_status: int = 0
+    response_model: str = ""
+    response_id: str = ""
+    finish_reasons: tuple[str, ...] = ()
+    usage: Usage | None = None
+    is_estimated: bool = False
+    cost_nanousd: int | None = None
+    ttft_ns: int | None = None
+    retry_after_s: float | None = None  # as the provider asked
+    may_retry: bool = True  # unless the provider says that it is of no use
+    response_body: bytes = b""  # the provider's own bytes
+    is_truncated: bool = False
 
 
-class Attempt:
+class Attempt(msgspec.Struct):
     """One try at one candidate. Fields stand in the order in which they are filled."""
 
-    __slots__ = (
-        "answer",
-        "applied",
-        "body",
-        "candidate",
-        "credential",
-        "findings",
-        "has_begun",
-        "held_nanousd",
-        "held_usage",
-        "id",
-        "is_billed",
-        "is_held",
-        "is_recorded",
-        "number",
-        "outcome",
-        "price",
-        "span_id",
-        "speaks",
-        "started",
-        "started_ns",
-        "streams",
-        "translation",
-        "verdict",
-    )
-
-    def __init__(
-        self,
-        span_id: bytes,
-        candidate: CandidateInfo,
-        speaks: Dialect,
-        translation: Translation | None,
-        number: int,
-        started_ns: int,
-        started: int,
-    ) -> None:
-        self.span_id = span_id
-        self.id = span_id.hex()  # as the ledger names it
-        self.candidate = candidate
-        self.speaks = speaks  # in which the provider is spoken to
-        self.translation = translation  # None: the caller's own format, bytes pass untouched
-        self.body = b""  # translated, where it is
-        self.streams = False  # the provider is asked for a stream
-        self.number = number
-        self.started_ns = started_ns  # wall clock
-        self.started = started  # monotonic, ns
-        self.is_billed = speaks.serves != COUNT_TOKENS  # providers charge for it
-        self.credential = 0  # which of the provider's
-        # admission
-        self.price: Price | None = None
-        self.held_usage = Usage()
-        self.held_nanousd: int | None = None
-        self.applied: tuple[tuple[Applied, int], ...] = ()
-        self.is_held = False
-        self.has_begun = False
-        self.verdict: Verdict | None = None  # of the candidate's breaker
-        # the exchange
-        self.outcome = Outcome()
-        self.answer: Answer | None = None
-        self.findings: list[Finding] = []  # of the output's guard
-        self.is_recorded = False
+    span_id: bytes
+    id: str  # in hexadecimal, as the ledger names it
+    candidate: CandidateInfo
+    speaks: Dialect  # in which the provider is spoken to
+    translation: Translation | None  # None: the caller's own format, bytes pass untouched
+    number: int
+    started_ns: int  # wall clock
+    started: int  # monotonic, ns
+    is_billed: bool  # providers charge for the operation
+    body: bytes = b""  # translated, where it is
+    streams: bool = False  # the provider is asked for a stream
+    credential: int = 0  # which of the provider's
+    # admission
+    price: Price | None = None
+    held_usage: Usage = Usage()
+    held_nanousd: int | None = None
+    applied: tuple[tuple[Applied, int], ...] = ()
+    is_held: bool = False
+    has_begun: bool = False
+    verdict: Verdict | None = None  # of the candidate's breaker
+    # the exchange
+    outcome: Outcome = msgspec.field(default_factory=Outcome)
+    answer: Answer | None = None
+    findings: list[Finding] = []  # of the output's guard
+    is_recorded: bool = False
 
 
-class Call:
+class Call(msgspec.Struct):
     """One client request. Fields stand in the order of the stages that fill them."""
 
-    __slots__ = (
-        "answer",
-        "asked",
-        "attempt",
-        "attempts",
-        "attribution",
-        "body",
-        "cache",
-        "cached",
-        "candidates",
-        "client",
-        "degraded",
-        "dialect",
-        "door",
-        "findings",
-        "first_byte_seconds",
-        "headers",
-        "is_client_gone",
-        "key",
-        "left_nanousd",
-        "limits",
-        "output_guard",
-        "own_headers",
-        "parent_span_id",
-        "primary",
-        "prompt_version",
-        "receive",
-        "refusal",
-        "route",
-        "send",
-        "span_id",
-        "started",
-        "started_ns",
-        "tenant",
-        "trace_id",
-        "whole_seconds",
-    )
-
-    def __init__(
-        self,
-        dialect: Dialect,
-        headers: dict[bytes, bytes],
-        receive: Receive,
-        send: Send,
-        started_ns: int,
-        started: int,
-        client: tuple[str, int] | None = None,
-    ) -> None:
-        self.dialect = dialect
-        self.headers = headers  # the last one of a name counts
-        self.receive = receive
-        self.send = send
-        self.started_ns = started_ns  # wall clock
-        self.started = started  # monotonic, ns
-        self.client = client  # address of the connection
-        self.door: Door | None = None  # where a whole answer goes at once
-        # authenticate
-        self.key: KeyInfo
-        self.tenant: TenantInfo | None = None
-        self.attribution = Attribution()
-        self.trace_id = b""
-        self.span_id = b""  # the first attempt's too, unless there are several
-        self.parent_span_id: bytes | None = None
-        # parse
-        self.body = b""
-        self.asked: Asked | None = None
-        self.first_byte_seconds = 0.0  # of a stream
-        self.whole_seconds = 0.0  # of a whole answer
-        # guard, prompt
-        self.findings: list[Finding] = []
-        self.output_guard: Any = None
-        self.prompt_version = ""
-        # route
-        self.route: RouteInfo | None = None
-        self.candidates: tuple[CandidateInfo, ...] = ()
-        self.primary: CandidateInfo | None = None  # who would answer if all were well; None: whoever is first
-        # admit
-        self.limits: Any = None  # what was taken of them
-        self.cache = "off"  # as the header says: hit-exact, stale, miss, off
-        self.cached: Any = None  # where the answer is kept, and whether it was there
-        self.left_nanousd: int | None = None
-        # forward
-        self.attempts: list[Attempt] = []
-        self.attempt: Attempt | None = None
-        self.is_client_gone = False
-        self.degraded = ""  # why the answer is not the primary's
-        # at the end
-        self.answer: Answer | None = None
-        self.own_headers: Headers = []  # what stages tell the caller
-        self.refusal: tuple[str, str, dict[str, str | int]] | None = None  # reason, message, details
+    dialect: Dialect
+    headers: dict[bytes, bytes]  # the last one of a name counts
+    receive: Receive
+    send: Send
+    started_ns: int  # wall clock
+    started: int  # monotonic, ns
+    client: tuple[str, int] | None = None  # address of the connection
+    door: Door | None = None  # where a whole answer goes at once
+    # authenticate
+    key: KeyInfo = None  # type: ignore[assignment]  # until then nobody asks for it
+    tenant: TenantInfo | None = None
+    attribution: Attribution = Attribution()
+    trace_id: bytes = b""
+    span_id: bytes = b""  # the first attempt's too, unless there are several
+    parent_span_id: bytes | None = None
+    # parse
+    body: bytes = b""
+    asked: Asked | None = None
+    first_byte_seconds: float = 0.0  # of a stream
+    whole_seconds: float = 0.0  # of a whole answer
+    # guard, prompt
+    findings: list[Finding] = []
+    output_guard: Any = None
+    prompt_version: str = ""
+    # route
+    route: RouteInfo | None = None
+    candidates: tuple[CandidateInfo, ...] = ()
+    primary: CandidateInfo | None = None  # who would answer if all were well; None: whoever is first
+    # admit
+    limits: Any = None  # what was taken of them
+    cache: str = "off"  # as the header says: hit-exact, stale, miss, off
+    cached: Any = None  # where the answer is kept, and whether it was there
+    left_nanousd: int | None = None
+    # forward
+    attempts: list[Attempt] = []
+    attempt: Attempt | None = None
+    is_client_gone: bool = False
+    degraded: str = ""  # why the answer is not the primary's
+    # at the end
+    answer: Answer | None = None
+    own_headers: Headers = []  # what stages tell the caller
+    refusal: tuple[str, str, dict[str, str | int]] | None = None  # reason, message, details
 
     def rewrite(self, body: bytes) -> None:
         """Another body in the place of the caller's. Raises Refusal where it is no request."""

@@ -8,7 +8,8 @@ The outcome of each fault is defined (Failure in brackets: what the caller gets 
 """
 
 import asyncio
-from dataclasses import replace
+
+import msgspec
 
 from gateway.call import Attempt, Call
 from gateway.connection import ConnectFailed, NotHttp, TimedOut, Untrusted, UpstreamError
@@ -17,7 +18,7 @@ from gateway.headers import request_head
 from gateway.patience import patience_with
 from gateway.plane import Plane
 from gateway.streaming import Flow, opened
-from gateway.whole import MOST_ANSWER_BYTES, whole
+from gateway.whole import MOST_ANSWER_BYTES, finish
 from llmobs.core import semconv
 
 
@@ -53,15 +54,19 @@ async def _ask(call: Call, attempt: Attempt, plane: Plane, most_seconds: float |
     seconds = first_byte_seconds if attempt.streams else whole_seconds
     if most_seconds is not None:
         seconds = min(seconds, most_seconds)
-    deadline = asyncio.get_running_loop().time() + seconds
-    connection = await plane.upstream.connect(target.origin, seconds, provider.connect_seconds)
+    now = asyncio.get_running_loop().time()
+    deadline = now + seconds
+    connection = target.origin.kept(now) or await plane.upstream.connect(
+        target.origin, seconds, provider.connect_seconds
+    )
     flow: Flow | None = None
     try:
         connection.send(request_head(call, attempt, lines, len(body)), body, MOST_ANSWER_BYTES)
         if attempt.streams:
             flow = await opened(call, attempt, connection, deadline)
         else:
-            await whole(call, attempt, connection, deadline)
+            answer = await connection.whole(deadline)
+            finish(call, attempt, connection.status, connection.headers, answer)
     except (UpstreamError, AttemptFailed):
         raise
     except BaseException:
@@ -79,7 +84,7 @@ def _body(call: Call, attempt: Attempt) -> bytes:
     asked, body = call.asked, call.body
     assert asked is not None
     if asked.is_stream and not attempt.streams:
-        body, asked = call.dialect.streaming(body, False), replace(asked, is_stream=False)
+        body, asked = call.dialect.streaming(body, False), msgspec.structs.replace(asked, is_stream=False)
     return call.dialect.for_upstream(body, attempt.candidate.model, asked)
 
 

@@ -34,7 +34,12 @@ local k, a, reply = 0, 0, {1}
 
 def front(*words: Words) -> Front:
     """The sections before the budgets, by the keys and arguments of each, in their order."""
-    return Front(ADMIT, [key for keys, _ in words for key in keys], [arg for _, args in words for arg in args])
+    keys: list[str] = []
+    args: list[str] = []
+    for their_keys, their_args in words:
+        keys += their_keys
+        args += their_args
+    return Front(ADMIT, keys, args)
 
 
 async def ask_alone(asked: Front, plane: Plane) -> tuple[object, ...] | Ahead | None:

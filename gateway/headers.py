@@ -1,17 +1,21 @@
 """Which headers pass: the caller's to the provider, the provider's to the caller, and our own."""
 
+from binascii import hexlify
+
 from gateway.call import Attempt, Call
 from gateway.errors import Headers
 from llmobs.core.money import exact_usd
 
 # What a provider may need of the caller's. Credentials, cookies, the caller's network and our own headers stay here.
-PASSED_ON = (
-    b"accept",
-    b"user-agent",
-    b"x-client-request-id",
-    b"openai-beta",
-    b"anthropic-version",
-    b"anthropic-beta",
+PASSED_ON = frozenset(
+    {
+        b"accept",
+        b"user-agent",
+        b"x-client-request-id",
+        b"openai-beta",
+        b"anthropic-version",
+        b"anthropic-beta",
+    }
 )
 ANTHROPIC_VERSION = b"anthropic-version: 2023-06-01\r\n"  # for callers that send none
 
@@ -22,17 +26,14 @@ PASSED_BACK = frozenset(
 
 
 # What a caller says in its format's headers means nothing to a provider of the other.
-PASSED_TO_ANY = (b"user-agent", b"x-client-request-id")
+PASSED_TO_ANY = frozenset({b"user-agent", b"x-client-request-id"})
 
 
 def request_head(call: Call, attempt: Attempt, unchanging: bytes, body_bytes: int) -> bytes:
     """The head of a request upstream: the provider's lines, what passes of the caller's, the length."""
-    head = [unchanging]
     headers = call.headers
-    for name in PASSED_ON if attempt.translation is None else PASSED_TO_ANY:
-        value = headers.get(name)
-        if value is not None:
-            head.append(b"%s: %s\r\n" % (name, value))
+    passed = PASSED_ON if attempt.translation is None else PASSED_TO_ANY
+    head = [unchanging, *[b"%s: %s\r\n" % header for header in headers.items() if header[0] in passed]]
     once = headers.get(b"idempotency-key")
     if once is not None and call.tenant is not None:  # our account at the provider is one for all tenants: kept apart
         head.append(b"idempotency-key: %d-%s\r\n" % (call.tenant.id, once))
@@ -49,10 +50,7 @@ def passed_back(headers: Headers) -> Headers:
 
 def own_headers(call: Call) -> Headers:
     """Where to find the call, who answered it, and what stages tell besides."""
-    headers: Headers = [
-        (b"x-llmobs-trace-id", call.trace_id.hex().encode()),
-        (b"x-llmobs-span-id", call.span_id.hex().encode()),
-    ]
+    headers: Headers = [(b"x-llmobs-trace-id", hexlify(call.trace_id)), (b"x-llmobs-span-id", hexlify(call.span_id))]
     attempt = call.attempt
     if attempt is not None:
         candidate = attempt.candidate

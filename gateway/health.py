@@ -64,6 +64,14 @@ class Health:
         standing = self._cell(candidate).standing(now_s)
         return standing if candidate.provider.breaker else Standing(is_cooling=standing.is_cooling)
 
+    def goes(self, candidate: CandidateInfo, now_s: float) -> Verdict | None:
+        """`allows` where there is nothing to decide: the breaker is closed. None: there is."""
+        cell = self._cell(candidate)
+        if cell.breaker.phase != CLOSED or not candidate.provider.breaker:
+            return None
+        cell.touched_s = now_s
+        return cell.go
+
     async def allows(self, candidate: CandidateInfo, now_s: float) -> Verdict:
         """Whether an attempt may go to the candidate now: go, skip, or go as the one probe of an open breaker."""
         if not candidate.provider.breaker:

@@ -81,6 +81,25 @@ class Holds:
             self._rejoining.cancel()
         await self.valkey.stop()
 
+    def asking(
+        self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]], front: Front | None
+    ) -> "asyncio.Future[Any] | None":
+        """The usual case of `reserve` in two steps, this and `heard`; None: it is not one."""
+        if not self.attempts.is_joined:
+            return None
+        command = self.attempts.ask(attempt, begin_s, asked, time.monotonic(), front)
+        try:
+            return self.valkey.send_script(command)
+        except Away:
+            return None
+
+    def heard(self, attempt: str, reply: Any) -> Outcome | None:
+        """What came of `asking`; None: `reserve` has to ask again."""
+        if not isinstance(reply, list):
+            return None
+        outcome = self.attempts.answered(attempt, reply, time.monotonic())
+        return None if isinstance(outcome, Unavailable) else outcome
+
     async def reserve(
         self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]], front: Front | None = None
     ) -> Outcome:

@@ -11,6 +11,11 @@ _COUNTED = {REQUESTS: "requests", TOKENS: "tokens", CONCURRENT: "calls"}
 _WHILE = {"minute": "this minute", "hour": "this hour", "day": "within a day", "": "at once"}
 _USERS = ("user", "session", "ip")
 
+_NAMES = {
+    unit: (b"x-ratelimit-limit-" + name, b"x-ratelimit-remaining-" + name, b"x-ratelimit-reset-" + name)
+    for unit, name in ((REQUESTS, b"requests"), (TOKENS, b"tokens"))
+}
+
 Asked = Sequence[tuple[AppliedLimit, int]]
 
 
@@ -82,15 +87,14 @@ def cap_refusal(kind: str, tokens: int, cap: int) -> Refusal:
 
 def headers(asked: Asked, taken: Taken) -> Headers:
     """`x-ratelimit-*` of the tightest limit of requests and of tokens, as OpenAI names them."""
+    tightest: dict[str, int] = {}
+    for index, (applied, _) in enumerate(asked):
+        unit = applied.limit.unit
+        if unit in _NAMES and (unit not in tightest or taken.left[index] < taken.left[tightest[unit]]):
+            tightest[unit] = index
     told: Headers = []
-    for unit in (REQUESTS, TOKENS):
-        tightest = -1
-        for index, (applied, _) in enumerate(asked):
-            if applied.limit.unit == unit and (tightest < 0 or taken.left[index] < taken.left[tightest]):
-                tightest = index
-        if tightest >= 0:
-            limit = asked[tightest][0].limit.limit
-            told += _told(unit, limit, taken.left[tightest], taken.back_seconds[tightest])
+    for unit, index in tightest.items():
+        told += _told(unit, asked[index][0].limit.limit, taken.left[index], taken.back_seconds[index])
     return told
 
 
@@ -103,15 +107,17 @@ def exceeded_headers(applied: AppliedLimit, exceeded: Exceeded) -> Headers:
 
 
 def _told(unit: str, limit: int, left: int, seconds: int | None) -> Headers:
-    name = unit.encode()
-    told = [(b"x-ratelimit-limit-" + name, b"%d" % limit), (b"x-ratelimit-remaining-" + name, b"%d" % max(left, 0))]
+    names = _NAMES[unit]
+    told = [(names[0], b"%d" % limit), (names[1], b"%d" % max(left, 0))]
     if seconds is not None:
-        told.append((b"x-ratelimit-reset-" + name, duration(seconds).encode()))
+        told.append((names[2], duration(seconds).encode()))
     return told
 
 
 def duration(seconds: int) -> str:
     """As OpenAI writes it: 1s, 6m0s, 1h0m0s."""
+    if seconds < 60:
+        return f"{seconds}s"
     hours, rest = divmod(seconds, 3600)
     minutes, rest = divmod(rest, 60)
     if hours:

@@ -89,11 +89,18 @@ class Rates:
         )
         if not applying:
             return None
-        tokens = learnable = 0
-        if any(applied.limit.unit == TOKENS for applied in applying):
-            tokens, learnable = self._tokens(call, provider, model)
-        asked = [(applied, tokens if applied.limit.unit == TOKENS else 1) for applied in applying]
-        return Asking(asked, f"{self._owner}:{call.span_id.hex()}", learnable)
+        tokens, learnable, member = -1, 0, ""
+        asked = []
+        for applied in applying:
+            unit, amount = applied.limit.unit, 1
+            if unit == TOKENS:
+                if tokens < 0:
+                    tokens, learnable = self._tokens(call, provider, model)
+                amount = tokens
+            elif unit == CONCURRENT:
+                member = f"{self._owner}:{call.span_id.hex()}"
+            asked.append((applied, amount))
+        return Asking(asked, member, learnable)
 
     def _tokens(self, call: Call, provider: str, model: str) -> tuple[int, int]:
         """Tokens that the call may need, and the bytes from which to learn."""

@@ -17,6 +17,7 @@ from llmobs.ingest.journal import JournalBroken, JournalError, JournalFull, Jour
 
 KEPT_BYTES = 1024 * 1024  # of each side's content
 MOST_LATE_ENDS = 200  # up to 2 MB each
+MOST_CLIENTS = 1_000  # user agents remembered; when full they are forgotten
 RESCUED = frozenset({"stale_cache", "static"})  # answered by no attempt (gateway/last_resort.py)
 
 
@@ -27,6 +28,7 @@ class Recorder:
         self.journal = journal
         self._counts = counts
         self._late: deque[End] = deque(maxlen=MOST_LATE_ENDS)
+        self._clients: dict[bytes, str] = {}
         self.is_writable = True
 
     def begin(self, call: Call, attempt: Attempt) -> None:
@@ -55,12 +57,21 @@ class Recorder:
                 held_usage=attempt.held_usage,
                 price_version=attempt.price.version if attempt.price is not None else "",
                 holds=_holds(attempt),
-                client=text(call.headers.get(b"user-agent", b"").decode("latin-1")),
+                client=self._client(call.headers.get(b"user-agent", b"")),
                 number=attempt.number,
                 prompt_version=call.prompt_version,
                 findings=call.findings if attempt.number == 1 else [],
             )
         )
+
+    def _client(self, user_agent: bytes) -> str:
+        """A user agent as it is kept; the few that there are remembered."""
+        known = self._clients.get(user_agent)
+        if known is None:
+            if len(self._clients) >= MOST_CLIENTS:
+                self._clients.clear()
+            known = self._clients[user_agent] = text(user_agent.decode("latin-1"))
+        return known
 
     def end(self, call: Call, attempt: Attempt) -> None:
         """Say how the attempt ended."""

@@ -137,6 +137,7 @@ def _server(app: App) -> uvicorn.Server:
         timeout_graceful_shutdown=GRACE_SECONDS,
         limit_concurrency=MOST_CALLS,
         reset_contextvars=False,
+        proxy_headers=False,  # `App` reads them where there are any
     )
     return uvicorn.Server(config)
 

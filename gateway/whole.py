@@ -3,7 +3,7 @@
 import zlib
 
 from gateway.call import Answer, Attempt, Call
-from gateway.connection import Connection, Headers
+from gateway.connection import Headers
 from gateway.dialects.translation import Garbled
 from gateway.errors import ProviderGarbage, error_response
 from gateway.headers import passed_back
@@ -13,12 +13,6 @@ from llmobs.pricing.usage import Usage
 
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 MOST_RETRY_AFTER_SECONDS = 86_400.0
-
-
-async def whole(call: Call, attempt: Attempt, connection: Connection, deadline: float) -> None:
-    """Fill the attempt's outcome and answer. Raises UpstreamError, ProviderGarbage."""
-    body = await connection.whole(deadline)
-    finish(call, attempt, connection.status, connection.headers, body)
 
 
 def finish(call: Call, attempt: Attempt, status: int, headers: Headers, body: bytes) -> None:

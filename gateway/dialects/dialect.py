@@ -7,8 +7,9 @@ message of its own: bytes pass untouched. From one family to the other: `transla
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from llmobs.pricing.usage import Usage
 
@@ -32,8 +33,7 @@ class BadRequest(Exception):
     """The body is not a request of this format; the message says what and why, without the caller's text."""
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(msgspec.Struct, gc=False):
     """What a request asks for, whatever its format."""
 
     model: str
@@ -52,8 +52,7 @@ class Asked:
     is_free: bool = False  # the provider does not bill this operation
 
 
-@dataclass(slots=True)
-class Answered:
+class Answered(msgspec.Struct, gc=False):
     """What an answer, or the end of a stream, reported about itself."""
 
     usage: Usage | None = None
@@ -151,4 +150,6 @@ def text(value: object, most: int = 200) -> str:
     """A text from outside, cut, and without what PostgreSQL cannot hold (NUL, lone surrogates)."""
     if not isinstance(value, str) or not value:
         return ""
+    if value.isascii() and len(value) <= most and "\x00" not in value:
+        return value
     return value[:most].replace("\x00", "").encode("utf-8", "replace").decode()

@@ -52,7 +52,6 @@ class _Answer(msgspec.Struct):
 _read = msgspec.json.Decoder(_Request).decode
 _read_answer = msgspec.json.Decoder(_Answer).decode
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
-_DESCRIBED = (b'"tools"', b'"functions"', b'"tool_calls"', b'"json_schema"')
 _DONE = re.compile(rb"(?:^|\n)data: ?\[DONE\]\r?\n")
 _EVENT_END = re.compile(rb"(\r?\n\r?\n)")
 
@@ -79,7 +78,8 @@ class OpenAI(OpenAIFamily):
             wants_usage=bool(options and options.include_usage),
             user=text(request.user or request.safety_identifier),
         )
-        attribute(asked, request.metadata)
+        if request.metadata:
+            attribute(asked, request.metadata)
         return asked
 
     def for_upstream(self, body: bytes, model: str, asked: Asked) -> bytes:
@@ -145,12 +145,15 @@ def ceiling_field(model: str) -> str:
 def _unseen_tokens(body: bytes) -> int:
     """Names are counted wherever they stand: a text that quotes them makes the bound higher, never lower."""
     # A provider of the other format gets earlier calls, and a schema, as descriptions of tools.
-    tokens = TOOLS_TOKENS if any(name in body for name in _DESCRIBED) else 0
+    is_described = b'"tools"' in body or b'"functions"' in body or b'"tool_calls"' in body or b'"json_schema"' in body
+    tokens = TOOLS_TOKENS if is_described else 0
     if b'"image_url"' in body:
         tokens += IMAGE_TOKENS * body.count(b'"image_url"')
     if b'"web_search_options"' in body:
         tokens += SERVER_TOOL_TOKENS
-    return tokens + FILE_TOKENS * (body.count(b'"file_id"') + body.count(b'"file_data"'))
+    if b'"file_' in body:
+        tokens += FILE_TOKENS * (body.count(b'"file_id"') + body.count(b'"file_data"'))
+    return tokens
 
 
 def _event(data: bytes) -> _Answer | None:

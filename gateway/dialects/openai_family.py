@@ -1,6 +1,7 @@
 """What OpenAI's operations have in common: credentials, errors, and what its models do unasked."""
 
 import re
+from functools import lru_cache
 
 from gateway.dialects.dialect import count, text
 from gateway.dialects.wire import Head, Json, with_fields
@@ -29,7 +30,7 @@ class OpenAIFamily:
         return may_think(model)
 
     def may_write_cache(self, model: str) -> bool:
-        return _CACHE_WRITING.search(model.lower()) is not None
+        return writes_cache(model)
 
     def credential_headers(self, credential: str) -> bytes:
         return b"authorization: Bearer %s\r\n" % credential.encode() if credential else b""
@@ -41,6 +42,12 @@ class OpenAIFamily:
 
     def without_usage(self, block: bytes) -> bytes:
         return block
+
+
+@lru_cache(maxsize=1024)
+def writes_cache(model: str) -> bool:
+    """Whether the model bills what it writes to its cache unasked."""
+    return _CACHE_WRITING.search(model.lower()) is not None
 
 
 def may_think(model: str) -> bool:

@@ -52,7 +52,9 @@ class Cell:
         "name",
         "own_p95",
         "p95",
-        "pending",
+        "pending_failed",
+        "pending_ok",
+        "pending_run",
         "proposal",
         "sent",
         "shared",
@@ -75,7 +77,7 @@ class Cell:
         self.first, self.whole = Latencies(), Latencies()
         self.own_p95 = {True: 0.0, False: 0.0}  # is_stream: milliseconds
         self.p95: dict[bool, tuple[float, int]] = {}  # of all gateways: is_stream: milliseconds, samples
-        self.pending = Seen()  # since the last flush
+        self.pending_ok = self.pending_failed = self.pending_run = 0  # since the last flush
         self.sent = Seen()  # on its way
         self.shared = Seen()
         self.shared_s = float("-inf")
@@ -155,8 +157,12 @@ class Cell:
                 self.turn(probed(has_succeeded, now_s), now_s)
             return
         self.window.add(now_s, has_succeeded)
-        self.pending = _added(self.pending, Seen(1, 0, 0) if has_succeeded else Seen(0, 1, 1))
-        if not has_succeeded:
+        if has_succeeded:
+            self.pending_ok += 1
+            self.pending_run = 0
+        else:
+            self.pending_failed += 1
+            self.pending_run += 1
             self.judge(now_s)
 
     def cool(self, seconds: float | None, now_s: float) -> None:
@@ -189,9 +195,17 @@ class Cell:
 
     # ------------------------------------------------------------ the board
 
+    @property
+    def pending(self) -> Seen:
+        return Seen(self.pending_ok, self.pending_failed, self.pending_run)
+
+    def _no_pending(self) -> None:
+        self.pending_ok = self.pending_failed = self.pending_run = 0
+
     def take_pending(self) -> Seen:
         """What a flush takes along."""
-        self.sent, self.pending = self.pending, Seen()
+        self.sent = self.pending
+        self._no_pending()
         return self.sent
 
     def adopt(self, row: Row | None, counter: int, server_ms: int, now_s: float) -> None:
@@ -224,7 +238,8 @@ class Cell:
             self._credit = 1.0 - breaker.share  # a step lets its first call through
         self.breaker, self.epoch, self.go = breaker, epoch, Verdict(GO, epoch)
         self.window.clear()
-        self.pending = self.sent = self.shared = Seen()
+        self._no_pending()
+        self.sent = self.shared = Seen()
         self._probe_until_s = self._denied_until_s = 0.0
 
 

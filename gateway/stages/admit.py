@@ -13,6 +13,7 @@ from gateway.plane import Plane
 from gateway.rates import Asking
 from gateway.response_cache import is_cached, words
 from llmobs.budgets.ledger import Ahead
+from llmobs.cache.store import NOTHING_ASKED as NO_CACHE
 from llmobs.limits.admission import NOTHING_ASKED
 from llmobs.providers.registry import CandidateInfo
 
@@ -29,7 +30,8 @@ async def admit(call: Call, plane: Plane) -> None:
     if lookup is not None and await plane.cache.joined(call, lookup):
         return
     for candidate in call.candidates:
-        verdict = await health.allows(candidate, time.monotonic())
+        now_s = time.monotonic()
+        verdict = health.goes(candidate, now_s) or await health.allows(candidate, now_s)
         if not verdict.is_skip:
             break
     else:
@@ -52,7 +54,12 @@ async def _begun(call: Call, candidate: CandidateInfo, lookup: Lookup | None, pl
     assert snapshot is not None
     attempt = prepare(call, candidate, snapshot, call.started_ns, call.started)
     asking = call.limits = plane.rates.asking(call, snapshot)
-    if asking is not None or lookup is not None:
+    if asking is not None and lookup is None and attempt.applied:
+        # The usual case of a call under limits and budgets, without further steps.
+        asked = front.front(NO_CACHE, asking.words())
+        answer = await hold(call, attempt, plane, asked)
+        _limited(call, asking, answer or await front.ask_alone(asked, plane), 0, plane)
+    elif asking is not None or lookup is not None:
         if not await _take(call, attempt, asking, lookup, plane):
             return
     elif attempt.applied:
@@ -75,13 +82,20 @@ async def _take(call: Call, attempt: Attempt, asking: Asking | None, lookup: Loo
     if lookup is not None and isinstance(answer, tuple):
         position = plane.cache.missed(lookup, answer)
     if asking is not None:
-        if answer is None:
-            plane.rates.take_locally(call, asking)
-        elif isinstance(answer, Ahead):
-            raise plane.rates.refused(call, asking, answer.reply)
-        else:
-            plane.rates.granted(call, asking, answer, position)
+        _limited(call, asking, answer, position, plane)
     return True
+
+
+def _limited(
+    call: Call, asking: Asking, answer: tuple[object, ...] | Ahead | None, position: int, plane: Plane
+) -> None:
+    """What the limits said; without an answer this gateway's share is taken of. Raises Refusal."""
+    if answer is None:
+        plane.rates.take_locally(call, asking)
+    elif isinstance(answer, Ahead):
+        raise plane.rates.refused(call, asking, answer.reply)
+    else:
+        plane.rates.granted(call, asking, answer, position)
 
 
 async def _looked_up(call: Call, lookup: Lookup, plane: Plane) -> None:

@@ -18,20 +18,17 @@ async def forward(call: Call, plane: Plane) -> None:
     if call.answer is not None:  # it was in the cache
         return
     try:
-        await _answered(call, plane)
+        if call.attempt is None:
+            raise ProviderUnavailable(f"no provider of {_model(call)} may be asked now: their breakers are open")
+        tries = Tries(call, plane)
+        flow = await tries.until_answered()
+        if flow is not None:
+            await flow.run()
+        if tries.has_failed and await rescued(call, plane):
+            return
     except AttemptFailed:
         if not await rescued(call, plane):
             raise
-
-
-async def _answered(call: Call, plane: Plane) -> None:
-    if call.attempt is None:
-        raise ProviderUnavailable(f"no provider of {_model(call)} may be asked now: their breakers are open")
-    tries = Tries(call, plane)
-    flow = await tries.until_answered()
-    if flow is not None:
-        await flow.run()
-    if tries.has_failed and await rescued(call, plane):
         return
     attempt, asked = call.attempt, call.asked
     assert attempt is not None

@@ -1,6 +1,8 @@
 """What is asked: the body, read once and within bounds, and whom the call is attributed to."""
 
-from gateway.body import read_body
+from collections.abc import Awaitable
+
+from gateway.body import read_body, too_large
 from gateway.call import Call
 from gateway.dialects.dialect import Asked, BadRequest, text
 from gateway.dialects.prompted import completed, spelled_out
@@ -13,11 +15,36 @@ from llmobs.tenants.roster import KeyInfo
 MOST_BODY_BYTES = 32 * 1024 * 1024  # as Anthropic's own limit
 
 
-async def parse(call: Call, plane: Plane) -> None:
+def parse(call: Call, plane: Plane) -> Awaitable[None] | None:
     """Fill body, what it asks, and attribution. Raises Refusal."""
-    call.attribution = _attribution(call.headers, None, call.key)
-    body = call.body = await read_body(call.receive, call.headers, MOST_BODY_BYTES, call.door)
-    if not body.lstrip()[:1] == b"{":
+    body = call.door.body_now() if call.door is not None else None
+    if body is None:
+        return _received(call)
+    _attributed(call, body)  # it came with its head, as most do
+    return None
+
+
+async def _received(call: Call) -> None:
+    try:
+        body = await read_body(call.receive, call.headers, MOST_BODY_BYTES)
+    except Refusal:
+        call.attribution = _attribution(call.headers, None, call.key)
+        raise
+    _attributed(call, body)
+
+
+def _attributed(call: Call, body: bytes) -> None:
+    try:
+        _read(call, body)
+    finally:
+        call.attribution = _attribution(call.headers, call.asked, call.key)
+
+
+def _read(call: Call, body: bytes) -> None:
+    call.body = body
+    if len(body) > MOST_BODY_BYTES:
+        raise too_large(MOST_BODY_BYTES)
+    if body[:1] != b"{" and body.lstrip()[:1] != b"{":
         raise Refusal("invalid_request", "the body is not a JSON object")
     is_prompted = call.headers.get(b"x-llmobs-prompt")
     if is_prompted:
@@ -29,7 +56,6 @@ async def parse(call: Call, plane: Plane) -> None:
         raise Refusal("invalid_request", f"the body is not a valid request: {error}") from None
     call.asked = asked
     set_patience(call)
-    call.attribution = _attribution(call.headers, asked, call.key)
 
 
 def _attribution(headers: dict[bytes, bytes], asked: Asked | None, key: KeyInfo) -> Attribution:

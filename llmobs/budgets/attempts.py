@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import msgspec
+
 from llmobs.budgets import ledger
 from llmobs.budgets.definition import Applied
 from llmobs.budgets.ledger import Ahead, Command, Exhausted, Front, Granted, Unavailable
@@ -34,8 +36,7 @@ class State(Enum):
     RETURNING = "returning"  # to be released; the ledger has not confirmed it
 
 
-@dataclass(slots=True)
-class Holding:
+class Holding(msgspec.Struct):
     """What one attempt has asked for."""
 
     begin_s: int

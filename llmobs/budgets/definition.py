@@ -90,13 +90,16 @@ class BudgetInfo(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """A budget as it applies to one call. `key` is its key in the ledger."""
+    """A budget as it applies to one call. `key` is its key in the ledger, `words` what its scripts are told of it:
+    "id:revision", "b" (may refuse) or "a" (alerts only), limit.
+    """
 
     budget: BudgetInfo
     value: str
     window_start_s: int
     window_end_s: int
     key: str
+    words: tuple[str, str, str]
 
 
 NONE_APPLY: tuple[Applied, ...] = ()
@@ -110,6 +113,8 @@ class Budgets:
         self.version = version  # of the configuration it was read at
         self._by_id = {info.id: info for info in self.infos}
         self._slots: dict[int, list[_Slot]] = {}
+        # By tenant and dimensions: what applied, and until which second it does.
+        self._answers: dict[tuple[object, ...], tuple[int, int, tuple[Applied, ...]]] = {}
         for info in self.infos:
             if info.counted_from_s is not None:
                 self._slots.setdefault(info.tenant_id, []).append(_Slot(info, info.counted_from_s))
@@ -125,9 +130,18 @@ class Budgets:
         if slots is None:
             return NONE_APPLY
         at_s = at_ns // NS_PER_SECOND
+        asked = (tenant_id, attribution, model, provider_name)
+        answer = self._answers.get(asked)
+        if answer is not None and answer[0] <= at_s < answer[1]:
+            return answer[2]
         dimensions = _dimensions(attribution, model, provider_name)
-        found = [slot.applied(dimensions, at_s) for slot in slots if slot.applies(dimensions, at_s)]
-        return tuple(found) if found else NONE_APPLY
+        found = tuple([slot.applied(dimensions, at_s) for slot in slots if slot.applies(dimensions, at_s)])
+        if len(self._answers) >= MOST_REMEMBERED:
+            self._answers.clear()
+        # One that is counted only from a later window on must be found then: an answer holds for a minute at most.
+        until_s = min([at_s // 60 * 60 + 60, *(applied.window_end_s for applied in found)])
+        self._answers[asked] = (at_s, until_s, found)
+        return found
 
 
 class _Slot:
@@ -147,14 +161,14 @@ class _Slot:
     def applies(self, dimensions: tuple[str, ...], at_s: int) -> bool:
         if at_s < self.counted_from_s:
             return False
-        return not self.fixed or all(dimensions[index] == value for index, value in self.fixed)
+        return all(dimensions[index] == value for index, value in self.fixed)
 
     def applied(self, dimensions: tuple[str, ...], at_s: int) -> Applied:
         if not self.starts_s <= at_s < self.ends_s:
             self.starts_s, self.ends_s = window_bounds(self.budget.window, self.zone, at_s)
             self.remembered.clear()
         each = self.each
-        values = dimensions[each[0]] if len(each) == 1 else tuple(dimensions[index] for index in each)
+        values = dimensions[each[0]] if len(each) == 1 else tuple([dimensions[index] for index in each])
         found = self.remembered.get(values)
         return found if found is not None else self._remember(values)
 
@@ -169,7 +183,8 @@ class _Slot:
 def apply(budget: BudgetInfo, value: str, window_start_s: int, window_end_s: int) -> Applied:
     """The budget for one value and window, with its ledger key."""
     key = budget_key(budget.tenant_id, budget.id, budget.revision, window_start_s, value)
-    return Applied(budget, value, window_start_s, window_end_s, key)
+    words = (f"{budget.id}:{budget.revision}", "b" if budget.is_blocking else "a", str(budget.limit))
+    return Applied(budget, value, window_start_s, window_end_s, key, words)
 
 
 def apply_at(budget: BudgetInfo, value: str, at_s: int) -> Applied:

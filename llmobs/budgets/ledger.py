@@ -46,6 +46,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
 from llmobs.budgets.scripts import FOLD, HAND_IN, RELEASE, RESERVE, SETTLE, STATUS, SWEEP, TURN, Script
 from llmobs.spans.bill import HoldLike
 
@@ -111,7 +113,8 @@ class Command:
 
     def evalsha(self) -> list[str]:
         """The words of EVALSHA. On NOSCRIPT (a new server) send `eval` once; the server keeps the script."""
-        return ["EVALSHA", self.script.sha, str(len(self.keys)), *self.keys, *self.args]
+        keys = self.keys
+        return ["EVALSHA", self.script.sha, str(len(keys)), *keys, *self.args]
 
     def eval(self) -> list[str]:
         return ["EVAL", self.script.text, str(len(self.keys)), *self.keys, *self.args]
@@ -139,6 +142,8 @@ class AppliedLike(Protocol):
     def budget(self) -> BudgetLike: ...
     @property
     def key(self) -> str: ...
+    @property
+    def words(self) -> tuple[str, str, str]: ...
 
 
 def hold_key(tenant_id: int, hold: HoldLike) -> str:
@@ -160,8 +165,7 @@ def tail(begin_s: int, owner: str) -> str:
     return f":{begin_s}:{owner}"
 
 
-@dataclass(frozen=True, slots=True)
-class Front:
+class Front(msgspec.Struct, frozen=True):
     """Sections that are asked ahead of the budgets, in one script with them."""
 
     script: Script
@@ -182,14 +186,9 @@ def reserve(
     keys += (EPOCH_KEY, counted_key(asked[0][0].budget.tenant_id))
     args += (str(len(asked)), epoch, attempt, tail(begin_s, owner))
     for applied, amount in asked:
-        budget = applied.budget
         keys.append(applied.key)
-        args += (
-            f"{budget.id}:{budget.revision}",
-            "b" if budget.is_blocking else "a",
-            str(budget.limit),
-            _digits(amount),
-        )
+        args += applied.words
+        args.append(str(amount) if 0 <= amount <= MOST_AMOUNT else _digits(amount))
     return Command(RESERVE if front is None else front.script, keys, args)
 
 
@@ -274,8 +273,7 @@ def kill_connection(client_id: int) -> list[str]:
 # ---------------------------------------------------------------- replies
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(msgspec.Struct, frozen=True):
     """All holds are taken. `left`: limit less everything, per budget asked, in its unit (negative: alerts only).
 
     `ahead`: what the sections before the budgets replied.
@@ -285,8 +283,7 @@ class Granted:
     ahead: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Exhausted:
+class Exhausted(msgspec.Struct, frozen=True):
     """The budget at `index` of those asked would be passed; nothing is held."""
 
     index: int
@@ -299,16 +296,14 @@ class Exhausted:
         return self.base + self.pending
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(msgspec.Struct, frozen=True):
     """The ledger cannot answer: it recovers (`epoch` is its word for it, "" if lost), or has not counted a budget."""
 
     epoch: str
     uncounted_index: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead:
+class Ahead(msgspec.Struct, frozen=True):
     """A section ahead of the budgets has answered (a limit is reached, an answer is cached): nothing is held."""
 
     reply: Sequence[Any]

@@ -5,8 +5,9 @@ of the reply does too: `parse_granted` says where the next part begins.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from llmobs.limits.definition import AppliedLimit
 from llmobs.limits.units import CONCURRENT, MOST, STEPS
@@ -30,8 +31,7 @@ def ask(asked: Sequence[tuple[AppliedLimit, int]], member: str) -> Words:
 NOTHING_ASKED: Words = ([], ["0"])
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """All was taken at `at_s` of the server's clock. Of each limit: what is left, seconds until some comes back."""
 
     at_s: int
@@ -39,8 +39,7 @@ class Taken:
     back_seconds: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Exceeded:
+class Exceeded(msgspec.Struct, frozen=True):
     """The limit at `index` of those asked would be passed; nothing was taken. `wait_seconds` None: it never fits."""
 
     index: int

@@ -80,6 +80,7 @@ class Limits:
         for info in self.infos:
             by_tenant.setdefault(info.tenant_id, []).append(info)
         self._all = _Slots(by_tenant.pop(None))
+        self._answers: dict[tuple[int, Attribution, str, str, str], tuple[AppliedLimit, ...]] = {}
         self._of: dict[int | None, _Slots] = {tenant_id: _Slots(own, self._all) for tenant_id, own in by_tenant.items()}
 
     def applying(
@@ -89,8 +90,15 @@ class Limits:
         counted = self._of.get(tenant_id, self._all).counted
         if not counted:
             return NONE_APPLY
-        dimensions = _dimensions(tenant_id, attribution, model, provider_name, client_ip)
-        return tuple([slot.applied(dimensions) for slot in counted if slot.applies(dimensions)])
+        asked = (tenant_id, attribution, model, provider_name, client_ip)
+        found = self._answers.get(asked)
+        if found is None:
+            dimensions = _dimensions(*asked)
+            found = tuple([slot.applied(dimensions) for slot in counted if slot.applies(dimensions)])
+            if len(self._answers) >= MOST_REMEMBERED:
+                self._answers.clear()
+            self._answers[asked] = found
+        return found
 
     def caps(
         self, tenant_id: int, attribution: Attribution, model: str, provider_name: str, client_ip: str
@@ -143,7 +151,7 @@ class _Slot:
         self.remembered: dict[str | tuple[str, ...], AppliedLimit] = {}
 
     def applies(self, dimensions: tuple[str, ...]) -> bool:
-        return not self.fixed or all(dimensions[index] == value for index, value in self.fixed)
+        return all(dimensions[index] == value for index, value in self.fixed)
 
     def applied(self, dimensions: tuple[str, ...]) -> AppliedLimit:
         each = self.each

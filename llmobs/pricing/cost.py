@@ -6,7 +6,7 @@ from llmobs.pricing.usage import Usage
 
 def cost(usage: Usage, price: Price) -> int:
     """Nano-USD of one provider response, rounded up once, at the end of the sum."""
-    rates = price.rates_for(usage.input_tokens)
+    rates = price.rates_for(usage.input_tokens) if price.tiers else price.rates
     total = (
         usage.uncached_input * rates.uncached_input
         + usage.cache_read * rates.cache_read
