@@ -64,6 +64,7 @@ def test_keys_lead_from_page_to_page(page: Page, complaints: list[str]) -> None:
         page.keyboard.press("g")
         page.keyboard.press(key)
         expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+        page.wait_for_load_state()  # keys are heard once the page's scripts run
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     assert complaints == []
