@@ -49,7 +49,8 @@ def test_a_hit_is_stored_as_a_call_that_cost_nothing_and_says_what_it_saved(
     writer.drain()
     found = one(
         pg,
-        "SELECT status, cost_nanousd, attributes->>'llmobs.cached_provider', request_model, response_id, attributes->>'llmobs.cache', "
+        "SELECT status, cost_nanousd, attributes->>'llmobs.cached_provider', request_model, response_id, "
+        "attributes->>'llmobs.cache', "
         "(attributes->>'llmobs.saved_nanousd')::bigint, (attributes->>'llmobs.saved_output_tokens')::int "
         f"FROM span WHERE encode(span_id, 'hex') = '{hit.headers['x-llmobs-span-id']}'",
     )
