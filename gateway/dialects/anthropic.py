@@ -16,7 +16,7 @@ from gateway.dialects.dialect import (
     Asked,
     count,
     events,
-    plain,
+    names_in,
     text,
     text_bytes,
 )
@@ -63,6 +63,10 @@ _TELLING = (b'"message_start"', b'"message_delta"', b'"error"')
 _STOP = re.compile(rb"(?:^|\n)event: ?message_stop\r?\n")
 _DELTA_TEXTS = ("text", "thinking", "partial_json", "signature")
 # Tools that the provider runs itself are named with a date; those it only describes to the model are not many tokens.
+_NAMES = re.compile(
+    rb'"(?:tools|json_schema|image|document|file_id|mcp_servers|cache_control|prompt_cache_breakpoint|1h|thinking'
+    rb'|[a-z_]+_20\d{6})(?=")'
+)
 _OWN_TOOL = re.compile(rb'"([a-z_]+)_20\d{6}"')
 _DESCRIBED_TOOLS = frozenset({b"bash", b"text_editor", b"computer", b"memory"})
 
@@ -148,13 +152,13 @@ class Anthropic:
 
 def asked_of(body: bytes, request: Head, most_output_tokens: int) -> Asked:
     """What a request of Anthropic's family asks for."""
-    names = plain(body)
+    names = names_in(body, _NAMES)
     asked = Asked(
         model=text(request.model),
         is_stream=request.stream or False,
         most_output_tokens=most_output_tokens,
         choices=1,
-        unseen_input_tokens=_unseen_tokens(names),
+        unseen_input_tokens=_unseen_tokens(names) if names else 0,
         unseen_output_tokens=0,
         cache_write=cache_write(names),
         thinks=b'"thinking"' in names,
@@ -171,7 +175,7 @@ def _unseen_tokens(body: bytes) -> int:
         tokens += IMAGE_TOKENS * body.count(b'"image"')
     if b'"document"' in body or b'"file_id"' in body:
         tokens += FILE_TOKENS * max(body.count(b'"document"'), body.count(b'"file_id"'))
-    if b"_20" in body:
+    if b"_20" in body:  # a tool of the provider's own
         tokens += sum(
             TOOLS_TOKENS if name in _DESCRIBED_TOOLS else SERVER_TOOL_TOKENS for name in _OWN_TOOL.findall(body)
         )

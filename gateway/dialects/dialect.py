@@ -112,9 +112,18 @@ _ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
 
 def plain(body: bytes) -> bytes:
     """The body with ASCII letters as themselves: JSON may write any of a name's letters as an escape."""
-    if b"\\u00" not in body:
+    if b"\\" not in body or b"\\u00" not in body:  # a search for one byte is ten times as fast
         return body
     return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), body)
+
+
+def names_in(body: bytes, pattern: re.Pattern[bytes]) -> bytes:
+    """Those of the names that stand in a body, each as often as it does, in quotes: little to look at, found in one go.
+
+    `pattern` begins at a quote and ends before one.
+    """
+    found = pattern.findall(plain(body))
+    return b'" '.join(found) + b'"' if found else b""
 
 
 def events(blocks: bytes) -> list[bytes]:

@@ -15,6 +15,7 @@ from gateway.dialects.dialect import (
     Answered,
     Asked,
     events,
+    names_in,
     plain,
     text,
     text_bytes,
@@ -52,6 +53,10 @@ class _Answer(msgspec.Struct):
 _read = msgspec.json.Decoder(_Request).decode
 _read_answer = msgspec.json.Decoder(_Answer).decode
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_NAMES = re.compile(
+    rb'"(?:tools|functions|tool_calls|json_schema|image_url|web_search_options|file_id|file_data|prediction'
+    rb'|cache_control|prompt_cache_breakpoint|1h|reasoning[a-z_]*|thinking)(?=")'
+)
 _DONE = re.compile(rb"(?:^|\n)data: ?\[DONE\]\r?\n")
 _EVENT_END = re.compile(rb"(\r?\n\r?\n)")
 
@@ -65,13 +70,13 @@ class OpenAI(OpenAIFamily):
     def read(self, body: bytes) -> Asked:
         request = read_request(_read, body)
         most = max(request.max_tokens or 0, request.max_completion_tokens or 0) or None
-        options, names = request.stream_options, plain(body)
+        options, names = request.stream_options, names_in(body, _NAMES)
         asked = Asked(
             model=text(request.model),
             is_stream=request.stream or False,
             most_output_tokens=most,
             choices=request.n or 1,
-            unseen_input_tokens=_unseen_tokens(names),
+            unseen_input_tokens=_unseen_tokens(names) if names else 0,
             unseen_output_tokens=len(body) if b'"prediction"' in names else 0,  # its rejected tokens are output
             cache_write=cache_write(names),
             thinks=b'"reasoning' in names or b'"thinking"' in names,
@@ -147,13 +152,10 @@ def _unseen_tokens(body: bytes) -> int:
     # A provider of the other format gets earlier calls, and a schema, as descriptions of tools.
     is_described = b'"tools"' in body or b'"functions"' in body or b'"tool_calls"' in body or b'"json_schema"' in body
     tokens = TOOLS_TOKENS if is_described else 0
-    if b'"image_url"' in body:
-        tokens += IMAGE_TOKENS * body.count(b'"image_url"')
     if b'"web_search_options"' in body:
         tokens += SERVER_TOOL_TOKENS
-    if b'"file_' in body:
-        tokens += FILE_TOKENS * (body.count(b'"file_id"') + body.count(b'"file_data"'))
-    return tokens
+    tokens += IMAGE_TOKENS * body.count(b'"image_url"')
+    return tokens + FILE_TOKENS * (body.count(b'"file_id"') + body.count(b'"file_data"'))
 
 
 def _event(data: bytes) -> _Answer | None:
