@@ -65,7 +65,7 @@ class App:
             return
         headers = dict(scope["headers"])
         if b"x-forwarded-for" in headers:
-            await self._behind_proxy(scope, receive, send)
+            await self._behind_proxy(scope, receive, send)  # type: ignore[arg-type]
         else:
             await self._answer(scope, headers, receive, send)
 

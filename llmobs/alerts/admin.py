@@ -72,7 +72,7 @@ class AlertAdmin(ReadOnly):
                 audit.save(alert, actor_of(request))
 
     def view_on_site(self, obj: Alert) -> str:
-        return f"/budgets/?tenant={obj.tenant.slug}"
+        return f"/budgets/?tenant={obj.tenant.slug}" if obj.tenant is not None else "/providers/"
 
 
 @admin.register(Delivery)

@@ -7,7 +7,7 @@ import redis
 
 from llmobs.budgets import ledger
 from llmobs.budgets.definition import Applied, BudgetInfo, apply_at
-from llmobs.budgets.ledger import Exhausted, Granted, Standing, Unavailable
+from llmobs.budgets.ledger import Ahead, Exhausted, Granted, Standing, Unavailable
 from llmobs.budgets.valkey import run
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.core.ids import new_row_id
@@ -54,7 +54,7 @@ def open_ledger(client: redis.Redis, *budgets: Applied, epoch: str = EPOCH) -> N
 
 def reserve(
     client: redis.Redis, attempt: str, *asked: tuple[Applied, int], epoch: str = EPOCH, owner: str = OWNER
-) -> Granted | Exhausted | Unavailable:
+) -> Granted | Exhausted | Unavailable | Ahead:
     return ledger.parse_reserve(run(client, ledger.reserve(epoch, attempt, AT_S, owner, asked)), len(asked))
 
 

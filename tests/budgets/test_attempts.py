@@ -4,7 +4,7 @@ import redis
 
 from llmobs.budgets import ledger, recovery
 from llmobs.budgets.attempts import GRANT_LIVES_S, Attempts, Joining
-from llmobs.budgets.ledger import Command, Exhausted, Granted, Unavailable
+from llmobs.budgets.ledger import Ahead, Command, Exhausted, Granted, Unavailable
 from llmobs.budgets.valkey import run
 from tests.budgets.made import AT_S, OWNER, applied, fold_of, standing, sums
 
@@ -33,7 +33,7 @@ def meet(client: redis.Redis, attempts: Attempts) -> Joining:
     return joining
 
 
-def call(client: redis.Redis, attempts: Attempts, name: str, amount: int) -> Granted | Exhausted | Unavailable:
+def call(client: redis.Redis, attempts: Attempts, name: str, amount: int) -> Granted | Exhausted | Unavailable | Ahead:
     return attempts.answered(name, run(client, attempts.ask(name, AT_S, [(BUDGET, amount)], 0.0)), 0.0)
 
 
