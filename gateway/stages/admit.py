@@ -23,6 +23,8 @@ async def admit(call: Call, plane: Plane) -> None:
 
     Raises Refusal.
     """
+    if call.answer is not None:  # a count of tokens that needs nobody
+        return
     snapshot, health = plane.snapshot, plane.health
     assert snapshot is not None
     plane.rates.cap(call, snapshot)

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from gateway.call import Call
+from gateway.call import COUNT_TOKENS, Answer, Call
 from gateway.dialects.dialect import BadRequest
 from gateway.dialects.translation import translation
 from gateway.errors import Refusal
@@ -42,10 +42,18 @@ def route(call: Call, plane: Plane) -> None:
         candidates = snapshot.candidates(tenant.id, asked.model, call.dialect.name, call.started_ns)
         if not candidates:
             raise Refusal("unknown_model", f"no route and no provider is known for the model {asked.model!r}")
+        if call.dialect.serves == COUNT_TOKENS and not _serving(call, candidates):
+            _count(call, candidates[0], plane)
+            return
         call.candidates = reached(call, candidates)
+        if tenant.confidential_only_local and not call.candidates[0].provider.is_local and _is_confidential(call):
+            raise Refusal("sensitive_data", f"the content is confidential, and {asked.model!r} is not served locally")
     else:
         if not found.candidates:
             raise Refusal("unknown_model", f"no provider of the route {found.name!r} is enabled")
+        if call.dialect.serves == COUNT_TOKENS and not _serving(call, found.candidates):
+            _count(call, found.candidates[0], plane)
+            return
         call.route = found
         call.candidates = _ordered(call, found, plane, snapshot)
 
@@ -106,7 +114,7 @@ def _ordered(call: Call, found: RouteInfo, plane: Plane, snapshot: Snapshot) -> 
         trace_id=call.trace_id,
         span_id=call.span_id,
         is_stream=asked.is_stream,
-        is_confidential=found.confidential_only_local and sensitivity(call.body) == CONFIDENTIAL,
+        is_confidential=(found.confidential_only_local or tenant.confidential_only_local) and _is_confidential(call),
         usage=Usage(
             uncached_input=len(call.body) // BYTES_PER_TOKEN + 1,
             output=asked.most_output_tokens or EXPECTED_OUTPUT_TOKENS,
@@ -120,8 +128,33 @@ def _ordered(call: Call, found: RouteInfo, plane: Plane, snapshot: Snapshot) -> 
     return plan(found, facts, plane.health, price, plane.turns, time.monotonic())
 
 
+def _is_confidential(call: Call) -> bool:
+    return sensitivity(call.body) == CONFIDENTIAL
+
+
+def _count(call: Call, candidate: CandidateInfo, plane: Plane) -> None:
+    """Answer a count of tokens that no provider of the model makes: by what its requests took so far."""
+    estimates = plane.rates.estimates
+    tokens = estimates.expected_input(candidate.provider.name, candidate.model, len(call.body))
+    body = msgspec.json.encode({"input_tokens": tokens})
+    call.answer = Answer(200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))], body)
+
+
 def reached(call: Call, candidates: tuple[CandidateInfo, ...]) -> tuple[CandidateInfo, ...]:
     """Those that the call's format reaches, as it is or translated. Raises Refusal where there is none."""
+    found, why = _looked_at(call, candidates)
+    if not found:
+        asked = call.asked.model if call.asked is not None else ""
+        raise Refusal("invalid_request", f"the model {asked!r} is served by {candidates[0].provider.name}: {why}")
+    return tuple(found) if len(found) < len(candidates) else candidates
+
+
+def _serving(call: Call, candidates: tuple[CandidateInfo, ...]) -> bool:
+    return bool(_looked_at(call, candidates)[0])
+
+
+def _looked_at(call: Call, candidates: tuple[CandidateInfo, ...]) -> tuple[list[CandidateInfo], str]:
+    """Those that are reached, and why the first of the others is not."""
     found, why = [], ""
     for candidate in candidates:
         provider = candidate.provider
@@ -135,10 +168,7 @@ def reached(call: Call, candidates: tuple[CandidateInfo, ...]) -> tuple[Candidat
             found.append(candidate)
         else:
             why = why or f"it does not serve {serves} (its `serves` says what it does)"
-    if not found:
-        asked = call.asked.model if call.asked is not None else ""
-        raise Refusal("invalid_request", f"the model {asked!r} is served by {candidates[0].provider.name}: {why}")
-    return tuple(found) if len(found) < len(candidates) else candidates
+    return found, why
 
 
 def is_allowed(model: str, allowed_models: tuple[str, ...]) -> bool:

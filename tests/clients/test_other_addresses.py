@@ -19,3 +19,14 @@ def test_tokens_are_counted(anthropic_client: anthropic.Anthropic, simulator: Ru
     counted = anthropic_client.messages.count_tokens(model=CLAUDE, messages=HELLO)
     assert counted.input_tokens == 3
     assert simulator.bill.as_dict()["requests"] == 0
+
+
+def test_tokens_of_a_model_whose_provider_does_not_count_are_estimated(
+    anthropic_client: anthropic.Anthropic, simulator: Running, gateway: Gateway
+) -> None:
+    """INTERFACE: any format reaches any model."""
+    asked = [{"role": "user", "content": "how many tokens are these " * 40}]
+    counted = anthropic_client.messages.count_tokens(model="gpt-4o-mini", messages=asked)
+    assert 200 <= counted.input_tokens <= 400  # a token for four characters
+    assert simulator.bill.as_dict()["requests"] == 0
+    assert gateway.ends() == []

@@ -140,7 +140,7 @@ def test_the_cheapest_that_is_good_enough_answers(routed: Routed, post: Post) ->
 def test_the_fastest_answers_once_it_is_known(routed: Routed, post: Post, primary: Running, gateway: Gateway) -> None:
     """S0-31, S3-09: by live latency."""
     routed({}, {"provider": "openai"}, strategy="fastest")
-    primary.simulator.faults = Faults(slow_ms=100)
+    primary.simulator.faults = Faults(slow_ms=300)
     plane = gateway.plane
     assert plane is not None
 
