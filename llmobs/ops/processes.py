@@ -69,7 +69,17 @@ def gateway_programs(count: int, descriptor: int) -> list[Program]:
         Program(
             "gateway",
             f"gateway-{number}",
-            lambda: _python("gateway", "--fd", str(descriptor), "--owner", f"gateway-{secrets.token_hex(6)}"),
+            # Its assertions only tell the type checker what is so: without them a call takes some percent less.
+            lambda: [
+                sys.executable,
+                "-O",
+                "-m",
+                "gateway",
+                "--fd",
+                str(descriptor),
+                "--owner",
+                f"gateway-{secrets.token_hex(6)}",
+            ],
             _DOOR_RANK,
             pass_fds=(descriptor,),
             stop_seconds=GATEWAY_STOP_SECONDS,

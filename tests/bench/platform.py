@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.bench.machine import ROOT, manage, running
 
 SECRET = "llmobs-bench-0123456789abcdef0123456789abcdef"
+SECRETS = {name: f"llmobs-{name}-0123456789abcdef0123456789abcdef" for name in ("cached", "bare", "guarded")}
 CONFIGURATION = """
 providers:
   - {{name: openai, dialect: openai, base_url: "http://127.0.0.1:{fast}/v1", credential: "env:BENCH_PROVIDER_KEY"}}
@@ -24,11 +25,34 @@ providers:
     prices_like: openai
 routes:
   - {{name: gpt-4.1-mini, candidates: [{{provider: slow, model: gpt-4.1-mini}}]}}
+  - {{name: fallback, candidates: [{{provider: openai, model: gpt-4o-mini}}, {{provider: slow, model: gpt-4.1-mini}}]}}
+  - name: cheapest
+    strategy: cheapest
+    candidates: [{{provider: openai, model: gpt-4o-mini}}, {{provider: slow, model: gpt-4.1}}]
 tenants:
   - slug: bench
     name: Bench
     content: full
-    keys: [{{name: load, secret: "env:BENCH_KEY", feature: bench}}]
+    keys:
+      - {{name: load, secret: "env:BENCH_KEY", feature: bench}}
+      - {{name: cached, secret: "env:BENCH_CACHED_KEY", feature: bench, cache: exact}}
+    budgets:
+      - {{name: monthly, limit_usd: "100000", window: month, action: block}}
+      - {{name: feature, limit_usd: "100000", window: day, scope: {{feature: bench}}, action: block}}
+    limits:
+      - {{unit: requests, per: minute, limit: 1000000000, scope: {{key: "*"}}}}
+      - {{unit: tokens, per: minute, limit: 1000000000000, scope: {{key: "*"}}}}
+    prompts:
+      - {{name: greeting, messages: [{{role: system, content: "You answer for {{{{shop}}}} in one sentence."}}]}}
+  - slug: bare
+    name: Without limits and budgets
+    content: full
+    keys: [{{name: load, secret: "env:BENCH_BARE_KEY", feature: bench}}]
+  - slug: guarded
+    name: Guards that act
+    content: full
+    guards: {{injection: block, sensitive_input: mask, sensitive_output: mask}}
+    keys: [{{name: load, secret: "env:BENCH_GUARDED_KEY", feature: bench}}]
     budgets:
       - {{name: monthly, limit_usd: "100000", window: month, action: block}}
       - {{name: feature, limit_usd: "100000", window: day, scope: {{feature: bench}}, action: block}}
@@ -51,15 +75,16 @@ class Platform:
 
 
 @contextmanager
-def platform(fast: int, slow: int) -> Iterator[Platform]:
-    """Up with one gateway, configured against provider stand-ins on these ports; ended with the block."""
+def platform(fast: int, slow: int, gateways: int = 1) -> Iterator[Platform]:
+    """Up with one gateway or several, configured against provider stand-ins on these ports; ended with the block."""
     with tempfile.TemporaryDirectory(prefix="llmobs-bench-") as folder:
         data = Path(folder)
         gateway_port, web_port = free_port(), free_port()
         env = {"BENCH_KEY": SECRET, "BENCH_PROVIDER_KEY": "none"}
+        env |= {f"BENCH_{name.upper()}_KEY": secret for name, secret in SECRETS.items()}
         command = [
             str(ROOT / ".venv/bin/python"), "manage.py", "up", "--data", str(data),
-            "--gateway-port", str(gateway_port), "--web-port", str(web_port),
+            "--gateway-port", str(gateway_port), "--web-port", str(web_port), "--gateway-workers", str(gateways),
         ]  # fmt: skip
         with running(command, env=env) as supervisor:
             up = Platform(data, gateway_port, supervisor)
