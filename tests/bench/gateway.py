@@ -174,18 +174,23 @@ def main() -> None:
         print("gateway, one core, 1 KB requests: key, two limits, two budgets held and settled, the span journalled")
         print("  (the peer: tensorzero with its rate limits on, same core, same mock)")
         row("floor: the mock asked directly", floor.requests_per_second, "requests/s")
-        row(f"{CONNECTIONS} connections", one.requests_per_second, "requests/s", peers and peers.requests_per_second)
-        row("p50", one.p50_ms, "ms", peers and peers.p50_ms)
-        row("p99", one.p99_ms, "ms", peers and peers.p99_ms)
-        row("CPU per request", one.cpu_ms, "ms", peers and peers.cpu_ms)
-        row("Valkey's CPU per request", one.valkey_ms, "ms", peers and peers.valkey_ms)
+        row(
+            f"{CONNECTIONS} connections",
+            one.requests_per_second,
+            "requests/s",
+            peers.requests_per_second if peers else None,
+        )
+        row("p50", one.p50_ms, "ms", peers.p50_ms if peers else None)
+        row("p99", one.p99_ms, "ms", peers.p99_ms if peers else None)
+        row("CPU per request", one.cpu_ms, "ms", peers.cpu_ms if peers else None)
+        row("Valkey's CPU per request", one.valkey_ms, "ms", peers.valkey_ms if peers else None)
         row(
             f"CPU per chunk, {STREAMS} streams (aim ≤ 25)", streamed.cpu_us_per_event, "µs",
-            peers_streamed and peers_streamed.cpu_us_per_event,
+            peers_streamed.cpu_us_per_event if peers_streamed else None,
         )  # fmt: skip
         row("first byte, 4 streams (aim: 1 later)", calm.ttft_ms, "ms")
         row("first byte, asked directly", direct.ttft_ms, "ms")
-        row("CPU per 300 KB request (aim ≤ 1.3)", large.cpu_ms, "ms", peers_large and peers_large.cpu_ms)
+        row("CPU per 300 KB request (aim ≤ 1.3)", large.cpu_ms, "ms", peers_large.cpu_ms if peers_large else None)
         row("memory (aim ≤ 100)", memory, "MB", peers_memory)
         features(up, small)
     with running(mock) as mock_pid, platform(fast, slow, gateways=2) as up:
