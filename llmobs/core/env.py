@@ -35,6 +35,7 @@ VARIABLES = {
     "LLMOBS_ENCRYPTION_KEYS": "comma-separated Fernet keys for credentials at rest, newest first; default: made once",
     "LLMOBS_JOURNAL_KEY": "32 bytes in base64 that seal journals and snapshot; default: made once, in secrets.json",
     "LLMOBS_ADMIN_PASSWORD": "first password of the operator `admin`; default: made once, in secrets.json",
+    "FORWARDED_ALLOW_IPS": "proxies whose X-Forwarded-For the gateway believes, commas between (127.0.0.1)",
     "LLMOBS_OPERATOR_KEY": "bootstraps an operator key for the REST API",
     "LLMOBS_ALLOWED_HOSTS": "comma-separated names of the web, besides this machine's own",
     "LLMOBS_BASE_URL": "the web's public address, such as https://llmobs.example.com",
