@@ -23,7 +23,8 @@ DEVIATIONS = 2.0  # above the mean: few calls take more
 MOST_MODELS = 4096  # names come from callers: when full, all is forgotten and learned anew
 
 IMAGE_ESTIMATE_TOKENS = 1_500  # a photo of one megapixel at the providers' own formulas (765 to 1,600)
-_BASE64 = re.compile(rb"[A-Za-z0-9+/=]{1024,}")
+# From a run's beginning alone: runs that are a little too short would be read again from each of their letters.
+_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{1024,}")
 
 Model = tuple[str, str]  # provider, model
 

@@ -27,7 +27,7 @@ _DOUBTS = re.compile(
     r"|(i|we) (lack|don't have|don’t have|do not have) (enough |sufficient |the necessary )(information|context))",
     re.IGNORECASE,
 )
-_FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
+_FENCE = "```"
 
 # What each sign leaves of the score; several leave their product.
 LEAVES = {"refuses": 0.2, "doubts": 0.4, "short": 0.45, "cut_by_length": 0.4}
@@ -128,9 +128,14 @@ def _is_verdict(text: str) -> bool:
     return re.fullmatch(r"[\w.,%€$-]+[.!]?", text) is not None
 
 
+def _unfenced(text: str) -> str:
+    """Without the marks of a block of code around it."""
+    return text.strip().removeprefix(f"{_FENCE}json").removeprefix(_FENCE).removesuffix(_FENCE)
+
+
 def _is_json(text: str) -> bool:
     try:
-        msgspec.json.decode(_FENCE.sub("", text))
+        msgspec.json.decode(_unfenced(text))
     except (msgspec.MsgspecError, RecursionError):
         return False
     return True

@@ -223,7 +223,7 @@ _MARKERS = (
         "role_heading",
         CLEAR,
         "##",
-        r"(?m)^\s*#{2,}\s*(?:system|assistant|developer|human)(?:\s+(?:prompt|message))?\s*:",
+        r"(?m)^[^\S\n]*#{2,}\s{0,20}(?:system|assistant|developer|human)(?:\s+(?:prompt|message))?\s*:",
     ),
     _pattern("role_tag", WEAK, "system>|system_prompt>|assistant>", r"</?(?:system|system_prompt|assistant)>"),
     _pattern("role_json", WEAK, '"role"&"system"|"developer"', r'"role"\s*:\s*"(?:system|developer)"'),
@@ -254,7 +254,7 @@ _PAYLOADS = (
         "image_exfiltration",
         CLEAR,
         "![",
-        r"!\[[^\]\n]{0,200}\]\(\s*<?https?://[^)\s]{1,500}?[?=/](?:[^)\n]{0,200}?)"
+        r"!\[[^\]\n]{0,200}\]\(\s*<?https?://(?>[^)\s]{1,500}?[?=/])[^)\n]{0,700}?"
         r"(?:\{|\$|%7b|\[|secret|prompt|history|conversation|password|token|credential)",
     ),
     _pattern(

@@ -8,6 +8,7 @@
 
 import re
 import unicodedata
+from typing import Literal
 
 _UNSHOWN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
@@ -22,6 +23,8 @@ _LOOKALIKES = str.maketrans(
 _MAY_LOOK_ALIKE = re.compile("[\u0131\u0250-\u02af\u0370-\u058f]")
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _SPREAD = re.compile(r"\b[a-z](?:[ .\-_*][a-z]){4,}\b")
+# Marks are put in order pair by pair: of a pile of them, so many at once. What belongs to a letter stays with it.
+_PIECES = re.compile(r"(?s).{1,200}(?=[\w\s]|\Z)|.{1,200}")
 _SEPARATORS = re.compile(r"[ .\-_*]")
 _BLANKS = re.compile(r"[ \t\u00a0]{2,}|\t")
 # Letters become "a", separators a blank: letters set apart are then found by substring search.
@@ -36,7 +39,7 @@ def is_spread(text: str) -> bool:
 def normal_form(text: str) -> str:
     """The text as patterns see it; line breaks stay."""
     if not text.isascii():
-        text = _UNSHOWN.sub("", unicodedata.normalize("NFKC", text))
+        text = _UNSHOWN.sub("", _normalized("NFKC", text))
     text = text.casefold()
     if "  " in text or "\t" in text:
         text = _BLANKS.sub(" ", text)
@@ -51,4 +54,8 @@ def latin_form(text: str) -> str:
         return text
     if _MAY_LOOK_ALIKE.search(text):
         text = text.translate(_LOOKALIKES)
-    return _ACCENTS.sub("", unicodedata.normalize("NFD", text))
+    return _ACCENTS.sub("", _normalized("NFD", text))
+
+
+def _normalized(form: Literal["NFKC", "NFD"], text: str) -> str:
+    return "".join([unicodedata.normalize(form, piece) for piece in _PIECES.findall(text)])

@@ -43,7 +43,10 @@ _KEY = re.compile(
     r"|AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}"  # AWS
     r"|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}"  # Google
     r"|hf_[A-Za-z0-9]{20,}|npm_[A-Za-z0-9]{30,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"
-    r"|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"  # JSON Web Tokens
+    # JSON Web Tokens. One that is glued to a run of its own letters is looked for within bounds: each of many beginnings
+    # would be followed to the run's end.
+    r"|(?:(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}+|eyJ[A-Za-z0-9_-]{10,400}+)"
+    r"\.eyJ[A-Za-z0-9_-]{10,}+\.[A-Za-z0-9_-]{10,}"
     r")"
     r"|(?i:(?<=bearer )[A-Za-z0-9._~+/-]{20,}=*)"
     r"|(?i:(?<=password=)|(?<=password: )|(?<=api_key=)|(?<=api-key: )|(?<=secret=))[^\s\"'&,;]{6,}"
