@@ -1,6 +1,7 @@
 """Which headers pass: the caller's to the provider, the provider's to the caller, and our own."""
 
 from binascii import hexlify
+from functools import lru_cache
 
 from gateway.call import Attempt, Call
 from gateway.errors import Headers
@@ -48,17 +49,19 @@ def passed_back(headers: Headers) -> Headers:
     return [header for header in headers if header[0] in PASSED_BACK]
 
 
+@lru_cache(maxsize=1024)
+def _who(provider: str, model: str) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    return (b"x-llmobs-provider", provider.encode()), (b"x-llmobs-model", model.encode("ascii", "replace"))
+
+
 def own_headers(call: Call) -> Headers:
     """Where to find the call, who answered it, and what stages tell besides."""
     headers: Headers = [(b"x-llmobs-trace-id", hexlify(call.trace_id)), (b"x-llmobs-span-id", hexlify(call.span_id))]
     attempt = call.attempt
     if attempt is not None:
         candidate = attempt.candidate
-        headers += [
-            (b"x-llmobs-provider", candidate.provider.name.encode()),
-            (b"x-llmobs-model", candidate.model.encode("ascii", "replace")),
-            (b"x-llmobs-attempts", b"%d" % len(call.attempts)),
-        ]
+        headers += _who(candidate.provider.name, candidate.model)
+        headers.append((b"x-llmobs-attempts", b"%d" % len(call.attempts)))
     if attempt is not None or call.cached is not None:
         headers.append((b"x-llmobs-cache", call.cache.encode()))
     if call.degraded:

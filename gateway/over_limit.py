@@ -87,14 +87,20 @@ def cap_refusal(kind: str, tokens: int, cap: int) -> Refusal:
 
 def headers(asked: Asked, taken: Taken) -> Headers:
     """`x-ratelimit-*` of the tightest limit of requests and of tokens, as OpenAI names them."""
+    left, back = taken.left, taken.back_seconds
     tightest: dict[str, int] = {}
     for index, (applied, _) in enumerate(asked):
         unit = applied.limit.unit
-        if unit in _NAMES and (unit not in tightest or taken.left[index] < taken.left[tightest[unit]]):
+        if unit in _NAMES and (unit not in tightest or left[index] < left[tightest[unit]]):
             tightest[unit] = index
     told: Headers = []
     for unit, index in tightest.items():
-        told += _told(unit, asked[index][0].limit.limit, taken.left[index], taken.back_seconds[index])
+        names = _NAMES[unit]
+        told += (
+            (names[0], b"%d" % asked[index][0].limit.limit),
+            (names[1], b"%d" % left[index]),
+            (names[2], b"%ds" % back[index] if back[index] < 60 else duration(back[index]).encode()),
+        )
     return told
 
 

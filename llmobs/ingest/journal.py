@@ -142,11 +142,11 @@ class JournalWriter:
         with self._guard:
             sealed = self._sealer.seal(self._encode(entry))
             frame = _HEADER.pack(len(sealed), crc32(sealed)) + sealed
-            position = self._position
-            if position + len(frame) > self._bound and type(entry) is not End:
-                self._look_for_room(len(frame))
+            position, size = self._position, len(frame)
+            if position + size > self._bound and type(entry) is not End:
+                self._look_for_room(size)
             self._write(frame)
-            if self._position - self._segment_start >= self._segment_bytes:
+            if position + size - self._segment_start >= self._segment_bytes:
                 self._rotate()
             return position
 
