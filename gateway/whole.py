@@ -13,6 +13,7 @@ from llmobs.pricing.usage import Usage
 
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 MOST_RETRY_AFTER_SECONDS = 86_400.0
+ACCOUNT_STATUSES = frozenset({401, 402, 403, 407})
 
 
 def finish(call: Call, attempt: Attempt, status: int, headers: Headers, body: bytes) -> None:
@@ -79,8 +80,13 @@ def _provider_error(call: Call, attempt: Attempt, status: int, headers: Headers,
     outcome.error_type = outcome.error_type or _error_type(attempt, body) or str(status)
     outcome.retry_after_s = _retry_after(headers)
     outcome.may_retry = (b"x-should-retry", b"false") not in headers
+    name = attempt.candidate.provider.name
+    if status in ACCOUNT_STATUSES:
+        # It is our account that was refused, not the caller's key; and such a body may quote a part of our credential.
+        message = f"{name} refused the gateway's own credential (status {status}): its operator must see to it"
+        attempt.answer = Answer(*error_response("provider_error", message, call.dialect.name))
+        return
     if status >= 500 and not body.lstrip().startswith(b"{"):
-        name = attempt.candidate.provider.name
         _, own, body = error_response("provider_error", f"{name} answered with status {status}", call.dialect.name)
         attempt.answer = Answer(status, own, body)
         return

@@ -1,6 +1,7 @@
 """Through a running gateway: what follows a failed attempt besides the faults' table; what a last resort covers."""
 
 import json
+import socket
 from typing import Any
 
 import anthropic
@@ -272,3 +273,19 @@ def test_an_answer_by_a_provider_of_the_other_format_is_a_fallback_too(
     assert response.headers["x-llmobs-model"] == "claude-sonnet-4-5"
     assert "chat.completion" in response.text
     assert simulator.bill.as_dict(False)["requests"] == 1
+
+
+def test_what_the_provider_says_of_our_credential_stays_here(pair: Pair) -> None:
+    """Its status would tell the caller's SDK that the caller's key is wrong, and its body quotes a part of ours."""
+
+    def quoting(connection: socket.socket, is_stream: bool) -> None:
+        body = b'{"error":{"message":"Incorrect API key provided: sk-proj-********4321","code":"invalid_api_key"}}'
+        head = b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        connection.sendall(head % len(body) + body)
+
+    pair.one.script = pair.two.script = [quoting]
+    response = pair.ask()
+    assert response.status_code == 502
+    assert response.headers["x-llmobs-reason"] == "provider_error"
+    assert "4321" not in response.text
+    assert "401" in response.json()["error"]["message"]
