@@ -18,6 +18,7 @@ from gateway.headers import request_head
 from gateway.patience import patience_with
 from gateway.plane import Plane
 from gateway.streaming import Flow, opened
+from gateway.target import Target
 from gateway.whole import MOST_ANSWER_BYTES, finish
 from llmobs.core import semconv
 
@@ -67,6 +68,8 @@ async def _ask(call: Call, attempt: Attempt, plane: Plane, most_seconds: float |
         else:
             answer = await connection.whole(deadline)
             finish(call, attempt, connection.status, connection.headers, answer)
+        if attempt.outcome.http_status >= 400:
+            _hide_credential(attempt, target)
     except (UpstreamError, AttemptFailed):
         raise
     except BaseException:
@@ -76,6 +79,17 @@ async def _ask(call: Call, attempt: Attempt, plane: Plane, most_seconds: float |
         if flow is None:
             connection.done()
     return flow
+
+
+def _hide_credential(attempt: Attempt, target: Target) -> None:
+    """A provider's error goes to the caller and into the journal; our credential does not."""
+    outcome, answer = attempt.outcome, attempt.answer
+    said = target.hidden(outcome.response_body, attempt.credential)
+    if said == outcome.response_body or answer is None:
+        return
+    outcome.response_body, answer.body = said, target.hidden(answer.body, attempt.credential)
+    answer.headers = [header for header in answer.headers if header[0] != b"content-length"]
+    answer.headers.append((b"content-length", b"%d" % len(answer.body)))
 
 
 def _body(call: Call, attempt: Attempt) -> bytes:

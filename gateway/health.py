@@ -228,7 +228,8 @@ class Health:
 
     def _tell_changes(self, cell: Cell) -> None:
         for phase, seen in cell.changes:
-            self.changes[cell.label, phase] += 1
+            if len(self.changes) < MOST_CELLS or (cell.label, phase) in self.changes:  # names come from callers
+                self.changes[cell.label, phase] += 1
             level = logging.WARNING if phase == OPEN else logging.INFO
             state = UNHEALTHY if phase == OPEN else phase
             text = "breaker of %s is %s (%s): %d of %d calls failed, %d in a row"

@@ -84,6 +84,10 @@ class OneWrite(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]
 
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.headers = []  # what a chunked body's trailer says is no header: proxies check and strip none of it
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Door
         cycle.scope["extensions"] = {EXTENSION: cycle}  # type: ignore[dict-item]

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 MOST_HEADS = 2_000  # of one provider: a path with the model's name in it has one for each; then they are built anew
 MOST_ASIDE_SECONDS = 600.0
+HIDDEN = b"[our credential]"
 AUTH_HEADERS = {"bearer": "authorization: Bearer ", "x-api-key": "x-api-key: ", "api-key": "api-key: "}
 
 
@@ -66,6 +67,11 @@ class Target:
             return False
         self._aside[index] = time.monotonic() + min(max(seconds, 0.0), MOST_ASIDE_SECONDS)
         return bool(self._usable())
+
+    def hidden(self, body: bytes, index: int) -> bytes:
+        """What a provider said, without the credential that it was shown: errors of some repeat it."""
+        secret = self._credentials[index].encode("utf-8", "replace")
+        return body.replace(secret, HIDDEN) if secret else body
 
     def _usable(self) -> list[int]:
         if not self._aside:

@@ -2,7 +2,7 @@
 events written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -18,6 +18,14 @@ Tokens = Annotated[int, msgspec.Meta(ge=1, le=MOST_OUTPUT_TOKENS)]
 WRONG = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 # What JSON of unexpected types makes of code that reads it: only the heads of bodies and events are checked.
 ODD = (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError)
+# Names by which a request is admitted, bounded and routed.
+_READ = frozenset(
+    {
+        "model", "messages", "input", "system", "instructions", "prompt", "stream", "stream_options", "n", "max_tokens",
+        "max_completion_tokens", "max_output_tokens", "tools", "functions", "background", "previous_response_id",
+        "conversation", "thinking", "reasoning", "reasoning_effort", "prediction", "service_tier", "store",
+    }
+)  # fmt: skip
 _PIECE_CHARACTERS = 32  # of a text that is told in deltas
 
 DONE = b"data: [DONE]\n\n"  # the end of a stream of chat completions
@@ -38,9 +46,21 @@ class Head(msgspec.Struct, kw_only=True):
 def read_request(decode: Callable[[bytes], Request], body: bytes) -> Request:
     """What the decoder reads. Raises BadRequest, which quotes nothing of the caller's text."""
     try:
-        return decode(body)
+        request = decode(body)
+        names = read_fields(body)
     except WRONG as error:
         raise BadRequest(str(error)) from None
+    together = "".join(names)
+    if not together.islower() or not together.isascii():
+        _check_letters(names)
+    return request
+
+
+def _check_letters(names: Iterable[str]) -> None:
+    """Raises BadRequest on a name that we read, in other letters: providers in some languages read it all the same."""
+    for name in names:
+        if name not in _READ and name.casefold() in _READ:
+            raise BadRequest(f"`{name.casefold()}` is written in other letters")
 
 
 def attribute(asked: Asked, metadata: Json | None) -> None:

@@ -23,7 +23,8 @@ LONG_CHARACTERS = 12_000
 READ_CHARACTERS = 4_000  # of the beginning and of the end: that is where a request says what it wants
 
 _CODE = re.compile(
-    r"```|\bdef \w+\(|\bclass \w+[(:{]|\bfunction \w+\(|#include\b|\bimport [\w.]+;?$|=> *\{|\bSELECT\b.{1,400}?\bFROM\b"
+    r"```|\bdef \w+\(|\bclass \w+[(:{]|\bfunction \w+\(|#include\b|\bimport [\w.]+;?$|=> *\{"
+    r"|\bSELECT\b.{1,400}?\bFROM\b"
     r"|\b(stack ?trace|traceback|refactor|unit test|compile|debug|regex|pull request|python|javascript|typescript"
     r"|rust|golang|sql|bash) ?(script|code|function|query|error|program|class)?\b",
     re.IGNORECASE | re.MULTILINE,

@@ -42,12 +42,13 @@ def guard(call: Call, plane: Plane) -> None:
 
 
 def _guard_input(call: Call, tenant: TenantInfo, key: bytes) -> None:
-    rewrites = tenant.injection == "block" or tenant.sensitive_input in ("mask", "block")
+    blocks = tenant.injection == "block" or tenant.most_input_characters is not None
+    rewrites = blocks or tenant.sensitive_input in ("mask", "block")
     try:
         body = decode(call.body)
         messages = asked(body)
     except (ValueError, RecursionError):
-        if rewrites or tenant.most_input_characters is not None:
+        if rewrites:
             raise Refusal("invalid_request", "the body cannot be read by the guards that look at it") from None
         return
     if tenant.most_input_characters is not None:

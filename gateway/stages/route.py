@@ -8,6 +8,7 @@ import msgspec
 from gateway.call import COUNT_TOKENS, Answer, Call
 from gateway.dialects.dialect import BadRequest
 from gateway.dialects.translation import translation
+from gateway.dialects.wire import WRONG, objects
 from gateway.errors import Refusal
 from gateway.plane import Plane
 from gateway.routing import tasks
@@ -86,16 +87,19 @@ def _by_task(call: Call, snapshot: Snapshot) -> RouteInfo | None:
 
 
 def last_user_text(body: bytes) -> str:
-    """What the caller asks last, whatever the format."""
-    fields = msgspec.json.decode(body)
+    """What the caller asks last, whatever the format; "" where it says nothing in words. Raises Refusal."""
+    try:
+        fields = msgspec.json.decode(body)
+    except WRONG:
+        raise Refusal("invalid_request", "the body cannot be read, so no task can be told from it") from None
     asked = fields.get("messages", fields.get("input"))
     if isinstance(asked, str):
         return asked
-    turns = [turn for turn in asked or () if isinstance(turn, dict) and turn.get("role") == "user"]
+    turns = [turn for turn in objects(asked) if turn.get("role") == "user"]
     content = turns[-1].get("content") if turns else ""
     if isinstance(content, str):
         return content
-    parts = [part.get("text") for part in content or () if isinstance(part, dict)]
+    parts = [part.get("text") for part in objects(content)]
     return "\n".join(text for text in parts if isinstance(text, str))
 
 

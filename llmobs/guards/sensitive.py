@@ -43,8 +43,8 @@ _KEY = re.compile(
     r"|AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}"  # AWS
     r"|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}"  # Google
     r"|hf_[A-Za-z0-9]{20,}|npm_[A-Za-z0-9]{30,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"
-    # JSON Web Tokens. One that is glued to a run of its own letters is looked for within bounds: each of many beginnings
-    # would be followed to the run's end.
+    # JSON Web Tokens. One that is glued to a run of its own letters is looked for within bounds: else each of many
+    # beginnings would be followed to the run's end.
     r"|(?:(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}+|eyJ[A-Za-z0-9_-]{10,400}+)"
     r"\.eyJ[A-Za-z0-9_-]{10,}+\.[A-Za-z0-9_-]{10,}"
     r")"
@@ -55,6 +55,9 @@ _KEY = re.compile(
 _LONGEST_PLAIN_RUN = b"a" * 16
 _RUNS = bytes(97 if (chr(c).isalnum() and c < 128) or c == 95 else 32 for c in range(256))
 _KEY_NAMES = (b"password", b"secret=", b"api_key", b"api-key", b"private key", b"bearer ", b"xox")
+
+# By placeholder.
+PATTERNS = {"KEY": _KEY, "EMAIL": _EMAIL, "IBAN": _IBAN, "CARD": _CARD, "SSN": _SSN, "PHONE": _PHONE}
 
 # Digits become 9, what separates groups of them becomes a dot: shapes are then found by substring search.
 _SHAPES = bytes.maketrans(b"0123456789 -/()", b"9999999999.....")

@@ -3,6 +3,9 @@
 A body is decoded JSON. Texts come by message, each with the place where it stands, so that it can be replaced there.
 What is no text (roles, types, ids, images, files, signatures) is passed over. A model's thoughts in a request are the
 provider's own, signed: they go back as they came.
+
+A name is read in whatever letters it is written, as providers in some languages read it. A type says what a block is,
+not what of it is read: a text within is a text, whatever its block calls itself.
 """
 
 import json
@@ -20,13 +23,16 @@ Rewrite = Callable[[str], str]
 # Who wrote it is the application itself, or the model: not scored as an injection.
 TRUSTED = frozenset({"system", "developer", "assistant"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
-_NO_TEXT = frozenset(
-    {"image", "image_url", "input_image", "input_audio", "input_file", "file", "item_reference", "computer_screenshot"}
-)
-_TEXTS = (
-    "text", "content", "refusal", "thinking", "reasoning", "reasoning_content", "title", "context", "cited_text",
-    "citations", "summary", "parts", "code", "transcript", "audio",
+_TEXTS = frozenset(
+    {
+        "text", "content", "refusal", "thinking", "reasoning", "reasoning_content", "title", "context", "cited_text",
+        "citations", "summary", "parts", "code", "transcript", "audio",
+    }
 )  # fmt: skip
+_SYSTEM = frozenset({"system", "instructions"})
+_SAID = frozenset({"messages", "input", "prompt"})
+# What the application tells the model beside its messages.
+_DESCRIBED = frozenset({"tools", "functions", "response_format", "text", "documents"})
 _RESULT_KINDS = ("tool_result", "_output", "tool_call_response")
 _RESULTS = ("content", "output", "response", "outputs")
 _ARGUMENTS = ("arguments", "input")
@@ -37,11 +43,14 @@ SHORTEST_NUMBER = 10**10
 
 @dataclass(slots=True)
 class Place:
-    """A text, or a JSON value with texts in it, at `holder[key]`. `is_json`: a text that is itself JSON (arguments)."""
+    """A text, or a JSON value with texts in it, at `holder[key]`. `is_json`: a text that is itself JSON (arguments);
+    `has_numbers`: its numbers may be somebody's too, a schema's are not.
+    """
 
     holder: Any
     key: Any
     is_json: bool = False
+    has_numbers: bool = True
 
     def texts(self) -> Iterator[str]:
         yield from strings(self.holder[self.key])
@@ -49,7 +58,7 @@ class Place:
     def rewritten(self, rewrite: Rewrite) -> Any:
         """What would stand there with `rewrite`'s answer in the place of each text."""
         value = self.holder[self.key]
-        return rewritten_json(value, rewrite) if self.is_json else rewritten(value, rewrite)
+        return rewritten_json(value, rewrite) if self.is_json else rewritten(value, rewrite, self.has_numbers)
 
     def rewrite(self, rewrite: Rewrite) -> None:
         """Put it there."""
@@ -76,10 +85,12 @@ class Message:
 def asked(body: Json) -> list[Message]:
     """The messages of a request, of any wire format."""
     walk = _Walk(passes_thoughts=True)
-    for name in ("system", "instructions"):
+    for name in _named(body, _SYSTEM):
         walk.add("system", body, name)
-    for name in ("messages", "input", "prompt"):
-        said = body.get(name)
+    for name in _named(body, _DESCRIBED):
+        walk.found.append(Message("system", INPUT, [Place(body, name, has_numbers=False)]))
+    for name in _named(body, _SAID):
+        said = body[name]
         if isinstance(said, list):
             walk.add_items(said)
         elif isinstance(said, dict):  # a prompt stored at the provider, with its variables
@@ -121,24 +132,28 @@ def stored(messages: Any, where: str) -> list[Message]:
     return [Message("", where, [Place([messages], 0)])]
 
 
-def strings(value: Any, depth: int = 0) -> Iterator[str]:
-    """All texts within a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif depth < MOST_DEPTH:
-        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-            yield from strings(inner, depth + 1)
+def strings(value: Any) -> Iterator[str]:
+    """All texts within a JSON value, however deep."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            left += reversed(value.values())
+        elif isinstance(value, list):
+            left += reversed(value)
 
 
-def rewritten(value: Any, rewrite: Rewrite) -> Any:
+def rewritten(value: Any, rewrite: Rewrite, has_numbers: bool = True) -> Any:
     """The value with each text rewritten, names too; a number becomes a text where that changes it."""
     if isinstance(value, str):
         return rewrite(value)
     if isinstance(value, list):
-        return [rewritten(item, rewrite) for item in value]
+        return [rewritten(item, rewrite, has_numbers) for item in value]
     if isinstance(value, dict):
-        return {rewrite(key): rewritten(item, rewrite) for key, item in value.items()}
-    if isinstance(value, int) and value >= SHORTEST_NUMBER:
+        return {rewrite(key): rewritten(item, rewrite, has_numbers) for key, item in value.items()}
+    if has_numbers and isinstance(value, int) and value >= SHORTEST_NUMBER:
         text = str(value)
         return value if (changed := rewrite(text)) == text else changed
     return value
@@ -221,20 +236,23 @@ class _Walk:
         elif isinstance(value, list) and depth < MOST_DEPTH:
             for index in range(len(value)):
                 self.take(places, value, index, depth + 1)
+        elif isinstance(value, list):  # deeper than any format has it: all that is in it
+            places.append(Place(holder, key))
 
     def take_block(self, places: list[Place], block: Any, depth: int = 0) -> None:
         """The texts of one block, message or item."""
-        if not isinstance(block, dict) or depth >= MOST_DEPTH:
+        if not isinstance(block, dict):
             return
-        kind = str(block.get("type") or "")
-        if kind in _NO_TEXT or (self._passes_thoughts and kind in _THOUGHTS):
-            return
-        if kind.endswith(_RESULT_KINDS) and "role" not in block:
+        kind, is_message = str(block.get("type") or ""), "role" in block
+        if kind.endswith(_RESULT_KINDS) and not is_message:
             self._take_result(places, block)
             return
-        for name in _TEXTS:
-            if name in block:
+        is_thought = self._passes_thoughts and kind in _THOUGHTS and not is_message
+        for name in _named(block, _TEXTS):
+            if not is_thought or name.casefold() == "text":
                 self.take(places, block, name, depth)
+        if is_thought:
+            return
         _take_arguments(places, block)
         source = block.get("source")
         for kind, name in (("text", "data"), ("content", "content")):  # of a document in plain text
@@ -260,6 +278,11 @@ def _take_arguments(places: list[Place], block: Json) -> None:
         for name in _ARGUMENTS:
             if isinstance(holder, dict) and holder.get(name):
                 places.append(Place(holder, name, is_json=True))
+
+
+def _named(holder: Json, names: frozenset[str]) -> list[str]:
+    """Those of its names that are among these, in whatever letters."""
+    return [name for name in holder if name in names or name.casefold() in names]
 
 
 def _dicts(value: Any) -> list[Json]:

@@ -144,3 +144,14 @@ def test_a_body_about_as_long_as_what_is_unpacked_at_once_is_whole(
     body += b" " * (INLINE_BYTES + extra - len(body))
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     assert http.post("/v1/traces", content=gzip.compress(body), headers=headers).status_code == 200
+
+
+def test_what_a_trailer_says_is_no_header(gateway: Gateway, secret: str) -> None:
+    """Proxies check and strip headers, and let trailers pass."""
+    chunked = b"%x\r\n%s\r\n0\r\n" % (len(BODY), BODY)
+    trailer = b"authorization: Bearer another\r\nx-forwarded-for: 9.9.9.9\r\nx-llmobs-user: admin\r\n\r\n"
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as door:
+        door.sendall(head(secret, b"transfer-encoding: chunked") + chunked + trailer)
+        assert door.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    assert gateway.begins()[0].attribution.user_id == ""
