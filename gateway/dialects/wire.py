@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.dialects.dialect import MOST_MODEL_CHARACTERS, MOST_OUTPUT_TOKENS, Asked, BadRequest, plain, text
 
-Request = TypeVar("Request")
+Request = TypeVar("Request", bound="Head")
 
 Json = dict[str, Any]
 ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_MODEL_CHARACTERS)]
@@ -50,6 +50,8 @@ def read_request(decode: Callable[[bytes], Request], body: bytes) -> Request:
         names = read_fields(body)
     except WRONG as error:
         raise BadRequest(str(error)) from None
+    if "\x00" in request.model:  # which some providers take for the name's end
+        raise BadRequest("`model` holds a character that no name has")
     together = "".join(names)
     if not together.islower() or not together.isascii():
         _check_letters(names)

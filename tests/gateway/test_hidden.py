@@ -119,6 +119,11 @@ def test_what_admission_reads_is_not_said_in_other_letters_too(
     assert http.post(path, json={**body, "X-Own": 1, "größe": 2}).status_code == 200
 
 
+def test_a_models_name_ends_nowhere_but_at_its_end(http: httpx.Client) -> None:
+    response = http.post(CHAT, json={**ask("hi"), "model": "gpt-4o\x00-mini"})
+    assert (response.status_code, response.headers["x-llmobs-reason"]) == (400, "invalid_request")
+
+
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_our_credential_does_not_come_back_in_an_error(
