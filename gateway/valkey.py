@@ -4,7 +4,9 @@
    on it (budgets/ledger.py).
 2. Connecting: AUTH, SELECT, CLIENT ID, the old connection killed by its id, so that nothing of the past arrives
    later; the server's `run_id` asked, for the ledger's epoch. Then `on_connect` runs, and only then commands go out.
-3. A connection that leaves a command unanswered past the deadline is closed; lost ones are made anew, again and again.
+3. A script that the server has forgotten (someone flushed them) is sent again as its text, also where nobody waits
+   for its reply: a settlement is not lost by it.
+4. A connection that leaves a command unanswered past the deadline is closed; lost ones are made anew, again and again.
 
 Away means `Away` at once, so that a caller fails fast; what is under way is bounded.
 """
@@ -50,7 +52,7 @@ class _Wire(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.reader = hiredis.Reader()
-        self.waiting: deque[tuple[Answered, float]] = deque()
+        self.waiting: deque[tuple[Answered, float, Command | None]] = deque()
         self.transport: asyncio.Transport | None = None
         self.lost = loop.create_future()
         self.outgoing: list[bytes] = []
@@ -63,36 +65,43 @@ class _Wire(asyncio.Protocol):
         reader.feed(data)
         try:
             while (reply := reader.gets()) is not False:
-                future, _ = self.waiting.popleft()
-                if not future.done():
-                    future.set_result(reply)
+                answered, _, command = self.waiting.popleft()
+                if answered.done():
+                    continue
+                if command is not None and type(reply) is hiredis.ReplyError and str(reply).startswith("NOSCRIPT"):
+                    self.put(command.eval(), answered, self.loop.time() + COMMAND_SECONDS)
+                else:
+                    answered.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         while self.waiting:
-            future, _ = self.waiting.popleft()
-            if not future.done():
-                future.set_exception(Away("the connection to Valkey was lost"))
+            answered, _, _ = self.waiting.popleft()
+            if not answered.done():
+                answered.set_exception(Away("the connection to Valkey was lost"))
         if not self.lost.done():
             self.lost.set_result(None)
 
-    def send(self, words: tuple[Any, ...], seconds: float = COMMAND_SECONDS) -> "asyncio.Future[Reply]":
+    def send(self, words: Sequence[Any], command: Command | None = None) -> "asyncio.Future[Reply]":
         """Raises Away where the connection is lost already but has not said so yet."""
         future: asyncio.Future[Reply] = self.loop.create_future()
         assert self.transport is not None, "sent only once connected"
         if self.transport.is_closing():
             raise Away("the connection to Valkey was lost")
-        self.put(words, future, self.loop.time() + seconds)
+        self.put(words, future, self.loop.time() + COMMAND_SECONDS, command)
         return future
 
-    def put(self, words: Sequence[Any], answered: Answered, deadline: float) -> None:
-        """Queue a command: what all calls of this turn of the loop ask goes out in one write."""
+    def put(self, words: Sequence[Any], answered: Answered, deadline: float, command: Command | None = None) -> None:
+        """Queue a command: what all calls of this turn of the loop ask goes out in one write.
+
+        `command`: the script that the words name by its hash.
+        """
         outgoing = self.outgoing
         if not outgoing:
             self.loop.call_soon(self.flush)
         outgoing.append(hiredis.pack_command(tuple(words)))
-        self.waiting.append((answered, deadline))
+        self.waiting.append((answered, deadline, command))
 
     def flush(self) -> None:
         transport, outgoing = self.transport, self.outgoing
@@ -139,16 +148,23 @@ class Valkey:
 
         Raises Away at once when there is no connection, or too much is under way.
         """
+        return self._able().send(words)
+
+    def call_script(self, command: Command) -> "asyncio.Future[Reply]":
+        """As `call`, of a script by its hash, its text having been loaded when the connection was made."""
+        return self._able().send(command.evalsha(), command)
+
+    def send_script(self, command: Command) -> "asyncio.Future[Reply]":
+        """As `call_script`, of a caller's: only once `on_connect` has run."""
+        if not self._is_ready:
+            raise Away("Valkey is not connected")
+        return self.call_script(command)
+
+    def _able(self) -> _Wire:
         wire = self._wire
         if wire is None or len(wire.waiting) >= MOST_WAITING:
             raise Away("Valkey is not connected" if wire is None else "too many commands wait for Valkey")
-        return wire.send(words)
-
-    def send_script(self, command: Command) -> "asyncio.Future[Reply]":
-        """Send a script of the ledger by its hash, its text having been loaded when the connection was made."""
-        if not self._is_ready:
-            raise Away("Valkey is not connected")
-        return self.call(*command.evalsha())
+        return wire
 
     def tell_script(self, command: Command, answered: Answered) -> None:
         """Send a script for which nobody waits; `answered` is told its reply. Raises Away."""
@@ -158,13 +174,11 @@ class Valkey:
         transport = wire.transport
         if transport is None or transport.is_closing():
             raise Away("the connection to Valkey was lost")
-        wire.put(command.evalsha(), answered, wire.loop.time() + COMMAND_SECONDS)
+        wire.put(command.evalsha(), answered, wire.loop.time() + COMMAND_SECONDS, command)
 
     async def run_script(self, command: Command) -> list[Any]:
         """Run a script and give its reply. Raises Away."""
         reply = await self.send_script(command)
-        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = await self.call(*command.eval())  # someone flushed the scripts
         if isinstance(reply, hiredis.ReplyError):
             raise Away(f"Valkey refused a script: {str(reply)[:200]}")
         return list(reply)
