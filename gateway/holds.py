@@ -97,7 +97,7 @@ class Holds:
         """What came of `asking`; None: `reserve` has to ask again."""
         if not isinstance(reply, list):
             return None
-        outcome = self.attempts.answered(attempt, reply, time.monotonic())
+        outcome = self._answered(attempt, reply)
         return None if isinstance(outcome, Unavailable) else outcome
 
     async def reserve(
@@ -155,7 +155,13 @@ class Holds:
             return Unavailable(self.attempts.epoch)
         command = self.attempts.ask(attempt, begin_s, asked, time.monotonic(), front)
         reply = await self.valkey.run_script(command)
-        return self.attempts.answered(attempt, reply, time.monotonic())
+        return self._answered(attempt, reply)
+
+    def _answered(self, attempt: str, reply: Sequence[Any]) -> Outcome:
+        outcome = self.attempts.answered(attempt, reply, time.monotonic())
+        if isinstance(outcome, Exhausted | Ahead):
+            self.give_back(attempt)  # it may have been asked before, and granted too late
+        return outcome
 
     def _send(self, command: Command, released: str | None) -> None:
         self.waiting += 1
@@ -212,7 +218,7 @@ class Holds:
         return await self._join(joining) and word.startswith("open ")
 
     async def _join(self, joining: Joining) -> bool:
-        replies = [self.valkey.call(*command.evalsha()) for command in joining.commands]
+        replies = [self.valkey.call_script(command) for command in joining.commands]
         for reply in replies:
             answer = await reply
             if not isinstance(answer, list) or answer[0] != DONE:

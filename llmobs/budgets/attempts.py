@@ -43,6 +43,7 @@ class Holding(msgspec.Struct):
     asked: Sequence[tuple[Applied, int]]
     epoch: str
     asked_at_s: float
+    is_again: bool = False  # asked before, and perhaps granted then
     state: State = State.ASKED
 
     def holds(self) -> list[tuple[str, int]]:
@@ -116,18 +117,18 @@ class Attempts:
         front: Front | None = None,
     ) -> Command:
         """Reserve for an attempt; `now_s` is monotonic. Asking again is safe. Not for a call without budgets."""
-        self._holdings[attempt] = Holding(begin_s, asked, self.epoch, now_s)
+        self._holdings[attempt] = Holding(begin_s, asked, self.epoch, now_s, attempt in self._holdings)
         return ledger.reserve(self.epoch, attempt, begin_s, self.owner, asked, front)
 
     def answered(self, attempt: str, reply: Sequence[Any], now_s: float) -> Granted | Exhausted | Unavailable | Ahead:
-        """What the reserve came to. After Unavailable: `ask` again, or `give_back`."""
+        """What the reserve came to. After Unavailable: `ask` again, or `give_back`; after any other no: `give_back`."""
         holding = self._holdings[attempt]
         outcome = ledger.parse_reserve(reply, len(holding.asked))
         if isinstance(outcome, Granted):
             if holding.epoch != self.epoch or now_s - holding.asked_at_s > GRANT_LIVES_S:
                 return Unavailable(self.epoch)
             holding.state = State.HELD
-        elif isinstance(outcome, Exhausted | Ahead):
+        elif isinstance(outcome, Exhausted | Ahead) and not holding.is_again:
             del self._holdings[attempt]
         return outcome
 
@@ -152,7 +153,9 @@ class Attempts:
 
     def given_back(self, attempt: str) -> None:
         """The ledger has answered a release (also with another epoch: then there is no hold)."""
-        self._holdings.pop(attempt, None)
+        holding = self._holdings.get(attempt)
+        if holding is not None and holding.state is State.RETURNING:  # not one that has asked again meanwhile
+            del self._holdings[attempt]
 
 
 def sound_epoch(run_id: str, word: str) -> str | None:

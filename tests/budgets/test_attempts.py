@@ -119,3 +119,32 @@ def test_a_hand_in_is_repeated_until_it_was_accepted(valkey: redis.Redis) -> Non
     attempts.met(recovery.run_id(valkey), recovery.epoch_word(valkey))  # the connection broke before it was sent
     meet(valkey, attempts)
     assert standing(valkey, BUDGET).held == 40
+
+
+def test_one_that_is_asked_again_too_late_and_told_no_gives_back_what_it_was_granted_at_first(
+    valkey: redis.Redis,
+) -> None:
+    """A limit that the first asking took of refuses the second one, before the ledger is asked."""
+    attempts = Attempts(OWNER)
+    new_epoch(valkey)
+    meet(valkey, attempts)
+    reply = run(valkey, attempts.ask(A, AT_S, [(BUDGET, 40)], 0.0))
+    assert isinstance(attempts.answered(A, reply, GRANT_LIVES_S + 0.1), Unavailable)
+    attempts.ask(A, AT_S, [(BUDGET, 40)], 0.0)
+    assert isinstance(attempts.answered(A, [0, b"l", 0, 1, 1, 60], 0.0), Ahead)
+    send(valkey, attempts.give_back(A))
+    attempts.given_back(A)
+    assert (sums(valkey, BUDGET), len(attempts)) == ((0, 0, 0), 0)
+
+
+def test_a_release_that_is_confirmed_late_does_not_forget_what_was_asked_since(valkey: redis.Redis) -> None:
+    attempts = Attempts(OWNER)
+    new_epoch(valkey)
+    meet(valkey, attempts)
+    call(valkey, attempts, A, 40)
+    send(valkey, attempts.give_back(A))
+    reply = run(valkey, attempts.ask(A, AT_S, [(BUDGET, 30)], 0.0))
+    attempts.given_back(A)
+    assert attempts.answered(A, reply, 0.0) == Granted((70,))
+    send(valkey, attempts.settle(A, 10, 0))
+    assert sums(valkey, BUDGET) == (0, 10, 0)
