@@ -153,7 +153,8 @@ class Rates:
         self._left(asking)
         if asking.is_local:
             self._share.settle(taken.at_s, changes)
-            return None
+            # What Valkey has of it are places: it was told of those under way when it was back.
+            changes = [(applied, 0) for applied, _ in asking.asked if applied.limit.unit == CONCURRENT]
         keys, args = admission.settle(taken.at_s, changes, asking.member)
         return Command(SETTLE, keys, args) if keys else None
 

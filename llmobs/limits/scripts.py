@@ -124,7 +124,7 @@ for i, key in ipairs(KEYS) do
   else
     local cell = redis.call('HGET', key, step)
     if cell then
-      if tonumber(change) < -tonumber(cell) then change = '-' .. cell end
+      if tonumber(change) < -tonumber(cell) then change = string.format('%.0f', 0 - tonumber(cell)) end
       redis.call('HINCRBY', key, step, change)
       redis.call('HINCRBY', key, 's', change)
       changed = changed + 1

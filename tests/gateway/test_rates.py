@@ -84,7 +84,9 @@ def test_with_valkey_away_calls_at_once_are_counted_here() -> None:
     with pytest.raises(Refusal, match=r"2 calls at once for this tenant \(limit 2\): try again in 1 s"):
         rates.take_locally(calls[2], askings[2])
     assert askings[0] is not None
-    assert rates.settle(calls[0], askings[0]) is None
+    settled = rates.settle(calls[0], askings[0])
+    assert settled is not None  # Valkey was told of its place if it came back meanwhile
+    assert settled.args == ["", "gateway-1:0000000000000000"]
     rates.take_locally(calls[2], askings[2])
 
 

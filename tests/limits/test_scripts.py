@@ -145,6 +145,13 @@ def test_a_settlement_of_what_has_left_or_was_lost_changes_nothing(valkey: redis
     assert counted(valkey, limit) == 0
 
 
+def test_a_settlement_that_finds_nothing_but_a_call_of_no_tokens_takes_nothing(valkey: redis.Redis) -> None:
+    limit = applied(100, unit="tokens")
+    admit(valkey, (limit, 0))
+    settle(valkey, (limit, -60))
+    assert counted(valkey, limit) == 0
+
+
 def test_a_clock_put_back_gives_nothing_away(valkey: redis.Redis) -> None:
     limit = applied(2)
     admit(valkey, (limit, 1), at_s=AT_S + 500)
