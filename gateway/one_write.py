@@ -26,9 +26,19 @@ class Door(RequestResponseCycle):
         self.message_event.clear()
         return body
 
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the client has yet to take what it was sent before: `drained` waits for it."""
+        return self.flow.write_paused
+
+    async def drained(self) -> None:
+        await self.flow.drain()
+
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        """All of an answer; `headers` say its length. Nothing where the client has left."""
-        if self.disconnected:
+        """All of an answer; `headers` say its length. Nothing where the client has left, or has got a part of another:
+        the server closes such a connection.
+        """
+        if self.disconnected or self.response_started:
             return
         lines = [b"%s: %s\r\n" % header for header in headers]
         if not self.keep_alive:

@@ -20,6 +20,8 @@ async def respond(call: Call, plane: Plane) -> None:
         if cost is not None and not answer.is_stream:
             headers.append((b"x-llmobs-cost-usd", exact_usd(cost).encode()))
         if call.door is not None and not answer.is_stream:
+            if call.door.is_stalled:
+                await call.door.drained()
             call.door.answer(answer.status, headers, body)
             return
         await call.send({"type": "http.response.start", "status": answer.status, "headers": headers})
