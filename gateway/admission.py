@@ -71,7 +71,7 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int
     asked, tenant = call.asked, call.tenant
     assert asked is not None
     assert tenant is not None
-    provider, model, at_ns = attempt.candidate.provider, attempt.candidate.model, call.started_ns
+    provider, model, at_ns = attempt.candidate.provider, attempt.candidate.model, attempt.started_ns
     attempt.price = snapshot.book.price(tenant.id, provider.priced_as, model, at_ns)
     if asked.is_free:
         return

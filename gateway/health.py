@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.routing import retrying
@@ -91,6 +91,11 @@ class Health:
     def state(self, candidate: CandidateInfo) -> str:
         """healthy, degraded, recovering or unhealthy."""
         return self._cell(candidate).state(self._clock())
+
+    def until_probe_s(self, candidates: Iterable[CandidateInfo]) -> float:
+        """Seconds until the first of them may be asked again."""
+        now_s = self._clock()
+        return min((self._cell(candidate).until_probe_s(now_s) for candidate in candidates), default=0.0)
 
     # ------------------------------------------------------------ told by a call
 

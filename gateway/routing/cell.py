@@ -97,6 +97,10 @@ class Cell:
         is_free = now_s >= self._probe_until_s and now_s >= self._denied_until_s
         return self.breaker.phase == OPEN and now_s >= self.breaker.until_s and is_free
 
+    def until_probe_s(self, now_s: float) -> float:
+        """Seconds until it may be asked again, as far as is known: a probe under way may end at any moment."""
+        return max(0.0, self.breaker.until_s - now_s) if self.breaker.phase == OPEN else 0.0
+
     def standing(self, now_s: float) -> Standing:
         breaker = self.breaker
         if breaker.phase == OPEN:

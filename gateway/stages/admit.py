@@ -1,5 +1,7 @@
 """May it be sent: in one step the cache is asked, the limits that apply are taken, and the bound of its first attempt
 is held on every budget; then Begin is journalled. A cached answer ends it there, and nothing is taken.
+
+A candidate that may not be held, or whose format cannot say what is asked, gives way to the next one.
 """
 
 import time
@@ -9,6 +11,7 @@ from gateway.admission import begin, hold, prepare
 from gateway.cache_entry import Lookup
 from gateway.call import Attempt, Call
 from gateway.ending import settle_attempt
+from gateway.errors import Refusal
 from gateway.plane import Plane
 from gateway.rates import Asking
 from gateway.response_cache import is_cached, words
@@ -17,11 +20,13 @@ from llmobs.cache.store import NOTHING_ASKED as NO_CACHE
 from llmobs.limits.admission import NOTHING_ASKED
 from llmobs.providers.registry import CandidateInfo
 
+# What is said of one candidate: another may have a price, cost less, be under another budget, or take the request.
+_OF_ONE = frozenset({"unpriced_model", "budget_exhausted", "invalid_request"})
+
 
 async def admit(call: Call, plane: Plane) -> None:
-    """Begin the first attempt, at the first candidate whose breaker lets it through; unless the cache has the answer.
-
-    Raises Refusal.
+    """Begin the first attempt, at the first candidate that its breaker lets through and that may be held; unless the
+    cache has the answer. Raises Refusal, where none may be held.
     """
     if call.answer is not None:  # a count of tokens that needs nobody
         return
@@ -31,39 +36,44 @@ async def admit(call: Call, plane: Plane) -> None:
     lookup = call.cached = plane.cache.wants(call)
     if lookup is not None and await plane.cache.joined(call, lookup):
         return
+    refusal: Refusal | None = None
     for candidate in call.candidates:
         now_s = time.monotonic()
         verdict = health.goes(candidate, now_s) or await health.allows(candidate, now_s)
-        if not verdict.is_skip:
-            break
-    else:
-        if lookup is not None:
-            await _looked_up(call, lookup, plane)
+        if verdict.is_skip:
+            continue
+        try:
+            await _begun(call, candidate, lookup, plane)
+        except BaseException as error:
+            health.neither(candidate, verdict)
+            if not isinstance(error, Refusal) or error.reason not in _OF_ONE:
+                raise
+            if refusal is None or error.reason == "budget_exhausted":  # the reason that the caller's budget can change
+                refusal = error
+            continue
+        if call.attempt is None:
+            health.neither(candidate, verdict)
+        else:
+            call.attempt.verdict = verdict
         return
-    try:
-        await _begun(call, candidate, lookup, plane)
-    except BaseException:
-        health.neither(candidate, verdict)
-        raise
-    if call.attempt is None:
-        health.neither(candidate, verdict)
-    else:
-        call.attempt.verdict = verdict
+    if refusal is not None:
+        raise refusal
+    if lookup is not None:
+        await _looked_up(call, lookup, plane)
 
 
 async def _begun(call: Call, candidate: CandidateInfo, lookup: Lookup | None, plane: Plane) -> None:
-    snapshot = plane.snapshot
-    assert snapshot is not None
-    attempt = prepare(call, candidate, snapshot, call.started_ns, call.started)
-    asking = call.limits = plane.rates.asking(call, snapshot)
+    attempt, asking = _prepared(call, candidate, plane)
     if asking is not None and lookup is None and attempt.applied:
         # The usual case of a call under limits and budgets, without further steps.
         asked = front.front(NO_CACHE, asking.words())
         answer = await hold(call, attempt, plane, asked)
         _limited(call, asking, answer or await front.ask_alone(asked, plane), 0, plane)
     elif asking is not None or lookup is not None:
-        if not await _take(call, attempt, asking, lookup, plane):
+        taken = await _take(call, attempt, asking, lookup, plane)
+        if taken is None:
             return
+        attempt = taken
     elif attempt.applied:
         await hold(call, attempt, plane)
     try:
@@ -73,19 +83,34 @@ async def _begun(call: Call, candidate: CandidateInfo, lookup: Lookup | None, pl
         raise
 
 
-async def _take(call: Call, attempt: Attempt, asking: Asking | None, lookup: Lookup | None, plane: Plane) -> bool:
-    """Take of all limits and hold on all budgets, or neither; False: the cache had the answer. Raises Refusal."""
+def _prepared(call: Call, candidate: CandidateInfo, plane: Plane) -> tuple[Attempt, Asking | None]:
+    """The first attempt and what it asks of the limits, by the configuration as it is now. Raises Refusal."""
+    snapshot = plane.snapshot
+    assert snapshot is not None
+    attempt = prepare(call, candidate, snapshot, call.started_ns, call.started)
+    asking = call.limits = plane.rates.asking(call, snapshot)
+    return attempt, asking
+
+
+async def _take(
+    call: Call, attempt: Attempt, asking: Asking | None, lookup: Lookup | None, plane: Plane
+) -> Attempt | None:
+    """The attempt once all limits are taken of and all budgets hold it; None: the cache had the answer.
+
+    Raises Refusal: neither is then.
+    """
     answer = await _asked(call, attempt, asking, lookup, plane)
     while lookup is not None and isinstance(answer, Ahead) and is_cached(answer.reply):
         if await plane.cache.met(call, lookup, answer.reply):
-            return False
+            return None
+        attempt, asking = _prepared(call, attempt.candidate, plane)  # it may have waited for minutes
         answer = await _asked(call, attempt, asking, lookup, plane)
     position = 0
     if lookup is not None and isinstance(answer, tuple):
         position = plane.cache.missed(lookup, answer)
     if asking is not None:
         _limited(call, asking, answer, position, plane)
-    return True
+    return attempt
 
 
 def _limited(

@@ -6,6 +6,8 @@
 3. When nobody answered: the route's last resort, else the last one's error, in the caller's format.
 """
 
+from math import ceil
+
 from gateway.call import Call
 from gateway.errors import AttemptFailed, ProviderUnavailable
 from gateway.last_resort import answer_of, rescued
@@ -19,7 +21,7 @@ async def forward(call: Call, plane: Plane) -> None:
         return
     try:
         if call.attempt is None:
-            raise ProviderUnavailable(f"no provider of {_model(call)} may be asked now: their breakers are open")
+            raise _all_open(call, plane)
         tries = Tries(call, plane)
         flow = await tries.until_answered()
         if flow is not None:
@@ -37,5 +39,12 @@ async def forward(call: Call, plane: Plane) -> None:
         call.answer = answer_of(call, answer.body)  # a cascade's, asked for whole
 
 
-def _model(call: Call) -> str:
-    return repr(call.asked.model) if call.asked is not None else "the model"
+def _all_open(call: Call, plane: Plane) -> ProviderUnavailable:
+    """Nobody may be asked; `retry-after` says when the next one may."""
+    model = repr(call.asked.model) if call.asked is not None else "the model"
+    failure = ProviderUnavailable(f"no provider of {model} may be asked now: their breakers are open")
+    # Of a route, who may not be asked is no candidate at all.
+    candidates = call.candidates or (call.route.candidates if call.route is not None else ())
+    seconds = max(1, ceil(plane.health.until_probe_s(candidates)))
+    failure.headers.append((b"retry-after", b"%d" % seconds))
+    return failure
