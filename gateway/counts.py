@@ -41,9 +41,13 @@ class Counts(Collector):
         yield CounterMetricFamily("llmobs_otlp_spans_rejected", "Spans that cannot be", value=self.spans_rejected)
         yield _labelled("llmobs_otlp_dropped", "OTLP requests answered and dropped", "signal", self.dropped)
         yield _labelled("llmobs_not_journalled", "Entries the journal did not take", "entry", self.not_journalled)
-        changes = CounterMetricFamily("llmobs_breaker_changes", "Breakers' changes", labels=["model", "phase"])
-        for (model, phase), count in self.breakers.items():
-            changes.add_metric([model, phase], count)
+        # By provider alone: a model's name may be a caller's own text.
+        by_provider: Counter[tuple[str, str]] = Counter()
+        for (label, phase), count in self.breakers.items():
+            by_provider[label.partition("/")[0], phase] += count
+        changes = CounterMetricFamily("llmobs_breaker_changes", "Breakers' changes", labels=["provider", "phase"])
+        for (provider, phase), count in by_provider.items():
+            changes.add_metric([provider, phase], count)
         yield changes
         guarded = CounterMetricFamily("llmobs_guarded", "Findings of guards", labels=["kind", "action"])
         for (kind, action), count in self.guarded.items():
