@@ -12,7 +12,7 @@ from base64 import b64decode
 from dataclasses import dataclass
 
 from llmobs.guards.injection_patterns import EVERYWHERE, IN_TOOL_RESULTS, Pattern
-from llmobs.guards.normal_form import is_spread, latin_form, normal_form
+from llmobs.guards.normal_form import latin_form, normal_form
 
 # In a tool's result w counts as 1 - (1 - w)^1.5: 0.55 becomes 0.70, 0.35 becomes 0.48.
 TOOL_RESULT_POWER = 1.5
@@ -30,23 +30,6 @@ class Injection:
 
 
 NONE = Injection(0.0, ())
-
-
-def _first_anchors(patterns: tuple[Pattern, ...]) -> tuple[str, ...]:
-    """Of which one stands in any ASCII text that reaches a threshold. (A line break alone is the faintest sign.)"""
-    all_ = {a for p in patterns for a in p.anchors[0] if a.isascii()} - {"\n"} | {"base64", "decode"}
-    return tuple(sorted(a for a in all_ if not any(other in a and other != a for other in all_)))
-
-
-_ANCHORS, _TOOL_ANCHORS = _first_anchors(EVERYWHERE), _first_anchors(EVERYWHERE + IN_TOOL_RESULTS)
-
-
-def may_score(text: str, is_tool_result: bool = False) -> bool:
-    """Whether a text may reach any threshold; False is certain. Of plain ASCII: substring searches alone."""
-    if not text.isascii():
-        return True
-    lowered = text.lower()
-    return any(anchor in lowered for anchor in (_TOOL_ANCHORS if is_tool_result else _ANCHORS)) or is_spread(lowered)
 
 
 def score(text: str, is_tool_result: bool = False) -> Injection:

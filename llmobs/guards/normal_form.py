@@ -10,6 +10,8 @@ import re
 import unicodedata
 from typing import Literal
 
+from llmobs.guards.linear import finder
+
 _UNSHOWN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\U000e0000-\U000e01ef]"
@@ -29,11 +31,20 @@ _SEPARATORS = re.compile(r"[ .\-_*]")
 _BLANKS = re.compile(r"[ \t\u00a0]{2,}|\t")
 # Letters become "a", separators a blank: letters set apart are then found by substring search.
 _SHAPES = bytes(97 if chr(c).isalpha() and c < 128 else 32 if chr(c) in " .-_*" else 0 for c in range(256))
+_HAS_RUNS = finder(["[ ]{2}"])
+_IS_SPREAD = finder(["a[ ]a[ ]a[ ]a[ ]a"])
 
 
 def is_spread(text: str) -> bool:
     """Whether letters may be set apart; False is certain."""
-    return b"a a a a a" in text.encode("utf-8", "replace").translate(_SHAPES)
+    return _IS_SPREAD(text.encode("utf-8", "replace").translate(_SHAPES).decode("ascii"))
+
+
+def single_blanks(text: str) -> str:
+    """Runs of blanks are one."""
+    # Of a text that Rust's engine cannot take (lone surrogates) a no says nothing.
+    has_runs = "\t" in text or _HAS_RUNS(text) or (not text.isascii() and "  " in text)
+    return _BLANKS.sub(" ", text) if has_runs else text
 
 
 def normal_form(text: str) -> str:
@@ -41,8 +52,7 @@ def normal_form(text: str) -> str:
     if not text.isascii():
         text = _UNSHOWN.sub("", _normalized("NFKC", text))
     text = text.casefold()
-    if "  " in text or "\t" in text:
-        text = _BLANKS.sub(" ", text)
+    text = single_blanks(text)
     if is_spread(text):
         text = _SPREAD.sub(lambda m: _SEPARATORS.sub("", m.group()), text)
     return text

@@ -5,7 +5,8 @@ Equal values of one call get equal placeholders, so that a conversation stays re
 
 from dataclasses import dataclass, field
 
-from llmobs.guards.sensitive import may_hold, replaced
+from llmobs.guards.sensitive import replaced
+from llmobs.guards.sieve import may_be_sensitive
 
 
 @dataclass(slots=True)
@@ -24,7 +25,7 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """The text with placeholders in place of what should not be kept."""
-        return replaced(text, self._placeholder) if may_hold(text) else text
+        return replaced(text, self._placeholder) if may_be_sensitive(text) else text
 
     def _placeholder(self, kind: str, value: str) -> str:
         place = self.where, kind, value

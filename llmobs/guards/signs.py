@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from llmobs.guards.injection import may_score, score
+from llmobs.guards.injection import score
 from llmobs.guards.redactor import Redactor
 from llmobs.guards.sensitive import CONFIDENTIAL, INTERNAL, classify, kind_of, name_of
+from llmobs.guards.sieve import may_be_injection
 from llmobs.guards.texts import TOOL_RESULT, Message, asked, decode
 
 INJECTION, TOO_LONG = "injection", "too_long"
@@ -31,7 +32,7 @@ def injections(messages: Iterable[Message], threshold_permille: int) -> list[Sig
         if message.is_trusted:
             continue
         text, is_tool_result = message.text(), message.where == TOOL_RESULT
-        if not may_score(text, is_tool_result):
+        if not may_be_injection(text, is_tool_result, threshold_permille):
             continue
         scored = score(text, is_tool_result)
         permille = round(1000 * scored.score)

@@ -22,6 +22,7 @@ Rewrite = Callable[[str], str]
 
 # Who wrote it is the application itself, or the model: not scored as an injection.
 TRUSTED = frozenset({"system", "developer", "assistant"})
+TOOLS = frozenset({"tool", "function"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _TEXTS = frozenset(
     {
@@ -214,7 +215,7 @@ class _Walk:
 
     def _add_item(self, item: Json) -> None:
         role, kind = str(item.get("role") or ""), str(item.get("type") or "message")
-        is_result = role in ("tool", "function") or kind.endswith("_output")
+        is_result = role in TOOLS or kind.endswith("_output")
         if not role and kind not in ("message", "text", "input_text"):
             role = "assistant"  # an item that the model made: a call of a function, its thoughts
         message = Message(role or "user", TOOL_RESULT if is_result and self._where == INPUT else self._where)

@@ -16,7 +16,7 @@ import msgspec
 from llmobs.core.semconv import REFUSED
 from llmobs.guards.fingerprint import fingerprint, tenant_key
 from llmobs.guards.redactor import Redactor
-from llmobs.guards.sensitive import may_hold
+from llmobs.guards.sieve import may_be_sensitive
 from llmobs.spans.record import Span
 
 FULL = "full"
@@ -152,13 +152,13 @@ def _is_clean(span: Span) -> bool:
         elif isinstance(value, list | dict):
             texts.append(msgspec.json.encode(value).decode())
     together = "\n".join(texts)
-    return "\\u" not in together and not may_hold(together)
+    return "\\u" not in together and not may_be_sensitive(together)
 
 
 def _redact_json(text: str | None, redactor: Redactor) -> str | None:
     # An escape (backslash u0040) would hide an @ from the search, and a match must not eat half an escape: whatever
     # may hold something is decoded, rewritten string by string, and encoded again.
-    if text is None or not ("\\u" in text or may_hold(text)):
+    if text is None or not ("\\u" in text or may_be_sensitive(text)):
         return text
     return _rewrite_messages(text, redactor.redact, only_content=False)
 

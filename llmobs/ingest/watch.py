@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from llmobs.core.semconv import SOURCE_GATEWAY
 from llmobs.guards.fingerprint import tenant_key
 from llmobs.guards.redactor import Redactor
-from llmobs.guards.sensitive import may_hold
+from llmobs.guards.sieve import may_be_injection, may_be_sensitive, plain_texts
 from llmobs.guards.signs import Sign, injections, sensitive
-from llmobs.guards.texts import INPUT, OUTPUT, Message, decode, stored
+from llmobs.guards.texts import INPUT, OUTPUT, TOOLS, TRUSTED, Message, decode, stored
 from llmobs.ingest.entries import Finding
 from llmobs.ingest.findings import DONE, found
 from llmobs.spans.record import Span
@@ -36,7 +36,7 @@ class Watch:
         signs: list[Sign] = []
         if span.input is not None and not is_repeated:
             if _looks(tenant.injection, is_ours):
-                signs += injections(_messages(span.input, INPUT), tenant.injection_threshold_permille)
+                signs += _injections(span.input, tenant.injection_threshold_permille)
             if _looks(tenant.sensitive_input, is_ours):
                 signs += _sensitive(span.input, INPUT)
         if span.output is not None and _looks(tenant.sensitive_output, is_ours):
@@ -54,8 +54,19 @@ def _looks(action: str, is_ours: bool) -> bool:
     return action == "log" or (action != "off" and not is_ours)
 
 
+def _injections(text: str, threshold_permille: int) -> list[Sign]:
+    plain = plain_texts(text)
+    if plain is None or any(
+        role in TOOLS or (role not in TRUSTED and may_be_injection(said, False, threshold_permille))
+        for role, said in plain
+    ):
+        return injections(_messages(text, INPUT), threshold_permille)
+    return []
+
+
 def _sensitive(text: str, where: str) -> list[Sign]:
-    if "\\u" not in text and not may_hold(text):
+    is_escaped = "\\" in text and ("\\u" in text or "\\/" in text)
+    if not is_escaped and not may_be_sensitive(text):
         return []
     redactor = Redactor()
     for message in _messages(text, where):

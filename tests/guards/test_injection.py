@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmobs.guards.injection import may_score, score
+from llmobs.guards.injection import score
+from llmobs.guards.sieve import may_be_injection
 from tests.guards.harmless import HARMLESS
 
 THRESHOLD = 0.7
@@ -80,26 +81,26 @@ OF_TOOLS = [
 def test_the_listed_patterns_reach_the_threshold(text: str) -> None:
     """S2-07: whatever their case."""
     assert score(text).score >= THRESHOLD
-    assert may_score(text)
+    assert may_be_injection(text, False, 700)
 
 
 @pytest.mark.parametrize("text", ATTACKS)
 def test_the_known_families_reach_the_threshold(text: str) -> None:
     """S2-03: injection, jailbreak, extraction of prompts and training data, manipulated output."""
     assert score(text).score >= THRESHOLD
-    assert may_score(text)
+    assert may_be_injection(text, False, 700)
 
 
 @pytest.mark.parametrize("text", DISGUISED)
 def test_a_disguise_changes_nothing(text: str) -> None:
     assert score(text).score >= THRESHOLD
-    assert may_score(text)
+    assert may_be_injection(text, False, 700)
 
 
 @pytest.mark.parametrize("text", OF_TOOLS)
 def test_orders_in_a_tools_result_reach_the_threshold(text: str) -> None:
     assert score(text, is_tool_result=True).score >= THRESHOLD
-    assert may_score(text, is_tool_result=True)
+    assert may_be_injection(text, True, 700)
 
 
 @pytest.mark.parametrize("text", HARMLESS)
@@ -136,11 +137,8 @@ def test_a_tools_result_weighs_more() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=300))
-def test_any_text_has_a_score_and_what_cannot_score_has_none(text: str) -> None:
-    found = score(text)
-    assert 0.0 <= found.score <= 1.0
-    if not may_score(text):
-        assert found.score < 0.5
+def test_any_text_has_a_score(text: str) -> None:
+    assert 0.0 <= score(text).score <= 1.0
 
 
 def test_a_long_text_is_no_trap() -> None:

@@ -1,0 +1,128 @@
+"""What cannot hold anything, told in some microseconds: most texts need no closer look. A no is certain.
+
+Injections: each sign that may stand in an ASCII text counts with its weight; a sum below the threshold is enough.
+Personal data and secrets: whether any pattern may match. Texts that are not ASCII need the closer look.
+"""
+
+import re
+from dataclasses import dataclass
+
+from llmobs.guards import sensitive
+from llmobs.guards.injection import ENCODED_WEIGHT, TOOL_RESULT_POWER
+from llmobs.guards.injection_patterns import EVERYWHERE, IN_TOOL_RESULTS, STRONG, Pattern
+from llmobs.guards.linear import Finder, finder
+from llmobs.guards.normal_form import is_spread, single_blanks
+
+# These begin with words that every text has: what they go on with is looked for instead.
+_RARER = {
+    "developer_mode": r"\b(?:developer|god|debug|jailbreak)\s+mode\b",
+    "unrestricted": r"\b(?:unrestricted|unfiltered|uncensored)\s"
+    r"|\b(?:without|free\s+(?:of|from)|no|not\s+bound\s+by)\s+(?:(?:any|all|your|the|ethical|moral|safety|content)\s+)*"
+    r"(?:restriction|filter|limitation|censorship|guidelines|safeguards|ethics|moral|rules)",
+    "exfiltration": r"\b(?:conversation|history|system\s+prompt|secret|api\s+key|credential|password"
+    r"|environment\s+variable)[^\n]{0,100}(?:https?://|\burls?\b|\bimage\b|@)",
+}
+_TOGETHER = 2  # strong signs that one search looks for: it is slower with more
+# Weak and slow to look for: where nothing was found before them, they are not needed to be certain.
+_LAST = ("exfiltration", "never_refuse", "many_newlines", "reveal_instructions")
+_ROUNDED = 0.001  # scores are rounded to so much
+_PIECES = 14
+_WORDS = {1: "role", 5: "parts", 7: "type", 9: "text", 11: "content"}
+_CLASSES = re.compile(r"\[(?:\\.|[^\]\\])*\]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A search. `left`: what a find leaves of the trust in a text; `after`: what all later ones leave."""
+
+    find: Finder
+    left: float
+    after: float
+
+
+class _Sieve:
+    """The searches for a set of signs, one after the other, until it is certain."""
+
+    def __init__(self, patterns: tuple[Pattern, ...]) -> None:
+        ascii_only = [p for p in patterns if _CLASSES.sub("", p.regex.pattern).isascii()]
+        strong = [_source(p) for p in ascii_only if p.weight >= STRONG]
+        others = sorted((p for p in ascii_only if p.weight < STRONG), key=lambda p: (p.name in _LAST, p.name))
+        searches = [(finder(strong[at : at + _TOGETHER]), 0.0) for at in range(0, len(strong), _TOGETHER)]
+        searches += [(_may_be_encoded(), 1 - ENCODED_WEIGHT)]
+        searches += [(finder([_source(p)]), 1 - p.weight) for p in others]
+        self._steps: list[_Step] = []
+        after = 1.0
+        for find, left in reversed(searches):
+            self._steps.insert(0, _Step(find, left, after))
+            after *= left
+
+    def may_reach(self, text: str, left_at_threshold: float) -> bool:
+        left = 1.0
+        for step in self._steps:
+            if step.find(text):
+                left *= step.left
+                if left <= left_at_threshold:
+                    return True
+            if left * step.after > left_at_threshold:
+                return False
+        return False
+
+
+def may_be_injection(text: str, is_tool_result: bool, threshold_permille: int) -> bool:
+    """Whether a text's score may reach the threshold."""
+    if not text.isascii():
+        return True
+    plain = single_blanks(text.lower())
+    left = 1.0 - threshold_permille / 1000 + _ROUNDED
+    if is_tool_result:
+        return _OF_TOOLS.may_reach(plain, left ** (1 / TOOL_RESULT_POWER)) or is_spread(plain)
+    return _OF_USERS.may_reach(plain, left) or is_spread(plain)
+
+
+def may_be_sensitive(text: str) -> bool:
+    """Whether personal data or a secret may stand in a text, or in JSON without escapes."""
+    if not text.isascii():
+        return sensitive.may_hold(text)
+    if _KEY(text) or _EMAIL(text):
+        return True
+    return any(shape(text) for shape in _DIGIT_SHAPES) and _NUMBER(text)
+
+
+def plain_texts(messages: str) -> list[tuple[str, str]] | None:
+    """Roles and texts of stored messages, if each is of one text without escapes, as most are; None: decode them.
+
+    `[{"role":"user","parts":[{"type":"text","content":"…"}]}, …]`: between quotes stand 14 pieces for each.
+    """
+    if "\\" in messages:
+        return None
+    pieces = messages.split('"')
+    count = len(pieces) // _PIECES
+    outside = "".join(pieces[::2]).replace(" ", "")
+    if outside != "[{" + "},{".join([":,:[{:,:}]"] * count) + "}]":
+        return None
+    if any(pieces[at::_PIECES] != [word] * count for at, word in _WORDS.items()):
+        return None
+    return list(zip(pieces[3::_PIECES], pieces[13::_PIECES], strict=True))
+
+
+def _source(pattern: Pattern) -> str:
+    return _RARER.get(pattern.name, pattern.regex.pattern)
+
+
+def _may_be_encoded() -> Finder:
+    speaks_of_it, run = finder(["base64", "decode"]), finder(["[A-Za-z0-9+/]{24}"])
+    return lambda text: speaks_of_it(text) and run(text)
+
+
+def _sought(*placeholders: str, looks_behind: bool = False) -> Finder:
+    return finder([sensitive.PATTERNS[placeholder].pattern for placeholder in placeholders], looks_behind)
+
+
+_OF_USERS, _OF_TOOLS = _Sieve(EVERYWHERE), _Sieve(EVERYWHERE + IN_TOOL_RESULTS)
+_KEY, _EMAIL = _sought("KEY"), _sought("EMAIL")
+_NUMBER = _sought("IBAN", "CARD", "SSN", "PHONE", looks_behind=True)
+# As in `sensitive`: by first digit, since a search for up to three characters is faster by far.
+_DIGIT_SHAPES = [finder([r"\+\d"])] + [
+    finder([rf"{first}\d\d[ /()-]\d\d", rf"{first}\d{{6}}", rf"{first}\d[ /()-]\d\d[ /()-]\d\d"])
+    for first in ("[0-2]", "[3-5]", "[6-8]", "9")
+]
