@@ -20,6 +20,8 @@ from llmobs.ingest.findings import DONE, found
 from llmobs.tenants.roster import TenantInfo
 
 ACTS = frozenset({"flag", "mask", "block"})
+# Guards hold the process while they read: 2 MB is half a million tokens, and about half a second of plain text.
+MOST_GUARDED_CHARACTERS = 2_000_000
 FAILED = "Input failed security validation"
 PROMPT_HEADER = b"x-llmobs-prompt"
 
@@ -51,6 +53,13 @@ def _guard_input(call: Call, tenant: TenantInfo, key: bytes) -> None:
         if rewrites:
             raise Refusal("invalid_request", "the body cannot be read by the guards that look at it") from None
         return
+    if len(call.body) > MOST_GUARDED_CHARACTERS:  # pictures are not read, and may be longer
+        characters = sum(len(message.text()) for message in messages)
+        if characters > MOST_GUARDED_CHARACTERS:
+            if not rewrites:
+                return  # flags alone: the writer looks at it later
+            message = f"{characters} characters of text, and guards that act read {MOST_GUARDED_CHARACTERS} at most"
+            raise _refused(call, "too_large", message)
     if tenant.most_input_characters is not None:
         _check_length(call, messages, tenant.most_input_characters)
     if tenant.injection in ACTS:

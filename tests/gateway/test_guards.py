@@ -106,6 +106,18 @@ def test_an_injection_is_refused_and_the_sdks_raise(gateway: Gateway, secret: st
     assert 'llmobs_guarded_total{action="blocked",kind="injection"} 2.0' in httpx.get(f"{gateway.url}/metrics").text
 
 
+def test_more_text_than_guards_read_is_refused_where_they_block_and_passes_where_they_flag(
+    http: httpx.Client, guarded: Guarded
+) -> None:
+    """Reading holds the process: nobody's novel may hold up everybody."""
+    long = ask("and so on " * 210_000)
+    guarded(injection="block")
+    refused = http.post("/v1/chat/completions", json=long)
+    assert (refused.status_code, refused.headers["x-llmobs-reason"]) == (413, "too_large")
+    guarded(injection="flag")
+    assert http.post("/v1/chat/completions", json=long).status_code == 200
+
+
 @pytest.mark.parametrize(
     "body",
     [
