@@ -23,8 +23,8 @@ _RARER = {
     r"|environment\s+variable)[^\n]{0,100}(?:https?://|\burls?\b|\bimage\b|@)",
 }
 _TOGETHER = 2  # strong signs that one search looks for: it is slower with more
-# Weak and slow to look for: where nothing was found before them, they are not needed to be certain.
-_LAST = ("exfiltration", "never_refuse", "many_newlines", "reveal_instructions")
+# Slow to look for, or seen often: where nothing was found before them, they cannot reach the usual threshold.
+_LAST = ("many_newlines", "exfiltration")
 _ROUNDED = 0.001  # scores are rounded to so much
 _PIECES = 14
 _WORDS = {1: "role", 5: "parts", 7: "type", 9: "text", 11: "content"}
@@ -46,7 +46,7 @@ class _Sieve:
     def __init__(self, patterns: tuple[Pattern, ...]) -> None:
         ascii_only = [p for p in patterns if _CLASSES.sub("", p.regex.pattern).isascii()]
         strong = [_source(p) for p in ascii_only if p.weight >= STRONG]
-        others = sorted((p for p in ascii_only if p.weight < STRONG), key=lambda p: (p.name in _LAST, p.name))
+        others = sorted((p for p in ascii_only if p.weight < STRONG), key=lambda p: p.name in _LAST)
         searches = [(finder(strong[at : at + _TOGETHER]), 0.0) for at in range(0, len(strong), _TOGETHER)]
         searches += [(_may_be_encoded(), 1 - ENCODED_WEIGHT)]
         searches += [(finder([_source(p)]), 1 - p.weight) for p in others]
