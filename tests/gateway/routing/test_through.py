@@ -9,6 +9,7 @@ import httpx2 as httpx
 import pytest
 
 from gateway.routing import breaker as rules
+from gateway.routing import strategies
 from llmobs.ops.simulator import running as simulator_running
 from llmobs.ops.simulator.faults import Faults
 from llmobs.ops.simulator.running import Running
@@ -137,8 +138,11 @@ def test_the_cheapest_that_is_good_enough_answers(routed: Routed, post: Post) ->
     assert "x-llmobs-degraded" not in response.headers
 
 
-def test_the_fastest_answers_once_it_is_known(routed: Routed, post: Post, primary: Running, gateway: Gateway) -> None:
-    """S0-31, S3-09: by live latency."""
+def test_the_fastest_answers_once_it_is_known(
+    routed: Routed, post: Post, primary: Running, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S0-31, S3-09: by live latency. Every second call explores, so that it is known within the deadline."""
+    monkeypatch.setattr(strategies, "EXPLORE_EACH", 2)
     routed({}, {"provider": "openai"}, strategy="fastest")
     primary.simulator.faults = Faults(slow_ms=300)
     plane = gateway.plane
