@@ -43,7 +43,9 @@ async def ask(call: Call, attempt: Attempt, plane: Plane, most_seconds: float | 
 async def _ask(call: Call, attempt: Attempt, plane: Plane, most_seconds: float | None) -> Flow | None:
     assert plane.snapshot is not None
     provider = attempt.candidate.provider
-    target = plane.snapshot.targets[provider.id]
+    target = plane.snapshot.targets.get(provider.id)
+    if target is None:
+        raise ProviderMisconfigured(f"provider {provider.name} was taken out of the configuration meanwhile")
     if target.error:
         # The reason may name variables and paths of ours: it is in the log and in `doctor`, not in a tenant's error.
         message = f"provider {provider.name} cannot be called: its credential or address is wrong"

@@ -164,7 +164,9 @@ class Tries:
         if tried.status not in CREDENTIAL_STATUSES or self.plane.snapshot is None:
             return False
         provider = attempt.candidate.provider
-        target = self.plane.snapshot.targets[provider.id]
+        target = self.plane.snapshot.targets.get(provider.id)
+        if target is None:
+            return False
         is_another_left = target.aside(attempt.credential, tried.retry_after_s or ASIDE_SECONDS)
         return is_another_left and self.other_credentials + 1 < len(provider.credentials)
 
