@@ -1,9 +1,10 @@
 """What cannot hold anything, told in some microseconds: most texts need no closer look. A no is certain.
 
-Injections: each sign that may stand in an ASCII text counts with its weight; a sum below the threshold is enough.
-Personal data and secrets: whether any pattern may match. Texts that are not ASCII need the closer look.
+Injections: each sign that may stand in a text counts with its weight; a sum below the threshold is enough.
+Personal data and secrets: whether any pattern may match.
 """
 
+import codecs
 import re
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from llmobs.guards import sensitive
 from llmobs.guards.injection import ENCODED_WEIGHT, TOOL_RESULT_POWER
 from llmobs.guards.injection_patterns import EVERYWHERE, IN_TOOL_RESULTS, STRONG, Pattern
 from llmobs.guards.linear import Finder, finder
-from llmobs.guards.normal_form import is_spread, single_blanks
+from llmobs.guards.normal_form import is_spread, latin_form, normal_form, single_blanks
 
 # These begin with words that every text has: what they go on with is looked for instead.
 _RARER = {
@@ -20,7 +21,7 @@ _RARER = {
     r"|\b(?:without|free\s+(?:of|from)|no|not\s+bound\s+by)\s+(?:(?:any|all|your|the|ethical|moral|safety|content)\s+)*"
     r"(?:restriction|filter|limitation|censorship|guidelines|safeguards|ethics|moral|rules)",
     "exfiltration": r"\b(?:conversation|history|system\s+prompt|secret|api\s+key|credential|password"
-    r"|environment\s+variable)[^\n]{0,100}(?:https?://|\burls?\b|\bimage\b|@)",
+    r"|environment\s+variable)[^\n]{0,100}(?:https?://|\burls?\b|\bimage\b|\bto\s+\S+@)",
 }
 _TOGETHER = 2  # strong signs that one search looks for: it is slower with more
 # Slow to look for, or seen often: where nothing was found before them, they cannot reach the usual threshold.
@@ -28,6 +29,7 @@ _LAST = ("many_newlines", "exfiltration")
 _ROUNDED = 0.001  # scores are rounded to so much
 _PIECES = 14
 _WORDS = {1: "role", 5: "parts", 7: "type", 9: "text", 11: "content"}
+_LETTERS, _BLANKS, _SIGNS = re.compile(r"\w+"), re.compile(r"\s+"), re.compile(r"[^\x00-\x7f]+")
 _CLASSES = re.compile(r"\[(?:\\.|[^\]\\])*\]")
 
 
@@ -44,7 +46,7 @@ class _Sieve:
     """The searches for a set of signs, one after the other, until it is certain."""
 
     def __init__(self, patterns: tuple[Pattern, ...]) -> None:
-        ascii_only = [p for p in patterns if _CLASSES.sub("", p.regex.pattern).isascii()]
+        ascii_only = [p for p in patterns if _is_ascii(p)]
         strong = [_source(p) for p in ascii_only if p.weight >= STRONG]
         others = sorted((p for p in ascii_only if p.weight < STRONG), key=lambda p: p.name in _LAST)
         searches = [(finder(strong[at : at + _TOGETHER]), 0.0) for at in range(0, len(strong), _TOGETHER)]
@@ -70,13 +72,40 @@ class _Sieve:
 
 def may_be_injection(text: str, is_tool_result: bool, threshold_permille: int) -> bool:
     """Whether a text's score may reach the threshold."""
-    if not text.isascii():
-        return True
-    plain = single_blanks(text.lower())
+    if text.isascii():
+        plain = single_blanks(text.lower())
+    else:
+        in_ascii = _in_ascii(text)
+        if in_ascii is None:
+            return True
+        plain = in_ascii
     left = 1.0 - threshold_permille / 1000 + _ROUNDED
     if is_tool_result:
         return _OF_TOOLS.may_reach(plain, left ** (1 / TOOL_RESULT_POWER)) or is_spread(plain)
     return _OF_USERS.may_reach(plain, left) or is_spread(plain)
+
+
+def _in_ascii(text: str) -> str | None:
+    """A text's forms with one ASCII character for each run of other letters, blanks or signs: alike to ASCII patterns.
+
+    None where a pattern in another script may match.
+    """
+    plain = normal_form(text)
+    forms = plain if (latin := latin_form(plain)) == plain else f"{plain}\n.\n{latin}"
+    if forms.isascii():
+        return forms
+    try:
+        forms.encode()
+    except UnicodeEncodeError:  # lone surrogates, which Rust's engine cannot take
+        return None
+    return None if _OTHER_SCRIPTS(forms) else forms.encode("ascii", _ALIKE).decode()
+
+
+def _alike(error: UnicodeError) -> tuple[str, int]:
+    """For a run of other characters those of ASCII that patterns cannot tell from them."""
+    assert isinstance(error, UnicodeEncodeError)
+    run = error.object[error.start : error.end].replace("’", "'").replace("ç", "c")
+    return _SIGNS.sub("\x7f", _BLANKS.sub("\x0b", _LETTERS.sub("x", run))), error.end
 
 
 def may_be_sensitive(text: str) -> bool:
@@ -105,12 +134,17 @@ def plain_texts(messages: str) -> list[tuple[str, str]] | None:
     return list(zip(pieces[3::_PIECES], pieces[13::_PIECES], strict=True))
 
 
+def _is_ascii(pattern: Pattern) -> bool:
+    return _CLASSES.sub("", pattern.regex.pattern).isascii()
+
+
 def _source(pattern: Pattern) -> str:
     return _RARER.get(pattern.name, pattern.regex.pattern)
 
 
 def _may_be_encoded() -> Finder:
-    speaks_of_it, run = finder(["base64", "decode"]), finder(["[A-Za-z0-9+/]{24}"])
+    # Of 24 and more; some at its end may have got accents.
+    speaks_of_it, run = finder(["base64", "decode"]), finder(["[A-Za-z0-9+/]{20}"])
     return lambda text: speaks_of_it(text) and run(text)
 
 
@@ -119,6 +153,9 @@ def _sought(*placeholders: str, looks_behind: bool = False) -> Finder:
 
 
 _OF_USERS, _OF_TOOLS = _Sieve(EVERYWHERE), _Sieve(EVERYWHERE + IN_TOOL_RESULTS)
+_ALIKE = "llmobs.guards.alike"
+codecs.register_error(_ALIKE, _alike)
+_OTHER_SCRIPTS = finder(anchor for p in EVERYWHERE + IN_TOOL_RESULTS if not _is_ascii(p) for anchor in p.anchors[0])
 _KEY, _EMAIL = _sought("KEY"), _sought("EMAIL")
 _NUMBER = _sought("IBAN", "CARD", "SSN", "PHONE", looks_behind=True)
 # As in `sensitive`: by first digit, since a search for up to three characters is faster by far.
