@@ -1,5 +1,7 @@
 """The official clients at the addresses beside those of answers: embeddings, counts of tokens."""
 
+from typing import Any
+
 import anthropic
 import openai
 
@@ -25,7 +27,7 @@ def test_tokens_of_a_model_whose_provider_does_not_count_are_estimated(
     anthropic_client: anthropic.Anthropic, simulator: Running, gateway: Gateway
 ) -> None:
     """INTERFACE: any format reaches any model."""
-    asked = [{"role": "user", "content": "how many tokens are these " * 40}]
+    asked: Any = [{"role": "user", "content": "how many tokens are these " * 40}]
     counted = anthropic_client.messages.count_tokens(model="gpt-4o-mini", messages=asked)
     assert 200 <= counted.input_tokens <= 400  # a token for four characters
     assert simulator.bill.as_dict()["requests"] == 0
