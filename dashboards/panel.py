@@ -11,9 +11,8 @@ from dashboards.queries.scope import Cursor
 from dashboards.queries.trace import BillRow, bills_of, budget_names
 from dashboards.queries.traces import TraceRow
 from dashboards.tree import HEDGED, Node
-from llmobs.pricing.cost import cost
+from llmobs.pricing.cost import cost, summands
 from llmobs.pricing.price import TOKENS_PER_RATE, Price
-from llmobs.pricing.usage import Usage
 
 TABS = ("messages", "cost", "attempts", "attributes", "raw")
 KIND_WORDS = {
@@ -22,6 +21,20 @@ KIND_WORDS = {
     "cache_write_5m": "cache write, 5 min",
     "cache_write_1h": "cache write, 1 h",
     "output": "output",
+    "reasoning": "reasoning",
+    "audio_input": "sound, input",
+    "audio_cache_read": "sound, cache read",
+    "audio_output": "sound, output",
+    "image_input": "pictures, input",
+    "image_cache_read": "pictures, cache read",
+    "image_output": "pictures, output",
+    "video_input": "video, input",
+    "video_cache_read": "video, cache read",
+    "video_output": "video, output",
+    "web_search": "web searches",
+    "file_search": "file searches",
+    "code_interpreter": "code sessions",
+    "requests": "requests",
     "other": "rounding, tiers, corrections",
 }
 MOST_CHARACTERS = 12_000  # of one message on a page; the rest is in the REST API
@@ -154,28 +167,12 @@ def _charge(node: Node, call: Node, bill: BillRow, price: Price | None) -> Charg
         title += f", {call.span.status.replace('_', ' ')}"
     if bill.kind in ("reversal", "adjustment"):
         title += f", {bill.kind}: {bill.reason}"
-    usage = Usage(
-        bill.uncached_input_tokens,
-        bill.cache_read_input_tokens,
-        bill.cache_write_5m_input_tokens,
-        bill.cache_write_1h_input_tokens,
-        bill.output_tokens,
-        bill.reasoning_output_tokens,
-    )
+    usage = bill.usage
     if price is None or bill.cost_nanousd is None:
-        lines = [Line(kind, getattr(usage, kind), 0, 0) for kind in KINDS if getattr(usage, kind)]
+        plain = usage.plain()
+        lines = [Line(kind, getattr(plain, kind), 0, 0) for kind in KINDS if getattr(plain, kind)]
         return Charge(title, bill, lines, False)
-    rates = price.rates_for(abs(usage.input_tokens))
-    lines = [
-        Line(
-            kind,
-            getattr(usage, kind),
-            getattr(rates, kind),
-            getattr(usage, kind) * getattr(rates, kind) // TOKENS_PER_RATE,
-        )
-        for kind in KINDS
-        if getattr(usage, kind)
-    ]
+    lines = [Line(kind, count, rate, count * rate // TOKENS_PER_RATE) for kind, count, rate in summands(usage, price)]
     return Charge(title, bill, lines, cost(usage, price) == bill.cost_nanousd)
 
 

@@ -78,9 +78,11 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int
     body_bytes = max(len(call.body), len(attempt.body))
     written = asked.cache_write or ("5m" if attempt.speaks.may_write_cache(model) else "")
     attempt.held_usage = upper_usage(asked, body_bytes, ceiling_tokens, attempt.price, written)
-    applied = snapshot.budgets.applying(tenant.id, call.attribution, model, provider.name, at_ns)
-    if attempt.price is not None:
-        attempt.held_nanousd = min(cost(attempt.held_usage, attempt.price), MOST_NANOUSD)
+    who = call.attribution
+    applied = snapshot.budgets.applying(tenant.id, who, model, provider.name, at_ns, call.prompt_version)
+    bound = None if attempt.price is None else cost(attempt.held_usage, attempt.price)
+    if bound is not None:
+        attempt.held_nanousd = min(bound, MOST_NANOUSD)
     elif call.key.unpriced != "allow" and any(a.budget.is_blocking and a.budget.unit == USD for a in applied):
         raise Refusal(
             "unpriced_model",
@@ -104,7 +106,7 @@ def upper_usage(asked: Asked, body_bytes: int, ceiling_tokens: int, price: Price
     else:
         written = Usage(cache_write_5m=input_tokens, output=output)
     # Some models take less for what is written to the cache than for what is not.
-    return written if price is None or cost(written, price) >= cost(uncached, price) else uncached
+    return uncached if price is not None and (cost(uncached, price) or 0) > (cost(written, price) or 0) else written
 
 
 async def hold(

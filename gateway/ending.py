@@ -16,10 +16,10 @@ def record_attempt(call: Call, attempt: Attempt, plane: Plane) -> None:
     outcome, counts = attempt.outcome, plane.counts
     if outcome.usage is not None and attempt.price is not None:
         outcome.cost_nanousd = cost(outcome.usage, attempt.price)
-        counts.cost_nanousd += outcome.cost_nanousd
+        counts.cost_nanousd += outcome.cost_nanousd or 0
     if outcome.usage is not None:
         counts.tokens["input"] += outcome.usage.input_tokens
-        counts.tokens["output"] += outcome.usage.output
+        counts.tokens["output"] += outcome.usage.output_tokens
     counts.calls[call.dialect.name, outcome.status] += 1
     if attempt.findings:
         tell(call, attempt.findings, counts)

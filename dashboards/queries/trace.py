@@ -12,6 +12,7 @@ import msgspec
 
 from dashboards.queries.scope import Cursor
 from dashboards.queries.traces import TraceRow, trace_totals
+from llmobs.pricing.usage import Usage, stored_usage
 
 MOST_FINDINGS = 500
 MOST_SPANS = 5_000  # of one trace that a page reads; the page says when there are more
@@ -93,6 +94,21 @@ class BillRow:
     held_nanousd: int
     budget_ids: tuple[int, ...]
     created_at: datetime
+    units: dict[str, int] | None = None
+    tier: str = ""
+
+    @property
+    def usage(self) -> Usage:
+        """In its normal form, as a cost is computed of it."""
+        classes = (
+            self.uncached_input_tokens,
+            self.cache_read_input_tokens,
+            self.cache_write_5m_input_tokens,
+            self.cache_write_1h_input_tokens,
+            self.output_tokens,
+            self.reasoning_output_tokens,
+        )
+        return stored_usage(classes, self.units, self.tier)
 
 
 BILL_COLUMNS = tuple(BillRow.__dataclass_fields__)
@@ -154,7 +170,11 @@ def bills_of(cursor: Cursor, found: TraceRow, span_id: str) -> list[BillRow]:
         [found.tenant_id, bytes.fromhex(found.trace_id), bytes.fromhex(span_id), start, end],
     )
     rows = [dict(zip(BILL_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
-    return [BillRow(**{**row, "budget_ids": tuple(row["budget_ids"])}) for row in rows]
+    for row in rows:
+        row["budget_ids"] = tuple(row["budget_ids"])
+        if isinstance(row["units"], str):  # Django's cursor leaves jsonb as text
+            row["units"] = msgspec.json.decode(row["units"])
+    return [BillRow(**row) for row in rows]
 
 
 def scores_of(cursor: Cursor, found: TraceRow) -> list[ScoreRow]:

@@ -232,7 +232,8 @@ def _fastest(candidates: list[CandidateInfo], health: Standings, facts: Facts) -
 def expected_nanousd(candidate: CandidateInfo, prices: Prices, usage: Usage) -> int:
     """What the call would cost there; one without a price comes last."""
     price = prices(candidate)
-    return UNPRICED if price is None else cost(usage, price)
+    nanousd = None if price is None else cost(usage, price)
+    return UNPRICED if nanousd is None else nanousd
 
 
 def _affordable(

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from llmobs.core.clock import utc_from_ns
 from llmobs.ingest.count_once import ClaimInfo
 from llmobs.spans.bill import Bill
-from llmobs.spans.record import Span
+from llmobs.spans.record import Span, stored_attributes
 
 Connection = psycopg.Connection[Any]
 
@@ -47,7 +47,7 @@ _BILL = {
     "cache_write_5m_input_tokens": "int8", "cache_write_1h_input_tokens": "int8", "output_tokens": "int8",
     "reasoning_output_tokens": "int8", "cost_nanousd": "int8", "price_version": "text", "held_nanousd": "int8",
     "budget_ids": "int8[]", "service": "text", "environment": "text", "feature": "text", "user_id": "text",
-    "session_id": "text", "key_id": "int8",
+    "session_id": "text", "key_id": "int8", "units": "jsonb", "tier": "text",
 }  # fmt: skip
 
 _BLOCK = {"tenant_id": "int8", "block_id": "int8", "day": "date", "body": "bytea"}
@@ -128,7 +128,7 @@ def _copy_rows(cur: psycopg.Cursor[Any], statement: str, columns: dict[str, str]
 
 def span_row(span: Span, is_counted: bool, preview: str, place: tuple[int, int] | None) -> Row:
     """A span as it is stored. `place`: block and slot of its content. A span that does not count has no cost."""
-    usage = span.usage
+    usage = None if span.usage is None else span.usage.plain()
     who = span.attribution
     block_id, slot = place or (None, None)
     return (
@@ -175,7 +175,7 @@ def span_row(span: Span, is_counted: bool, preview: str, place: tuple[int, int] 
         clean_text(preview),
         block_id,
         slot,
-        Jsonb(span.attributes, dumps=_dumps),
+        Jsonb(stored_attributes(span), dumps=_dumps),
     )
 
 
@@ -200,7 +200,8 @@ def claim_row(tenant_id: int, claim: ClaimInfo, is_counted: bool, bill_id: int |
 
 def bill_row(bill: Bill, budget_ids: list[int]) -> Row:
     """A bill as it is stored."""
-    usage, who = bill.usage, bill.attribution
+    usage, who = bill.usage.plain(), bill.attribution
+    units = bill.usage.units
     return (
         bill.tenant_id,
         bill.bill_id,
@@ -230,6 +231,8 @@ def bill_row(bill: Bill, budget_ids: list[int]) -> Row:
         who.user_id,
         who.session_id,
         who.key_id,
+        Jsonb(dict(units), dumps=_dumps) if units else None,
+        bill.usage.tier,
     )
 
 

@@ -48,7 +48,7 @@ class ClaimInfo(msgspec.Struct, frozen=True, gc=False):
     scope_name: str
     yields: bool
     response_id: str
-    usage: tuple[int, ...] | None  # the fields of Usage in their order; None: unknown
+    usage: tuple[int, ...] | None  # the six classes of Usage.plain() in their order; None: unknown
 
     @property
     def key(self) -> Key:
@@ -67,7 +67,19 @@ def claim_of(span: Span) -> ClaimInfo:
         scope_name=span.scope_name,
         yields=gives_way(span),
         response_id=span.response_id,
-        usage=None if span.usage is None else msgspec.structs.astuple(span.usage),
+        usage=None if span.usage is None else _classes(span.usage),
+    )
+
+
+def _classes(usage: Usage) -> tuple[int, ...]:
+    plain = usage.plain()
+    return (
+        plain.uncached_input,
+        plain.cache_read,
+        plain.cache_write_5m,
+        plain.cache_write_1h,
+        plain.output,
+        plain.reasoning,
     )
 
 

@@ -15,10 +15,9 @@ from llmobs.core.ids import new_row_id
 from llmobs.ingest.count_once import ClaimInfo
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
-from llmobs.pricing.usage import Usage
 from llmobs.pricing.versions import rates_by_version
 from llmobs.spans.bill import Bill, bill_of, reversal_of
-from llmobs.spans.record import Span
+from llmobs.spans.record import Span, usage_of_row
 from llmobs.tenants.attribution import Attribution
 
 COUNTED_ELSEWHERE = "the same call is counted by a better report"
@@ -116,7 +115,8 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
      *who) = row  # fmt: skip
     usage = None
     if given is not None:
-        usage = Usage(given - read - creation, read, creation - creation_1h, creation_1h, output, reasoning)
+        classes = (given - read - creation, read, creation - creation_1h, creation_1h, output, reasoning)
+        usage = usage_of_row(classes, attributes)
     return Span(
         tenant_id=flip.tenant_id,
         trace_id=flip.claim.trace_id,

@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 from llmobs.budgets import definition, ledger
 from llmobs.budgets.spend import billed_by_value
 from llmobs.budgets.valkey import Client, run
-from llmobs.budgets.window import NEVER_S, window_bounds
+from llmobs.budgets.window import NEVER_S, counted_since, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
 from llmobs.ops.difference import COMPLETE_SINCE, MOST_DIFFERENCES, Connection, Difference
 from llmobs.ops.verify_sums import USAGE
 from llmobs.pricing.cost import cost
-from llmobs.pricing.usage import Usage
+from llmobs.pricing.usage import stored_usage
 from llmobs.pricing.versions import rates_by_version
 
 
@@ -49,17 +49,18 @@ def costs(conn: Connection) -> Iterator[Difference]:
     versions = [v for (v,) in conn.execute("SELECT DISTINCT price_version FROM bill WHERE cost_nanousd IS NOT NULL")]
     prices = rates_by_version(conn, versions)
     rows = conn.execute(
-        "SELECT tenant_id, price_version, cost_nanousd, kind, " + ", ".join(USAGE) + ", count(*), min(bill_id) "
+        "SELECT tenant_id, price_version, cost_nanousd, kind, units, tier, "
+        + ", ".join(USAGE)
+        + ", count(*), min(bill_id) "
         "FROM bill WHERE cost_nanousd IS NOT NULL AND kind IN ('measured', 'estimated', 'abandoned') "
-        "GROUP BY tenant_id, price_version, cost_nanousd, kind, " + ", ".join(USAGE)
+        "GROUP BY tenant_id, price_version, cost_nanousd, kind, units, tier, " + ", ".join(USAGE)
     ).fetchall()
-    for tenant_id, version, nanousd, kind, *usage, count, bill_id in rows:
+    for tenant_id, version, nanousd, kind, units, tier, *classes, count, bill_id in rows:
         price = prices.get(version)
         where = f"tenant {tenant_id}, {count} {kind} bill(s) from {bill_id} on, price {version!r}"
         if price is None:
             yield Difference("cost = usage × price", where, f"{nanousd} nano-USD", "its price version is not kept")
-        elif cost(Usage(*usage), price) != nanousd:
-            due = cost(Usage(*usage), price)
+        elif (due := cost(stored_usage(classes, units, tier), price)) != nanousd:
             yield Difference("cost = usage × price", where, f"{nanousd} nano-USD", f"{due} nano-USD")
 
 
@@ -130,7 +131,8 @@ def ledger_bases(conn: Connection, client: Client, budgets: definition.Budgets) 
 def _is_live(budget: definition.BudgetInfo, window_start: datetime) -> bool:
     now_s = int(datetime.now(UTC).timestamp())
     starts_s = ns_from_utc(window_start) // NS_PER_SECOND
-    return window_bounds(budget.window, ZoneInfo(budget.zone), now_s)[0] == starts_s
+    zone = ZoneInfo(budget.zone)
+    return counted_since(budget.window, zone, now_s) <= starts_s <= window_bounds(budget.window, zone, now_s)[0]
 
 
 def _standing(client: Client, key: str) -> ledger.Standing | None:

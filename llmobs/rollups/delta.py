@@ -91,7 +91,7 @@ class Measures:
             return
         sums[1] += calls
         if span.usage is not None:
-            usage = span.usage
+            usage = span.usage.plain()
             sums[2] += calls * usage.uncached_input
             sums[3] += calls * usage.cache_read
             sums[4] += calls * usage.cache_write_5m
@@ -109,7 +109,7 @@ class Measures:
             sums[15] += calls
             sums[16] += calls * _number(span, "llmobs.saved_nanousd")
         if (took_ms := streaming_ms(span)) and span.usage is not None:
-            sums[17] += calls * span.usage.output
+            sums[17] += calls * span.usage.output_tokens
             sums[18] += calls * took_ms
         sketch.add(self.duration, sketch.bucket(span.duration_ns), calls)
         if span.ttft_ns is not None:
@@ -190,7 +190,7 @@ class Deltas:
         user.errors += calls * (span.status in semconv.ERROR_STATUSES)
         if span.usage is not None:
             user.input_tokens += calls * span.usage.input_tokens
-            user.output_tokens += calls * span.usage.output
+            user.output_tokens += calls * span.usage.output_tokens
         user.cost_nanousd += calls * (span.cost_nanousd or 0)
         user.unpriced_calls += calls * is_unpriced(span)
 

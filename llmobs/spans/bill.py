@@ -96,21 +96,13 @@ def bill_of(span: Span, bill_id: int, reason: str = "", holds: Sequence[HoldLike
 
 def reversal_of(bill: Bill, bill_id: int, reason: str) -> Bill:
     """The bill that takes another back: all figures negative, in the same windows."""
-    usage = bill.usage
     return replace(
         bill,
         bill_id=bill_id,
         kind=REVERSAL,
         reason=reason,
         requests=-bill.requests,
-        usage=Usage(
-            -usage.uncached_input,
-            -usage.cache_read,
-            -usage.cache_write_5m,
-            -usage.cache_write_1h,
-            -usage.output,
-            -usage.reasoning,
-        ),
+        usage=bill.usage.negated(),
         cost_nanousd=None if bill.cost_nanousd is None else -bill.cost_nanousd,
         held_nanousd=-bill.held_nanousd,
         holds=(),

@@ -1,11 +1,16 @@
 """The record of a span, whatever way it came in: what `ingest.commit.commit_batch` takes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmobs.core.semconv import SOURCE_GATEWAY
-from llmobs.pricing.usage import Usage
+from llmobs.pricing.usage import Usage, stored_usage
 from llmobs.tenants.attribution import Attribution
+
+# Where a stored span keeps what its columns do not: what its usage counts besides text tokens, and its tier.
+UNITS = "llmobs.units"
+TIER = "llmobs.tier"
 
 
 @dataclass(slots=True)
@@ -62,3 +67,19 @@ class Span:
         if self.source == SOURCE_GATEWAY:
             return self.request_model or self.response_model
         return self.response_model or self.request_model
+
+
+def stored_attributes(span: Span) -> dict[str, Any]:
+    """The attributes as they are stored: with what the columns do not say of the usage."""
+    usage, attributes = span.usage, span.attributes
+    if UNITS in attributes or TIER in attributes:  # a sender's own: these names are ours
+        attributes = {name: value for name, value in attributes.items() if name not in (UNITS, TIER)}
+    if usage is None or not (usage.units or usage.tier):
+        return attributes
+    units = {UNITS: dict(usage.units)} if usage.units else {}
+    return attributes | units | ({TIER: usage.tier} if usage.tier else {})
+
+
+def usage_of_row(classes: Sequence[int], attributes: Mapping[str, Any]) -> Usage:
+    """The usage of a stored span: its six classes, and what its attributes say besides."""
+    return stored_usage(classes, attributes.get(UNITS), attributes.get(TIER, ""))

@@ -84,7 +84,7 @@ class TraceSum:
         sums[1] += calls
         if span.usage is not None:
             sums[3] += calls * span.usage.input_tokens
-            sums[4] += calls * span.usage.output
+            sums[4] += calls * span.usage.output_tokens
         if span.cost_nanousd is not None:
             sums[5] += calls * span.cost_nanousd
             sums[6] += calls

@@ -30,7 +30,9 @@ class Expectation:
         price = self.book.price(NOBODY, PROVIDERS[model], model, self.at_ns)
         if price is None:
             raise NoPriceError(f"the price book does not know {model}")
-        return cost(Usage(uncached_input=input_tokens, output=output_tokens), price)
+        nanousd = cost(Usage(uncached_input=input_tokens, output=output_tokens), price)
+        assert nanousd is not None, "text alone always has a price where there is one"
+        return nanousd
 
     def cost_of(self, calls: Iterable[Call]) -> int:
         """Nano-USD of calls that are all served."""
