@@ -20,6 +20,7 @@ from llmobs.budgets.definition import EACH, USD, BudgetInfo, Budgets
 from llmobs.budgets.forecast import HISTORY, Forecast, forecast
 from llmobs.budgets.status import Status, status
 from llmobs.budgets.valkey import Client
+from llmobs.budgets.window import window_words
 from llmobs.core.clock import ns_from_utc
 from llmobs.core.money import NANOUSD_PER_USD
 
@@ -28,8 +29,13 @@ STOPPED, RUNS_OUT, PAST_THRESHOLD, WITHIN = range(4)
 HISTOGRAM_STEPS = 10
 LONGEST_LOOK_BACK = timedelta(days=62)  # a lifetime is not read further back for its refusals
 NEARLY = 0.8  # of the limit: values above it are counted apart
-WINDOW_WORDS = {"hour": "hour", "day": "day", "week": "week", "month": "month", "total": "lifetime"}
-ACTION_WORDS = {"block": "block", "alert": "alert only"}
+ACTION_WORDS = {
+    "block": "block",
+    "downgrade": "a cheaper model",
+    "cache_only": "cache only",
+    "static": "its own text",
+    "alert": "alert only",
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class BudgetFigure:
 
     @property
     def window_word(self) -> str:
-        return WINDOW_WORDS[self.info.window]
+        return window_words(self.info.window)
 
     @property
     def spent_of(self) -> str:
@@ -108,7 +114,7 @@ class BudgetFigure:
     @property
     def scope_words(self) -> str:
         """month, feature support-agent; day, one for each user."""
-        window = WINDOW_WORDS[self.info.window]
+        window = window_words(self.info.window)
         if not self.info.scope:
             return f"{window}, the whole tenant"
         parts = [f"one for each {name}" if v == EACH else f"{name} {v}" for name, v in self.info.scope]

@@ -15,7 +15,7 @@ from dashboards.queries.scope import Cursor, Filters, Scope
 from dashboards.window import HOUR, Window
 from llmobs.budgets.definition import EACH, TOKENS, BudgetInfo
 from llmobs.budgets.forecast import Spent
-from llmobs.budgets.window import window_bounds
+from llmobs.budgets.window import counted_since, window_end
 
 MOST_EVENTS = 20
 
@@ -34,8 +34,12 @@ class ThresholdPassed:
 
 
 def current_window(budget: BudgetInfo, now: datetime) -> tuple[datetime, datetime | None]:
-    """Begin and end of the budget's window that holds `now`; no end for a lifetime."""
-    start_s, end_s = window_bounds(budget.window, ZoneInfo(budget.zone), int(now.timestamp()))
+    """Begin and end of the budget's window that holds `now`; no end for a lifetime.
+
+    A rolling one begins with its oldest day, and ends with today: then that day leaves it.
+    """
+    zone, now_s = ZoneInfo(budget.zone), int(now.timestamp())
+    start_s, end_s = counted_since(budget.window, zone, now_s), window_end(budget.window, zone, now_s)
     end = None if budget.window == "total" else datetime.fromtimestamp(end_s, UTC)
     return datetime.fromtimestamp(start_s, UTC), end
 

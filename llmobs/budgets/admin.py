@@ -37,7 +37,10 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Budget
-        fields = ("tenant", "name", "limit_tokens", "window", "scope", "action", "thresholds", "is_active")
+        fields = (
+            "tenant", "name", "limit_tokens", "window", "scope", "parent", "action", "downgrade_to", "static_text",
+            "thresholds", "is_active",
+        )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -61,7 +64,8 @@ class BudgetAdmin(Audited):
     search_fields = ("name", "tenant__slug")
     list_per_page = 25
     fields = (
-        "tenant", "name", "limit_usd", "limit_tokens", "window", "scope", "action", "thresholds", "is_active",
+        "tenant", "name", "limit_usd", "limit_tokens", "window", "scope", "parent", "action", "downgrade_to",
+        "static_text", "thresholds", "is_active",
     )  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: Budget | None = None) -> tuple[str, ...]:

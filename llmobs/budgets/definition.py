@@ -5,20 +5,25 @@ bills by the same function, so that holds and spend meet on the same keys.
 
 A budget applies from the window in which the writer has counted it (`counted_at`): until then nobody knows what was
 spent, and what came before that window is not its matter.
+
+A parent counts and holds what its own scope says and what the scope of any budget below it says. So what it counts
+follows from the definitions alone, and can be added up from the bills at any time.
 """
 
 import json
 import logging
 from collections.abc import Iterable
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 import psycopg
+from msgspec.structs import replace
 
 from llmobs.budgets.ledger import budget_key
-from llmobs.budgets.window import window_bounds, window_start
+from llmobs.budgets.window import counted_since, is_window, other_days, rolling_days, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
 from llmobs.tenants.attribution import Attribution
 from llmobs.tenants.config_version import config_version
@@ -29,6 +34,9 @@ Connection = psycopg.Connection[Any]
 
 USD, TOKENS = "usd", "tokens"
 BLOCK, ALERT = "block", "alert"
+# Actions that block too, and answer in another way: from a cheaper candidate, the cache, a text of the budget's own.
+DOWNGRADE, CACHE_ONLY, STATIC = "downgrade", "cache_only", "static"
+ACTIONS = (BLOCK, DOWNGRADE, CACHE_ONLY, STATIC, ALERT)
 EACH = "*"
 
 # Scope dimension -> column of `bill`, in the order in which `_dimensions` answers.
@@ -41,8 +49,12 @@ COLUMNS = {
     "key": "key_id",
     "model": "model",
     "provider": "provider_name",
+    "prompt": "prompt_version",
 }
 _INDEX = {dimension: index for index, dimension in enumerate(COLUMNS)}
+# "tenant" may be said too, with the tenant's own slug: it is what every budget is within.
+TENANT = "tenant"
+DIMENSIONS = (TENANT, *COLUMNS)
 
 NO_SUCH_KEY = "-1"  # a scope that names a key which is not there applies to no call
 
@@ -53,8 +65,23 @@ LONGEST_VALUE = 400
 MOST_REMEMBERED = 4096
 
 
+Scope = tuple[tuple[str, str], ...]
+
+
+class Raise(msgspec.Struct, frozen=True, array_like=True):
+    """More than the limit, for windows that begin in a span of time. `amount` None: released, nothing is refused."""
+
+    starts_s: int
+    ends_s: int
+    value: str | None  # of an "each" budget; None: every value
+    amount: int | None
+
+
 class BudgetInfo(msgspec.Struct, frozen=True):
-    """One active budget. `limit` is in nano-USD or tokens; `scope` is sorted, a key is named by its id."""
+    """One active budget. `limit` is in nano-USD or tokens; `scope` is sorted, a key is named by its id.
+
+    `below`: the fixed part of each scope that budgets below this one have; calls within any of them count here too.
+    """
 
     id: int
     tenant_id: int
@@ -62,12 +89,17 @@ class BudgetInfo(msgspec.Struct, frozen=True):
     unit: str
     limit: int
     window: str
-    scope: tuple[tuple[str, str], ...]
+    scope: Scope
     action: str
     thresholds: tuple[int, ...]
     revision: int
     zone: str
     counted_from_s: int | None  # begin of the window in which it was counted; None: not counted yet
+    parent_id: int | None = None
+    below: tuple[Scope, ...] = ()
+    downgrade_to: str = ""  # a route or model; "": the cheapest candidate of the call's own route
+    static_text: str = ""
+    raises: tuple[Raise, ...] = ()
 
     @property
     def is_counted(self) -> bool:
@@ -82,6 +114,21 @@ class BudgetInfo(msgspec.Struct, frozen=True):
         """Dimensions of which each value has a budget of its own."""
         return tuple(dimension for dimension, value in self.scope if value == EACH)
 
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """What it counts: calls within any of these."""
+        return (fixed_part(self.scope), *self.below)
+
+    def limit_in(self, window_start_s: int, value: str = "") -> int | None:
+        """The limit of one window and value, with what it was raised by; None: released."""
+        limit = self.limit
+        for each in self.raises:
+            if each.starts_s <= window_start_s < each.ends_s and each.value in (None, value):
+                if each.amount is None:
+                    return None
+                limit += each.amount
+        return limit
+
     def amount(self, cost_nanousd: int | None, tokens: int) -> int:
         """What a bill takes of it; an unpriced one takes no USD, but its tokens."""
         if self.unit == TOKENS:
@@ -91,7 +138,8 @@ class BudgetInfo(msgspec.Struct, frozen=True):
 
 class Applied(msgspec.Struct, frozen=True):
     """A budget as it applies to one call. `key` is its key in the ledger, `words` what its scripts are told of it:
-    "id:revision", "b" (may refuse) or "a" (alerts only), limit.
+    "id:revision", "b" (may refuse) or "a" (alerts only), limit. Of a rolling window `key` is the day's and `days` are
+    the other days' keys; the second word then says how many ("b7").
     """
 
     budget: BudgetInfo
@@ -100,6 +148,8 @@ class Applied(msgspec.Struct, frozen=True):
     window_end_s: int
     key: str
     words: tuple[str, str, str]
+    limit: int  # of this window, with what it was raised by
+    days: tuple[str, ...] = ()
 
 
 NONE_APPLY: tuple[Applied, ...] = ()
@@ -123,18 +173,24 @@ class Budgets:
         return self._by_id.get(budget_id)
 
     def applying(
-        self, tenant_id: int, attribution: Attribution, model: str, provider_name: str, at_ns: int
+        self,
+        tenant_id: int,
+        attribution: Attribution,
+        model: str,
+        provider_name: str,
+        at_ns: int,
+        prompt_version: str = "",
     ) -> tuple[Applied, ...]:
         """Counted budgets that a call begun at `at_ns` is held against. An unknown value ("") is a value too."""
         slots = self._slots.get(tenant_id)
         if slots is None:
             return NONE_APPLY
         at_s = at_ns // NS_PER_SECOND
-        asked = (tenant_id, attribution, model, provider_name)
+        asked = (tenant_id, attribution, model, provider_name, prompt_version)
         answer = self._answers.get(asked)
         if answer is not None and answer[0] <= at_s < answer[1]:
             return answer[2]
-        dimensions = _dimensions(attribution, model, provider_name)
+        dimensions = _dimensions(attribution, model, provider_name, prompt_version)
         found = tuple([slot.applied(dimensions, at_s) for slot in slots if slot.applies(dimensions, at_s)])
         if len(self._answers) >= MOST_REMEMBERED:
             self._answers.clear()
@@ -147,13 +203,14 @@ class Budgets:
 class _Slot:
     """One budget made ready for matching; remembers the current window and its values."""
 
-    __slots__ = ("budget", "counted_from_s", "each", "ends_s", "fixed", "remembered", "starts_s", "zone")
+    __slots__ = ("budget", "counted_from_s", "each", "ends_s", "remembered", "scopes", "starts_s", "zone")
 
     def __init__(self, budget: BudgetInfo, counted_from_s: int) -> None:
         self.budget = budget
         self.counted_from_s = counted_from_s
         self.zone = ZoneInfo(budget.zone)
-        self.fixed = tuple((_INDEX[name], value) for name, value in budget.scope if value != EACH)
+        scopes = [tuple((_INDEX[name], value) for name, value in scope) for scope in budget.scopes]
+        self.scopes = [()] if () in scopes else scopes  # one that fixes nothing says it all
         self.each = tuple(_INDEX[name] for name in budget.each)
         self.starts_s = self.ends_s = 0
         self.remembered: dict[str | tuple[str, ...], Applied] = {}
@@ -161,7 +218,7 @@ class _Slot:
     def applies(self, dimensions: tuple[str, ...], at_s: int) -> bool:
         if at_s < self.counted_from_s:
             return False
-        return all(dimensions[index] == value for index, value in self.fixed)
+        return any(all(dimensions[index] == value for index, value in scope) for scope in self.scopes)
 
     def applied(self, dimensions: tuple[str, ...], at_s: int) -> Applied:
         if not self.starts_s <= at_s < self.ends_s:
@@ -183,8 +240,20 @@ class _Slot:
 def apply(budget: BudgetInfo, value: str, window_start_s: int, window_end_s: int) -> Applied:
     """The budget for one value and window, with its ledger key."""
     key = budget_key(budget.tenant_id, budget.id, budget.revision, window_start_s, value)
-    words = (f"{budget.id}:{budget.revision}", "b" if budget.is_blocking else "a", str(budget.limit))
-    return Applied(budget, value, window_start_s, window_end_s, key, words)
+    limit = budget.limit_in(window_start_s, value)
+    kind = "b" if budget.is_blocking and limit is not None else "a"
+    limit = budget.limit if limit is None else limit
+    days = _other_keys(budget, value, window_start_s)
+    words = (f"{budget.id}:{budget.revision}", f"{kind}{len(days) or ''}", str(limit))
+    return Applied(budget, value, window_start_s, window_end_s, key, words, limit, days)
+
+
+def _other_keys(budget: BudgetInfo, value: str, day_starts_s: int) -> tuple[str, ...]:
+    days = rolling_days(budget.window)
+    if not days:
+        return ()
+    starts = other_days(days, ZoneInfo(budget.zone), day_starts_s)
+    return tuple([budget_key(budget.tenant_id, budget.id, budget.revision, at_s, value) for at_s in starts])
 
 
 def apply_at(budget: BudgetInfo, value: str, at_s: int) -> Applied:
@@ -203,7 +272,12 @@ def canonical_value(values: str | tuple[str, ...]) -> str:
     return f"{text[:64]}…{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def _dimensions(attribution: Attribution, model: str, provider_name: str) -> tuple[str, ...]:
+def fixed_part(scope: Scope) -> Scope:
+    """The dimensions that a scope names a value of."""
+    return tuple((dimension, value) for dimension, value in scope if value != EACH)
+
+
+def _dimensions(attribution: Attribution, model: str, provider_name: str, prompt_version: str) -> tuple[str, ...]:
     return (
         attribution.feature,
         attribution.environment,
@@ -213,7 +287,13 @@ def _dimensions(attribution: Attribution, model: str, provider_name: str) -> tup
         key_value(attribution.key_id),
         model,
         provider_name,
+        prompt_name(prompt_version),
     )
+
+
+def prompt_name(prompt_version: str) -> str:
+    """The prompt of "name@3": budgets are for all versions of one."""
+    return prompt_version.partition("@")[0]
 
 
 def key_value(key_id: int) -> str:
@@ -223,10 +303,12 @@ def key_value(key_id: int) -> str:
 
 BUDGETS = """
 SELECT b.id, b.tenant_id, b.name, b.limit_nanousd, b.limit_tokens, b."window", b.scope, b.action, b.thresholds,
-       b.revision, b.counted_at, t.time_zone
+       b.revision, b.counted_at, t.time_zone, t.slug, b.parent_id, b.downgrade_to, b.static_text
 FROM budgets_budget b JOIN tenants_tenant t ON t.id = b.tenant_id
 WHERE b.is_active ORDER BY b.tenant_id, b.id
 """
+# Those that are over are of no matter: a window of this length ago is swept (`budgets.sweep`).
+RAISES = "SELECT budget_id, starts_at, ends_at, value, amount FROM budgets_raise ORDER BY id"
 KEYS = "SELECT k.id, t.slug, k.name, k.tenant_id FROM tenants_key k JOIN tenants_tenant t ON t.id = k.tenant_id"
 
 
@@ -237,24 +319,57 @@ def load(conn: Connection) -> Budgets:
     named: dict[str, str] = {}
     for key_id, slug, name, tenant_id in conn.execute(KEYS):
         keys[tenant_id, name] = named[f"{slug}/{name}"] = str(key_id)
-    infos = (_info(row, keys, named) for row in conn.execute(BUDGETS))
-    return Budgets((info for info in infos if info is not None), version)
+    raises: dict[int, list[Raise]] = {}
+    for budget_id, starts_at, ends_at, value, amount in conn.execute(RAISES):
+        raises.setdefault(budget_id, []).append(Raise(_seconds(starts_at), _seconds(ends_at), value, amount))
+    infos = (_info(row, keys, named, raises) for row in conn.execute(BUDGETS))
+    return Budgets(with_below([info for info in infos if info is not None]), version)
 
 
-def _info(row: tuple[Any, ...], keys: dict[tuple[int, str], str], named: dict[str, str]) -> BudgetInfo | None:
-    budget_id, tenant_id, name, nanousd, tokens, window, scope, action, thresholds, revision, counted_at, zone = row
-    unknown = sorted(set(scope) - set(COLUMNS))
-    if unknown:
+def _seconds(at: datetime) -> int:
+    return ns_from_utc(at) // NS_PER_SECOND
+
+
+def with_below(infos: list[BudgetInfo]) -> list[BudgetInfo]:
+    """Each with the scopes of all budgets below it. One that is not active, or not of the tenant, is nobody's child."""
+    children: dict[tuple[int, int], list[BudgetInfo]] = {}
+    for info in infos:
+        if info.parent_id is not None:
+            children.setdefault((info.tenant_id, info.parent_id), []).append(info)
+    return [replace(info, below=_below(info, children)) if children else info for info in infos]
+
+
+def _below(top: BudgetInfo, children: dict[tuple[int, int], list[BudgetInfo]]) -> tuple[Scope, ...]:
+    found: dict[int, Scope] = {}
+    waiting = [top]
+    while waiting:
+        for child in children.get((top.tenant_id, waiting.pop().id), ()):
+            if child.id not in found and child.id != top.id:  # plain SQL may have written a cycle
+                found[child.id] = fixed_part(child.scope)
+                waiting.append(child)
+    return tuple(dict.fromkeys(found.values()))
+
+
+def _info(
+    row: tuple[Any, ...],
+    keys: dict[tuple[int, str], str],
+    named: dict[str, str],
+    raises: dict[int, list[Raise]],
+) -> BudgetInfo | None:
+    budget_id, tenant_id, name, nanousd, tokens, window, scope, action, thresholds, revision, counted_at, *rest = row
+    zone, slug, parent_id, downgrade_to, static_text = rest
+    unknown = sorted(set(scope) - set(DIMENSIONS))
+    if unknown or scope.get(TENANT, slug) not in (slug, EACH) or not is_window(window):
         # Fails open and says so: a scope nobody can match must not stop every call of the tenant.
-        log.error("budget %s of tenant %s is not enforced: unknown scope %s", budget_id, tenant_id, unknown)
+        log.error("budget %s of tenant %s is not enforced: scope %s, window %s", budget_id, tenant_id, scope, window)
         return None
-    resolved = {dimension: str(value) for dimension, value in scope.items()}
+    resolved = {dimension: str(value) for dimension, value in scope.items() if dimension != TENANT}
     key = resolved.get("key", EACH)
     if key != EACH:
         resolved["key"] = keys.get((tenant_id, key)) or named.get(key) or NO_SUCH_KEY
     counted_from_s = None
     if counted_at is not None:
-        counted_from_s = window_start(window, ZoneInfo(zone), ns_from_utc(counted_at) // NS_PER_SECOND)
+        counted_from_s = counted_since(window, ZoneInfo(zone), _seconds(counted_at))
     return BudgetInfo(
         id=budget_id,
         tenant_id=tenant_id,
@@ -268,4 +383,8 @@ def _info(row: tuple[Any, ...], keys: dict[tuple[int, str], str], named: dict[st
         revision=revision,
         zone=zone,
         counted_from_s=counted_from_s,
+        parent_id=parent_id,
+        downgrade_to=downgrade_to,
+        static_text=static_text,
+        raises=tuple(raises.get(budget_id, ())),
     )

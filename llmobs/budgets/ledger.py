@@ -7,6 +7,9 @@ This module knows keys, arguments and replies and does no I/O. The steps of a ca
 3. `settle` replaces the hold by the actual cost, as pending; `release` gives a hold back where nothing was charged.
 4. The writer commits bills and `budget_spend` with its version, then `fold` sets the base and drops the attempts.
 
+A rolling window is kept by its days: a hash per day, and an attempt holds in its own day's alone. `reserve` and whoever
+asks how it stands add all its days up, so that a day leaves the window by itself (`budgets/window.py`).
+
 One hash per budget, revision, window and value: `base` and its `version`, the sums `pending` and `held`, and a field
 per live attempt, `h<amount>:<begin_s>:<owner>` while it is held and `p…` once it is settled. `ledger:epoch` is
 "open E", "closed E" or "wiping E" with E = `<nonce>:<run_id of the server>`. `reserve` and `status` ask for "open";
@@ -35,7 +38,10 @@ exactly once when all is folded; so no grant ever passes a limit, and what errs,
 - *A new epoch in the middle*: scripts of the old one answer EPOCH and change nothing. A reserve granted under the
   old epoch must not be used after the gateway has joined the new one (`Attempts.granted`).
 - *A key that is not there*: nothing was spent in it, but only if the budget was counted and its sums were brought
-  here: `ledger:{tenant}:counted` names such budgets, else `reserve` answers UNCOUNTED.
+  here: `ledger:{tenant}:counted` names such budgets, else `reserve` answers UNCOUNTED. Of a rolling window that is
+  asked even where today's key is there, for it says nothing of the other days'.
+- *Clocks that differ around midnight*: a gateway that is late also counts what others already hold in the next day, so
+  no span of N days passes the limit, whichever clock began it.
 - *An owner that dies*: what its journal began is billed by the writer and folded; what remains of it once the
   journal is read to its end never was sent: `sweep.release_owner`.
 
@@ -144,6 +150,8 @@ class AppliedLike(Protocol):
     def key(self) -> str: ...
     @property
     def words(self) -> tuple[str, str, str]: ...
+    @property
+    def days(self) -> tuple[str, ...]: ...
 
 
 def hold_key(tenant_id: int, hold: HoldLike) -> str:
@@ -185,10 +193,14 @@ def reserve(
     keys, args = (list(front.keys), list(front.args)) if front is not None else ([], [])
     keys += (EPOCH_KEY, counted_key(asked[0][0].budget.tenant_id))
     args += (str(len(asked)), epoch, attempt, tail(begin_s, owner))
+    days: list[str] = []
     for applied, amount in asked:
         keys.append(applied.key)
         args += applied.words
         args.append(str(amount) if 0 <= amount <= MOST_AMOUNT else _digits(amount))
+        if applied.days:
+            days += applied.days
+    keys += days
     return Command(RESERVE if front is None else front.script, keys, args)
 
 

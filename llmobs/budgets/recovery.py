@@ -29,7 +29,7 @@ from llmobs.budgets.ledger import CLOSED, EPOCH_KEY, OPEN, PREFIX, WIPING, Fold,
 from llmobs.budgets.spend import announcement, fold_of, spent_row
 from llmobs.budgets.sweep import SWEEP_AFTER_S, drop_billed, one_moment
 from llmobs.budgets.valkey import Client, batches, fold, scan, send
-from llmobs.budgets.window import LONGEST_S, TOTAL
+from llmobs.budgets.window import TOTAL, longest_s
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 
 # Session lock of the recoverer. The number says nothing.
@@ -186,7 +186,7 @@ def _bases(conn: Connection, budgets: Budgets, at_ns: int) -> Iterator[Fold]:
     counted = [budget for budget in budgets.infos if budget.is_counted]
     at_s = at_ns // NS_PER_SECOND
     since = [
-        0 if budget.window == TOTAL else max(0, at_s - LONGEST_S[budget.window] - SWEEP_AFTER_S) for budget in counted
+        0 if budget.window == TOTAL else max(0, at_s - longest_s(budget.window) - SWEEP_AFTER_S) for budget in counted
     ]
     parameters = (
         [budget.tenant_id for budget in counted],

@@ -43,11 +43,13 @@ end
 # many KEYS and ARGV the sections before it have used; `reply` gets what is left of each budget.
 # KEYS: epoch, counted, then per budget its key.
 # ARGV: number of budgets (0: nothing follows), epoch, attempt, ":<begin_s>:<owner>", then per budget "id:revision",
-# "b" (may refuse) or "a" (alerts only), limit, amount.
+# "b" (may refuse) or "a" (alerts only), limit, amount. A rolling budget's "b7" says that seven more KEYS of its other
+# days follow after all budgets' own; they count, and nothing is held in them. That today's key is there does not say
+# that they are known, so it is always asked whether the budget is counted.
 # Refuses with {0, 'b', index, base, pending, held}, {-1, epoch}, {-2, index}.
 ASK = """
 local budgets, budgets_k, budgets_a = tonumber(ARGV[a + 1]), k + 2, a + 4
-local budgets_rows, budgets_left, budgets_held = {}, {}, false
+local budgets_rows, budgets_left, budgets_held, budgets_days = {}, {}, false, 0
 if budgets == 0 then
   a = a + 1
 else
@@ -55,8 +57,17 @@ else
   if at ~= 'open ' .. ARGV[a + 2] then return {-1, at or ''} end
   for i = 1, budgets do
     local row = redis.call('HMGET', KEYS[budgets_k + i], 'base', 'pending', 'held', ARGV[a + 3])
-    if not row[1] and redis.call('SISMEMBER', KEYS[k + 2], ARGV[budgets_a + 4 * i - 3]) == 0 then
+    local kind = ARGV[budgets_a + 4 * i - 2]
+    local is_rolling = #kind > 1
+    if (is_rolling or not row[1]) and redis.call('SISMEMBER', KEYS[k + 2], ARGV[budgets_a + 4 * i - 3]) == 0 then
       return {-2, i - 1}
+    end
+    if is_rolling then
+      for _ = 1, tonumber(string.sub(kind, 2)) do
+        budgets_days = budgets_days + 1
+        local day = redis.call('HMGET', KEYS[budgets_k + budgets + budgets_days], 'base', 'pending', 'held')
+        for j = 1, 3 do row[4 + j] = (row[4 + j] or 0) + tonumber(day[j] or 0) end
+      end
     end
     if row[4] then budgets_held = true end
     budgets_rows[i] = row
@@ -64,14 +75,15 @@ else
   for i = 1, budgets do
     local row, at_i = budgets_rows[i], budgets_a + 4 * i
     local base, pending, held = tonumber(row[1] or 0), tonumber(row[2] or 0), tonumber(row[3] or 0)
+    if row[5] then base, pending, held = base + row[5], pending + row[6], held + row[7] end
     local left = tonumber(ARGV[at_i - 1]) - base - pending - held
     if not budgets_held then left = left - tonumber(ARGV[at_i]) end
-    if left < 0 and not budgets_held and ARGV[at_i - 2] == 'b' then
+    if left < 0 and not budgets_held and string.byte(ARGV[at_i - 2]) == 98 then
       return {0, 'b', i - 1, base, pending, held}
     end
     budgets_left[i] = left
   end
-  k, a = k + 2 + budgets, a + 4 + 4 * budgets
+  k, a = k + 2 + budgets + budgets_days, a + 4 + 4 * budgets
 end
 """
 TAKE = """

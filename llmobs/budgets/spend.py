@@ -19,17 +19,17 @@ from psycopg import sql
 
 from llmobs.budgets.definition import (
     COLUMNS,
-    EACH,
     USD,
     BudgetInfo,
     Budgets,
     Connection,
+    Scope,
     canonical_value,
     key_value,
     load,
 )
 from llmobs.budgets.ledger import Fold
-from llmobs.budgets.window import NEVER_S, window_bounds
+from llmobs.budgets.window import NEVER_S, counted_since, rolling_days, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 from llmobs.spans.bill import HoldLike
 from llmobs.tenants.attribution import Attribution
@@ -56,6 +56,7 @@ class Billed:
     tokens: int
     attempt: bytes | None = None
     holds: Sequence[HoldLike] = ()
+    prompt_version: str = ""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -126,7 +127,9 @@ def _counted_in(budgets: Budgets, bill: Billed) -> CountedIn:
         budget = budgets.get(hold.budget_id)
         if budget is not None and budget.revision == hold.revision and budget.is_counted:
             found[budget.id] = _hold_key(bill.tenant_id, hold), budget
-    for applied in budgets.applying(bill.tenant_id, bill.attribution, bill.model, bill.provider_name, bill.begin_ns):
+    for applied in budgets.applying(
+        bill.tenant_id, bill.attribution, bill.model, bill.provider_name, bill.begin_ns, bill.prompt_version
+    ):
         budget = budgets.get(applied.budget.id)
         if budget is not None and budget.id not in found:
             key = SpendKey(bill.tenant_id, budget.id, budget.revision, applied.value, applied.window_start_s)
@@ -214,8 +217,21 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 
 
+# Of the days of a rolling window: what they come to, and which thresholds were passed in it before.
+_ROLLING = """
+SELECT (SELECT COALESCE(sum(spent), 0)::bigint FROM budget_spend WHERE (tenant_id, budget_id, revision, value) = k
+            AND window_start BETWEEN %s AND %s),
+       ARRAY(SELECT threshold FROM threshold_event WHERE (tenant_id, budget_id, revision, value) = k
+            AND window_start BETWEEN %s AND %s)
+FROM (SELECT ROW(%s::bigint, %s::bigint, %s::integer, %s::text)) AS given (k)
+"""
+
+
 def _record_thresholds(conn: Connection, budgets: Budgets, rows: list[Spent]) -> None:
-    """One event per threshold, value and window, committed with the spend that reached it (an outbox)."""
+    """One event per threshold, value and window, committed with the spend that reached it (an outbox).
+
+    Of a rolling window once in its days: an event of a day speaks for as many days as the window has.
+    """
     events = []
     for row in rows:
         budget = budgets.get(row.key.budget_id)
@@ -223,11 +239,24 @@ def _record_thresholds(conn: Connection, budgets: Budgets, rows: list[Spent]) ->
             continue
         window_start = utc_from_ns(row.key.window_start_s * NS_PER_SECOND)
         key = (row.key.tenant_id, row.key.budget_id, row.key.revision, row.key.value, window_start)
-        reached = [percent for percent in budget.thresholds if row.spent * 100 >= percent * budget.limit]
-        events += [(*key, percent, row.spent, budget.limit) for percent in reached]
+        spent, told = _rolled(conn, budget, row) if rolling_days(budget.window) else (row.spent, [])
+        limit = budget.limit_in(row.key.window_start_s, row.key.value)
+        limit = budget.limit if limit is None else limit
+        reached = [each for each in budget.thresholds if spent * 100 >= each * limit and each not in told]
+        events += [(*key, percent, spent, limit) for percent in reached]
     if events:
         with conn.cursor() as cursor:
             cursor.executemany(_THRESHOLD, events)
+
+
+def _rolled(conn: Connection, budget: BudgetInfo, row: Spent) -> tuple[int, list[int]]:
+    key = row.key
+    oldest_s = counted_since(budget.window, ZoneInfo(budget.zone), key.window_start_s)
+    days = [utc_from_ns(at_s * NS_PER_SECOND) for at_s in (oldest_s, key.window_start_s)]
+    who = (key.tenant_id, key.budget_id, key.revision, key.value)
+    found = conn.execute(_ROLLING, (*days, *days, *who)).fetchone()
+    assert found is not None
+    return int(found[0]), list(found[1])
 
 
 # ---------------------------------------------------------------- counting
@@ -263,10 +292,11 @@ def _uncounted(budgets: Budgets) -> list[BudgetInfo]:
 
 def _count(conn: Connection, budgets: Budgets, budget: BudgetInfo, at_s: int) -> list[Fold]:
     zone = ZoneInfo(budget.zone)
-    starts_s, ends_s = window_bounds(budget.window, zone, at_s)
+    starts_s, ends_s = window_bounds(budget.window, zone, counted_since(budget.window, zone, at_s))
     last_s = _last_bill_s(conn, budget.tenant_id, starts_s)
     amounts: dict[SpendKey, int] = {}
-    while starts_s <= last_s:  # the current window, and later ones where clocks ahead of ours have billed already
+    # The current window (of a rolling one its days), and later ones where clocks ahead of ours have billed already.
+    while starts_s <= last_s:
         for value, amount in billed_by_value(conn, budget, starts_s, ends_s).items():
             amounts[SpendKey(budget.tenant_id, budget.id, budget.revision, value, starts_s)] = amount
         if ends_s == NEVER_S:
@@ -298,7 +328,7 @@ TOKENS_OF_BILL = (
 
 def billed_by_value(conn: Connection, budget: BudgetInfo, from_s: int, to_s: int) -> dict[str, int]:
     """What the bills begun from `from_s` to before `to_s` take of a budget, by value: its spend, from the bills."""
-    each = sql.SQL(", ").join([sql.Identifier(COLUMNS[name]) for name in budget.each])
+    each = sql.SQL(", ").join([_column(name) for name in budget.each])
     query = sql.SQL("SELECT sum({amount}) {each} FROM bill WHERE {conditions} {group}").format(
         amount=sql.SQL("cost_nanousd" if budget.unit == USD else TOKENS_OF_BILL),
         each=sql.SQL(", {}").format(each) if budget.each else sql.SQL(""),
@@ -315,13 +345,26 @@ def billed_by_value(conn: Connection, budget: BudgetInfo, from_s: int, to_s: int
 
 def scope_condition(budget: BudgetInfo) -> sql.Composed:
     """WHERE for the bills of a budget: tenant, from, to, then `scope_values`."""
-    fixed = [sql.SQL("{} = %s").format(sql.Identifier(COLUMNS[name])) for name, value in budget.scope if value != EACH]
-    return sql.SQL(" AND ").join([sql.SQL("tenant_id = %s AND begin_at >= %s AND begin_at < %s"), *fixed])
+    within = [sql.SQL("tenant_id = %s AND begin_at >= %s AND begin_at < %s")]
+    if () not in budget.scopes:  # one that fixes nothing says it all
+        within.append(sql.SQL("({})").format(sql.SQL(" OR ").join([_within(scope) for scope in budget.scopes])))
+    return sql.SQL(" AND ").join(within)
+
+
+def _within(scope: Scope) -> sql.Composable:
+    return sql.SQL(" AND ").join([sql.SQL("{} = %s").format(_column(name)) for name, _ in scope])
+
+
+def _column(dimension: str) -> sql.Composable:
+    column = sql.Identifier(COLUMNS[dimension])
+    return sql.SQL("split_part({}, '@', 1)").format(column) if dimension == "prompt" else column
 
 
 def scope_values(budget: BudgetInfo) -> list[str | int]:
     """Parameters of `scope_condition` after tenant, from and to."""
-    return [int(value) if name == "key" else value for name, value in budget.scope if value != EACH]
+    if () in budget.scopes:
+        return []
+    return [int(value) if name == "key" else value for scope in budget.scopes for name, value in scope]
 
 
 def _values(budget: BudgetInfo, columns: Sequence[Any]) -> str | tuple[str, ...]:

@@ -40,7 +40,8 @@ class Status:
 
     @property
     def limit(self) -> int:
-        return self.applied.budget.limit
+        """Of this window, with what it was raised by."""
+        return self.applied.limit
 
     @property
     def remaining(self) -> int:
@@ -74,21 +75,22 @@ def _sorted(found: Iterable[Status]) -> list[Status]:
 def _durable(cursor: Cursor, budget: BudgetInfo, at_ns: int) -> dict[Applied, int]:
     """Spend in PostgreSQL of each value in the current window."""
     whole = apply_at(budget, "", at_ns // NS_PER_SECOND)
+    starts = [utc_from_ns(at_s * NS_PER_SECOND) for at_s in sorted(_starts(whole))]
     cursor.execute(
-        "SELECT value, spent FROM budget_spend WHERE tenant_id = %s AND budget_id = %s AND revision = %s "
-        "AND window_start = %s ORDER BY spent DESC, value LIMIT %s",
-        [
-            budget.tenant_id,
-            budget.id,
-            budget.revision,
-            utc_from_ns(whole.window_start_s * NS_PER_SECOND),
-            MOST_VALUES,
-        ],
+        "SELECT value, sum(spent)::bigint FROM budget_spend WHERE tenant_id = %s AND budget_id = %s AND revision = %s "
+        "AND window_start BETWEEN %s AND %s GROUP BY value ORDER BY 2 DESC, value LIMIT %s",
+        [budget.tenant_id, budget.id, budget.revision, starts[0], starts[-1], MOST_VALUES],
     )
     found = {
         apply(budget, value, whole.window_start_s, whole.window_end_s): spent for value, spent in cursor.fetchall()
     }
     return found if budget.each else {whole: found.get(whole, 0)}
+
+
+def _starts(whole: Applied) -> set[int]:
+    """Begins of the windows in the ledger that a budget's own is made of: one, or a rolling one's days."""
+    keys = [ledger.key_parts(key) for key in (whole.key, *whole.days)]
+    return {parts.window_start_s for parts in keys if parts is not None}
 
 
 def _live(client: Client, budget: BudgetInfo, durable: dict[Applied, int], at_ns: int) -> list[Status] | None:
@@ -97,13 +99,30 @@ def _live(client: Client, budget: BudgetInfo, durable: dict[Applied, int], at_ns
     if budget.each:
         asked += _only_in_ledger(client, budget, set(asked), at_ns)
     found: list[Status] = []
-    for first in range(0, len(asked), AT_ONCE):
-        some = asked[first : first + AT_ONCE]
-        standings = ledger.parse_status(run(client, ledger.status([each.key for each in some])))
+    keys_each = 1 + (len(asked[0].days) if asked else 0)
+    at_once = max(AT_ONCE // keys_each, 1)
+    for first in range(0, len(asked), at_once):
+        some = asked[first : first + at_once]
+        keys = [key for each in some for key in (each.key, *each.days)]
+        standings = ledger.parse_status(run(client, ledger.status(keys)))
         if isinstance(standings, Unavailable):
             return None
-        found += [_status(*pair) for pair in zip(some, standings, strict=True) if _tells(budget, pair[1])]
+        sums = [_sum(standings[at : at + keys_each]) for at in range(0, len(standings), keys_each)]
+        found += [_status(*pair) for pair in zip(some, sums, strict=True) if _tells(budget, pair[1])]
     return found
+
+
+def _sum(days: Sequence[Standing]) -> Standing:
+    first, *others = days
+    for each in others:
+        first = Standing(
+            first.base + each.base,
+            first.version,
+            first.pending + each.pending,
+            first.held + each.held,
+            first.attempts + each.attempts,
+        )
+    return first
 
 
 def _tells(budget: BudgetInfo, standing: Standing) -> bool:
@@ -118,9 +137,10 @@ def _status(applied: Applied, standing: Standing) -> Status:
 def _only_in_ledger(client: Client, budget: BudgetInfo, known: set[Applied], at_ns: int) -> list[Applied]:
     whole = apply_at(budget, "", at_ns // NS_PER_SECOND)
     found: set[Applied] = set()
-    for key in scan(client, f"{whole.key}*"):
+    starts = _starts(whole)
+    for key in scan(client, f"{ledger.PREFIX}{{{budget.tenant_id}}}:{budget.id}:{budget.revision}:*"):
         parts = ledger.key_parts(key)
-        if parts is None:
+        if parts is None or parts.window_start_s not in starts:
             continue
         each = apply(budget, parts.value, whole.window_start_s, whole.window_end_s)
         if each not in known:

@@ -15,10 +15,11 @@ from llmobs.budgets.definition import Budgets, Connection
 from llmobs.budgets.ledger import PREFIX, Fold, KeyParts, Live
 from llmobs.budgets.spend import fold_of, spent_row
 from llmobs.budgets.valkey import Client, fold, run, scan
-from llmobs.budgets.window import LONGEST_S, TOTAL
+from llmobs.budgets.window import TOTAL, longest_s
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 
-# Windows that ended this long ago may be swept: no call begins in them any more.
+# Windows that ended this long ago may be swept: no call begins in them any more. (A day of a rolling window ends with
+# the last window that it is in.)
 SWEEP_AFTER_S = 86_400
 
 # Attempts younger than this are left alone by `drop_billed`: their fold is on its way.
@@ -128,7 +129,7 @@ def sweep_windows(client: Client, epoch: str, budgets: Budgets, at_ns: int) -> i
         budget = budgets.get(parts.budget_id) if parts is not None else None
         if parts is None or budget is None or budget.window == TOTAL:
             continue
-        if parts.window_start_s + LONGEST_S[budget.window] + SWEEP_AFTER_S < at_s:
+        if parts.window_start_s + longest_s(budget.window) + SWEEP_AFTER_S < at_s:
             reply = run(client, ledger.sweep(epoch, key))
             deleted += reply[1] if reply[0] == ledger.DONE else 0
     return deleted

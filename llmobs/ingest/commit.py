@@ -342,6 +342,7 @@ def _billed(bill: Bill) -> Billed:
         tokens=bill.tokens,
         attempt=bill.span_id if is_attempt else None,
         holds=bill.holds,
+        prompt_version=bill.prompt_version,
     )
 
 
@@ -357,6 +358,7 @@ def _nothing_billed(span: Span, holds: list[Hold]) -> Billed:
         tokens=0,
         attempt=span.span_id,
         holds=holds,
+        prompt_version=span.prompt_version,
     )
 
 

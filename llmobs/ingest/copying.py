@@ -48,6 +48,7 @@ _BILL = {
     "reasoning_output_tokens": "int8", "cost_nanousd": "int8", "price_version": "text", "held_nanousd": "int8",
     "budget_ids": "int8[]", "service": "text", "environment": "text", "feature": "text", "user_id": "text",
     "session_id": "text", "key_id": "int8", "units": "jsonb", "tier": "text",
+    "prompt_version": "text",
 }  # fmt: skip
 
 _BLOCK = {"tenant_id": "int8", "block_id": "int8", "day": "date", "body": "bytea"}
@@ -233,6 +234,7 @@ def bill_row(bill: Bill, budget_ids: list[int]) -> Row:
         who.key_id,
         Jsonb(dict(units), dumps=_dumps) if units else None,
         bill.usage.tier,
+        bill.prompt_version,
     )
 
 

@@ -98,7 +98,7 @@ _COLUMNS = (
     "start, duration_ns, name, source, status, error_type, is_estimated, provider_name, request_model, response_model, "
     "response_id, input_tokens, output_tokens, cache_read_input_tokens, cache_creation_input_tokens, "
     "cache_creation_1h_input_tokens, reasoning_output_tokens, cost_nanousd, price_version, held_nanousd, ttft_ns, "
-    "is_stream, attributes, service, environment, feature, user_id, session_id, key_id"
+    "is_stream, attributes, prompt_version, service, environment, feature, user_id, session_id, key_id"
 )
 
 
@@ -112,7 +112,7 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
         return None
     (start, duration_ns, name, source, status, error_type, is_estimated, provider, asked, answered, response_id,
      given, output, read, creation, creation_1h, reasoning, nanousd, version, held, ttft_ns, is_stream, attributes,
-     *who) = row  # fmt: skip
+     prompt_version, *who) = row  # fmt: skip
     usage = None
     if given is not None:
         classes = (given - read - creation, read, creation - creation_1h, creation_1h, output, reasoning)
@@ -142,4 +142,5 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
         ttft_ns=ttft_ns,
         is_stream=is_stream,
         attributes=attributes,
+        prompt_version=prompt_version,
     )

@@ -54,6 +54,7 @@ class Bill(msgspec.Struct, frozen=True):
     held_nanousd: int
     attribution: Attribution
     holds: Sequence[HoldLike] = ()
+    prompt_version: str = ""
 
     @property
     def tokens(self) -> int:
@@ -91,6 +92,7 @@ def bill_of(span: Span, bill_id: int, reason: str = "", holds: Sequence[HoldLike
         held_nanousd=span.held_nanousd,
         attribution=span.attribution,
         holds=holds,
+        prompt_version=span.prompt_version,
     )
 
 

@@ -233,7 +233,7 @@ def test_a_revoked_key_is_not_brought_back() -> None:
         ("tenants: [{slug: acme, content: some}]", "tenants[0].content: invalid enum value 'some': 'some'; use full,"),
         (
             tenant_with("limit_usd: '1', window: fortnight"),
-            "tenants[0].budgets[0].window: invalid enum value 'fortnight'",
+            "tenants[0].budgets[0].window: 'fortnight' is none of hour, day, week",
         ),
         (tenant_with("limit_usd: -1"), "tenants[0].budgets[0].limit_usd: -1 is not between 0 and 9,000,000 USD"),
         (tenant_with("limit_usd: '9000001'"), "tenants[0].budgets[0].limit_usd: 9000001 is not between"),

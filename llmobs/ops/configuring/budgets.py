@@ -6,7 +6,7 @@ import msgspec
 
 from llmobs.budgets.models import Budget
 from llmobs.core.money import MOST_NANOUSD
-from llmobs.ops.configuring.applying import Applying, at, refuse, row
+from llmobs.ops.configuring.applying import Applying, at, named, refuse, row
 from llmobs.ops.configuring.entry import Entry, Part
 from llmobs.ops.configuring.values import limit_nanousd, scope
 from llmobs.tenants.models import Tenant
@@ -16,9 +16,12 @@ class BudgetEntry(Entry, frozen=True):
     name: str
     limit_usd: str | int | None = None
     limit_tokens: int | None = None
-    window: Literal["hour", "day", "week", "month", "total"] = "month"
+    window: str = "month"
     scope: dict[str, str | int | bool] = {}
-    action: Literal["block", "alert"] = "block"
+    parent: str = ""
+    action: Literal["block", "downgrade", "cache_only", "static", "alert"] = "block"
+    downgrade_to: str = ""
+    static_text: str = ""
     thresholds: list[int] = msgspec.field(default_factory=lambda: [70, 80, 100])
     is_active: bool = True
 
@@ -34,6 +37,8 @@ def apply(applying: Applying, tenant: Tenant, entry: BudgetEntry, path: str) -> 
             refuse("limit_tokens", f"{entry.limit_tokens} is not between 0 and {MOST_NANOUSD:,}")
         budget.scope = scope(entry.scope)
         budget.thresholds = list(entry.thresholds)
+        budget.parent = named(Budget, "parent", tenant=tenant, name=entry.parent) if entry.parent else None
+        budget.downgrade_to, budget.static_text = entry.downgrade_to, entry.static_text
         budget.window, budget.action, budget.is_active = entry.window, entry.action, entry.is_active
         applying.save(budget)
 
@@ -42,7 +47,8 @@ BUDGETS = Part(
     "budgets",
     BudgetEntry,
     apply,
-    explained="name, limit_usd or limit_tokens, window (hour, day, week, month, total), action (block, alert), "
-    "thresholds (percents), is_active; scope: any of feature, environment, service, user, session, key, model, "
-    'provider, each a value or "*" for one budget for each value; {}: the whole tenant',
+    explained="name, limit_usd or limit_tokens, window (hour, day, week, month, total; 7d: seven rolling days), "
+    "parent (a budget above it in the list), action (block, downgrade with downgrade_to, cache_only, static with "
+    "static_text, alert), thresholds (percents), is_active; scope: any of tenant, feature, environment, service, user, "
+    'session, key, model, provider, prompt, each a value or "*" for one budget for each value; {}: the whole tenant',
 )
