@@ -30,7 +30,8 @@ exactly once when all is folded; so no grant ever passes a limit, and what errs,
   The older fold's attempts stay pending until it comes: over-counted for a moment.
 - *Fold repeated, or of an attempt never seen* (reserved under another epoch, reported by OTLP): nothing to drop.
 - *Fold lost* (the writer died between commit and fold): the attempt stays, counted twice if another fold brings the
-  base. `sweep.drop_billed` finds attempts that have a bill and drops them with the base that holds it.
+  base. So a writer that starts brings the bases and drops the attempts that have a bill in one step per key
+  (`recovery.join`); `sweep.drop_billed` does so now and then.
 - *Hand-in repeated, or by gateway and writer both*: the field is there; held becomes pending, never the reverse.
 - *Hand-in after the fold of the same attempt*: prevented by order (a gateway hands in only what has no End yet and
   acknowledges; the writer reads the journals after that, from the offset of the snapshot whose bases it loaded), and

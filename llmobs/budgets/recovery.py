@@ -27,7 +27,7 @@ from llmobs.budgets.attempts import sound_epoch
 from llmobs.budgets.definition import Budgets, Connection, load
 from llmobs.budgets.ledger import CLOSED, EPOCH_KEY, OPEN, PREFIX, WIPING, Fold, text
 from llmobs.budgets.spend import announcement, fold_of, spent_row
-from llmobs.budgets.sweep import SWEEP_AFTER_S, drop_billed, one_moment
+from llmobs.budgets.sweep import SWEEP_AFTER_S, Waiting, billed_folds, live_attempts, one_moment
 from llmobs.budgets.valkey import Client, batches, fold, scan, send
 from llmobs.budgets.window import TOTAL, longest_s
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
@@ -132,20 +132,20 @@ def join(conn: Connection, client: Client, journals: Journals, owner: str, at_ns
     """Bring a writer that (re)starts, or did not lead a recovery, into the ledger's epoch; None when there is none.
 
     Into an open one it brings bases, and what its predecessor committed without folding; into a closed one its
-    journals too.
+    journals too. A base and the attempts that are in it come in one step: between two, they would count twice, and
+    calls that fit would be refused.
     """
     word = epoch_word(client)
     epoch = sound_epoch(run_id(client), word)
     if epoch is None:
         return None
-    snapshot = read_snapshot(conn, at_ns)
+    snapshot = read_snapshot(conn, at_ns, list(live_attempts(client)))
     publish(client, epoch, snapshot)
     if word.startswith(f"{CLOSED} "):
         hand_in(
             client, epoch, journals.hand_ins(snapshot.offsets, acknowledged_owners(client, epoch, journals.living()))
         )
     client.execute_command("SET", ledger.owner_key(owner), epoch)
-    drop_billed(conn, client, epoch, at_ns, older_than_s=0)
     return epoch
 
 
@@ -163,11 +163,14 @@ def _turn(client: Client, was: str, becomes: str) -> None:
     send(client, [ledger.turn(was, becomes)])
 
 
-def read_snapshot(conn: Connection, at_ns: int) -> Snapshot:
-    """Bases and offsets of one moment. `conn` must not be in a transaction."""
+def read_snapshot(conn: Connection, at_ns: int, live: Waiting = ()) -> Snapshot:
+    """Bases and offsets of one moment; first those that take `live` attempts out of the ledger, since they hold them.
+
+    `conn` must not be in a transaction.
+    """
     with one_moment(conn):
         budgets = load(conn)
-        folds = tuple(_bases(conn, budgets, at_ns))
+        folds = (*billed_folds(conn, live), *_bases(conn, budgets, at_ns))
         rows = conn.execute("SELECT owner, low_water, committed FROM journal_offset").fetchall()
     offsets = {owner: Offset(low_water, committed) for owner, low_water, committed in rows}
     return Snapshot(folds, offsets)

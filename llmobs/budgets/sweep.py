@@ -14,7 +14,7 @@ from llmobs.budgets import ledger
 from llmobs.budgets.definition import Budgets, Connection
 from llmobs.budgets.ledger import PREFIX, Fold, KeyParts, Live
 from llmobs.budgets.spend import fold_of, spent_row
-from llmobs.budgets.valkey import Client, fold, run, scan
+from llmobs.budgets.valkey import Client, batches, fold, run, scan
 from llmobs.budgets.window import TOTAL, longest_s
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 
@@ -28,10 +28,13 @@ SETTLING_S = 10
 
 def live_attempts(client: Client) -> Iterator[tuple[KeyParts, list[Live]]]:
     """All keys of budgets in which attempts live: reads the whole ledger, in steps."""
-    for key in scan(client, f"{PREFIX}{{*"):
-        parts = ledger.key_parts(key)
-        if parts is not None:
-            found = ledger.parse_live(_pairs(client.execute_command("HGETALL", key)))
+    keys = ((key, parts) for key in scan(client, f"{PREFIX}{{*") if (parts := ledger.key_parts(key)) is not None)
+    for batch in batches(keys):
+        pipeline = client.pipeline(transaction=False)
+        for key, _ in batch:
+            pipeline.execute_command("HGETALL", key)
+        for (_, parts), fields in zip(batch, pipeline.execute(), strict=True):
+            found = ledger.parse_live(_pairs(fields))
             if found:
                 yield parts, found
 
@@ -73,7 +76,7 @@ def drop_billed(conn: Connection, client: Client, epoch: str, at_ns: int, older_
     if not waiting:
         return 0
     with one_moment(conn):
-        folds = [each for parts, found in waiting if (each := _billed_fold(conn, parts, found)) is not None]
+        folds = billed_folds(conn, waiting)
     return fold(client, epoch, folds)
 
 
@@ -97,23 +100,43 @@ SELECT DISTINCT span_id FROM bill
 WHERE tenant_id = %s AND begin_at BETWEEN %s AND %s AND span_id = ANY(%s)
 """
 
+# Where attempts live in the ledger, as `live_attempts` tells it.
+Waiting = Sequence[tuple[KeyParts, Sequence[Live]]]
+
 _BASE = """
 SELECT tenant_id, budget_id, revision, value, window_start, spent, version FROM budget_spend
 WHERE tenant_id = %s AND budget_id = %s AND revision = %s AND value = %s AND window_start = %s
 """
 
 
-def _billed_fold(conn: Connection, parts: KeyParts, found: list[Live]) -> Fold | None:
-    begun = [live.begin_s for live in found]
-    between = _at(min(begun) - _NEAR_S), _at(max(begun) + _NEAR_S)
-    ids = [bytes.fromhex(live.attempt) for live in found]
-    billed = conn.execute(_BILLED, (parts.tenant_id, *between, ids)).fetchall()
-    attempts = [span_id.hex() for (span_id,) in billed]
-    if not attempts:
-        return None
-    key = (parts.tenant_id, parts.budget_id, parts.revision, parts.value, _at(parts.window_start_s))
-    row = conn.execute(_BASE, key).fetchone()
-    return fold_of(spent_row(row), attempts) if row is not None else _dropping(parts, attempts)
+def billed_folds(conn: Connection, waiting: Waiting) -> list[Fold]:
+    """For each key those of its attempts that have a bill, with the base that holds it: one step drops and counts.
+
+    Call it in `one_moment`, after the attempts were read.
+    """
+    billed = _billed(conn, waiting)
+    folds = []
+    for parts, found in waiting:
+        attempts = [live.attempt for live in found if (parts.tenant_id, live.attempt) in billed]
+        if attempts:
+            key = (parts.tenant_id, parts.budget_id, parts.revision, parts.value, _at(parts.window_start_s))
+            row = conn.execute(_BASE, key).fetchone()
+            folds.append(fold_of(spent_row(row), attempts) if row is not None else _dropping(parts, attempts))
+    return folds
+
+
+def _billed(conn: Connection, waiting: Waiting) -> set[tuple[int, str]]:
+    """Which of these attempts have a bill, each with its tenant."""
+    begun: dict[int, dict[str, int]] = {}
+    for parts, found in waiting:
+        begun.setdefault(parts.tenant_id, {}).update((live.attempt, live.begin_s) for live in found)
+    billed = set()
+    for tenant_id, attempts in begun.items():
+        between = _at(min(attempts.values()) - _NEAR_S), _at(max(attempts.values()) + _NEAR_S)
+        ids = [bytes.fromhex(attempt) for attempt in attempts]
+        for (span_id,) in conn.execute(_BILLED, (tenant_id, *between, ids)):
+            billed.add((tenant_id, span_id.hex()))
+    return billed
 
 
 def _at(seconds: int) -> datetime:

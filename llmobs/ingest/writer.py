@@ -140,6 +140,8 @@ class Writer:
             if not tail.reader.delete_folder():
                 continue
             self._conn.execute("DELETE FROM journal_offset WHERE owner = %s", (tail.owner,))
+            # Without a folder nothing tells that it is dead: a recovery would wait for it.
+            self._conn.execute("DELETE FROM heartbeat WHERE owner = %s", (tail.owner,))
             del self._tails[tail.owner]
             log.info("journal of a dead owner written to its end", owner=tail.owner)
 
@@ -240,7 +242,8 @@ class Writer:
         self._conn.execute(
             "INSERT INTO heartbeat (owner, kind, host, pid, config_version, waiting_spans) "
             "VALUES (%s, 'writer', %s, %s, %s, %s) ON CONFLICT (owner) DO UPDATE SET "
-            "config_version = excluded.config_version, waiting_spans = excluded.waiting_spans, seen_at = now()",
+            "host = excluded.host, pid = excluded.pid, config_version = excluded.config_version, "
+            "waiting_spans = excluded.waiting_spans, seen_at = now()",
             # Nobody has counted what waits: bytes by the size of a middling span, and never 0 while any wait.
             (self.owner, self._host, os.getpid(), self._translator.config.version, -(-waiting // 2000)),
         )
@@ -287,10 +290,11 @@ def main() -> int:
     lock = _only_one(place.journal, stopping)
     if lock is None:
         return 0
+    owner = _name(lock)
     # A batch makes many thousand objects that live until its commit: looking through them over and over finds nothing.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-    _run(place.journal, secrets, connections, stopping)
+    _run(place.journal, secrets, connections, stopping, owner)
     os.close(lock)
     return 0
 
@@ -312,6 +316,18 @@ def _only_one(journal: Path, stopping: list[int]) -> int | None:
     return None
 
 
+def _name(lock: int) -> str:
+    """The owner's name of the one writer of these journals, kept in their lock.
+
+    It outlives the process: a recovery waits for whoever was seen lately, and would wait in vain for a predecessor.
+    """
+    kept = os.pread(lock, 200, 0).decode(errors="replace").strip()
+    if not kept:
+        kept = f"writer-{socket.gethostname()}-{os.urandom(6).hex()}"
+        os.pwrite(lock, kept.encode(), 0)
+    return kept
+
+
 def ledger_client(valkey_url: str) -> redis.Redis:
     """A client that gives up at once: commits must not wait for a Valkey that is away; folds are sent later."""
     return redis.Redis.from_url(
@@ -319,13 +335,13 @@ def ledger_client(valkey_url: str) -> redis.Redis:
     )
 
 
-def _run(journal: Path, secrets: Secrets, connections: Connections, stopping: list[int]) -> None:
+def _run(journal: Path, secrets: Secrets, connections: Connections, stopping: list[int], owner: str) -> None:
     client = ledger_client(connections.valkey_url)
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             with psycopg.connect(connections.database_url, autocommit=True, connect_timeout=5) as conn:
-                writer = Writer(journal, secrets, conn, client)
+                writer = Writer(journal, secrets, conn, client, owner)
                 pause = FIRST_PAUSE_SECONDS
                 writer.run(lambda: bool(stopping))
                 return

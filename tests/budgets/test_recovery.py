@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 import pytest
@@ -176,6 +177,50 @@ def test_a_writer_that_starts_again_brings_what_its_predecessor_did_not_fold(
     assert recovery.join(pg, valkey, Journals(), "writer-2", AT_NS) == epoch
     assert sums(valkey, budget) == (29, 0, 10)
     assert valkey.get(ledger.owner_key("writer-2")) == epoch.encode()
+
+
+class Watched:
+    """A client after each of whose steps it is looked at what the ledger says."""
+
+    def __init__(self, client: Any, look: Callable[[], object]) -> None:
+        self.client, self.look = client, look
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        reply = self.client.execute_command(*args, **options)
+        self.look()
+        return reply
+
+    def pipeline(self, transaction: bool = True) -> "_Apart":
+        return _Apart(self)
+
+
+class _Apart:
+    """A pipeline whose commands go out one by one."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.watched = watched
+        self.commands: list[tuple[Any, ...]] = []
+
+    def execute_command(self, *args: Any) -> None:
+        self.commands.append(args)
+
+    def execute(self) -> list[Any]:
+        return [self.watched.execute_command(*words) for words in self.commands]
+
+
+def test_at_no_moment_does_a_writer_that_starts_again_count_an_attempt_twice(
+    pg: Conn, valkey: redis.Redis, budget: Applied
+) -> None:
+    """PAINS 1, 2: where it did, calls that fit were refused, and the ledger stood above its limit."""
+    epoch = recovered(pg, valkey, Journals())
+    reserve(valkey, A.hex(), (budget, 80), epoch=epoch)
+    settle(valkey, A.hex(), (budget, 80), epoch=epoch)
+    make_bill(pg, budget.budget.tenant_id, 80, span_id=A)
+    write_spend(pg, budget, 100, 4)  # and the writer died before its fold
+    seen: list[int] = []
+    watched = Watched(valkey, lambda: seen.append(sum(sums(valkey, budget))))
+    assert recovery.join(pg, watched, Journals(), "writer-2", AT_NS) == epoch
+    assert set(seen) == {100}
 
 
 def test_attempts_with_a_bill_are_dropped_and_younger_or_unbilled_ones_stay(

@@ -220,10 +220,15 @@ def test_a_dead_owners_journal_stays_until_its_holds_are_released(
     away = Writer(tmp_path / "journal", SECRETS, pg, ledger_client("redis://127.0.0.1:1/0"))
     away.drain()
     assert (sums(pg).spans, owners(journal.folder.parent)) == (1, [journal.folder])
+    pg.execute(
+        "INSERT INTO heartbeat (owner, kind, host, pid, config_version) VALUES (%s, 'gateway', 'h', 1, 1)",
+        (journal.owner,),
+    )
     again = Writer(tmp_path / "journal", SECRETS, pg, valkey)
     again.turn()
     again.turn()
     assert owners(journal.folder.parent) == []
+    assert pg.execute("SELECT owner FROM heartbeat WHERE kind = 'gateway'").fetchall() == []
     assert int(valkey.hget(key, "held") or 0) == 0
 
 

@@ -30,6 +30,11 @@ def wait_for(conn: psycopg.Connection[Any], spans: int) -> None:
         time.sleep(0.02)
 
 
+def _owner(conn: psycopg.Connection[Any]) -> str:
+    (found,) = conn.execute("SELECT owner FROM heartbeat WHERE kind = 'writer'").fetchall()
+    return str(found[0])
+
+
 def test_killed_in_the_middle_and_started_again_it_writes_all_once(
     pg: psycopg.Connection[Any], valkey: object, database_url: str, valkey_url: str, tmp_path: Path
 ) -> None:
@@ -37,6 +42,7 @@ def test_killed_in_the_middle_and_started_again_it_writes_all_once(
     place = Place(tmp_path)
     journal = JournalWriter(place.journal / "gateway-1", place.secrets().journal_key, segment_bytes=100_000)
     attempts = [begin() for _ in range(600)]
+    owners: list[str] = []
     child = start(tmp_path, database_url, valkey_url)
     for number, begun in enumerate(attempts):
         journal.append(begun)
@@ -45,8 +51,10 @@ def test_killed_in_the_middle_and_started_again_it_writes_all_once(
             wait_for(pg, 1)
             child.kill()
             child.wait()
+            owners.append(_owner(pg))
             child = start(tmp_path, database_url, valkey_url)
     wait_for(pg, 600)
+    assert owners == [_owner(pg)], "under another name a recovery of the ledger would wait for the one that was killed"
     journal.close()
     child.send_signal(signal.SIGTERM)
     assert child.wait(PATIENCE_SECONDS) == 0
