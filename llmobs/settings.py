@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from psycopg.conninfo import conninfo_to_dict
 
+from llmobs.alerts.addresses import DEFAULT_SCHEMES, KNOWN_SCHEMES
 from llmobs.core.env import (
     BROKER_DB,
     CACHE_DB,
@@ -172,6 +173,10 @@ CELERY_TIMEZONE = "UTC"
 # Our own judges call the gateway like any client.
 GATEWAY_URL = read_str("LLMOBS_GATEWAY_URL", f"http://127.0.0.1:{CONNECTIONS.gateway_port}").rstrip("/")
 PRIVATE_WEBHOOKS = read_bool("LLMOBS_PRIVATE_WEBHOOKS", default=False)
+# Services that alerts may go to besides webhooks and mail, by apprise's schemes.
+ALERT_SCHEMES = read_list("LLMOBS_ALERT_SCHEMES") or list(DEFAULT_SCHEMES)
+if unknown_schemes := sorted(set(ALERT_SCHEMES) - KNOWN_SCHEMES):
+    raise EnvError(f"LLMOBS_ALERT_SCHEMES names {unknown_schemes[0]!r}; use any of {', '.join(sorted(KNOWN_SCHEMES))}")
 
 # Signing in: people are made by an operator, nobody signs up.
 

@@ -4,13 +4,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from llmobs.alerts import changing
+from llmobs.alerts.addresses import EXAMPLE
 from llmobs.alerts.models import Alert, Channel, Delivery
-from llmobs.tenants import audit
 from llmobs.tenants.audited import Audited, ReadOnly, actor_of
 
 
@@ -18,9 +18,9 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
     new_url = forms.CharField(
         label="Address",
         required=False,
-        max_length=500,
+        max_length=2000,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-        help_text="https://… or mailto:…; empty: as it was",
+        help_text="https://…, mailto:… or a service such as slack://…; empty: as it was",
     )
 
     class Meta:
@@ -32,7 +32,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         if given := cleaned.get("new_url"):
             self.instance.url = given
         elif not self.instance.url:
-            self.add_error("new_url", "An address such as https://hooks.example.com/x or mailto:ops@example.com.")
+            self.add_error("new_url", EXAMPLE)
         return cleaned
 
     def add_error(self, field: Any, error: Any) -> None:
@@ -59,25 +59,34 @@ class ChannelAdmin(Audited):
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnly):
-    list_display = ("at", "tenant", "title", "state")
-    list_filter = ("state", "kind", "tenant")
+    list_display = ("at", "tenant", "severity", "title", "state")
+    list_filter = ("state", "severity", "kind", "tenant")
     list_select_related = ("tenant",)
-    actions = ("mark_seen",)
+    actions = ("acknowledge", "resolve")
 
-    @admin.action(description="Mark as seen")
-    def mark_seen(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
-        with transaction.atomic():
-            for alert in queryset.filter(state=Alert.State.OPEN):
-                alert.state = Alert.State.SEEN
-                audit.save(alert, actor_of(request))
+    @admin.action(description="Acknowledge")
+    def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
+        for alert in queryset:
+            changing.acknowledge(alert, actor_of(request))
+
+    @admin.action(description="Resolve")
+    def resolve(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
+        for alert in queryset:
+            changing.resolve(alert, actor_of(request))
 
     def view_on_site(self, obj: Alert) -> str:
-        return f"/budgets/?tenant={obj.tenant.slug}" if obj.tenant is not None else "/providers/"
+        return f"/alerts/?alert={obj.pk}"
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnly):
-    list_display = ("alert", "channel", "state", "attempts", "next_at", "last_error", "sent_at")
-    list_filter = ("state", "channel")
+    list_display = ("alert", "channel", "event", "state", "attempts", "next_at", "last_error", "sent_at")
+    list_filter = ("state", "event", "channel")
     list_select_related = ("alert", "channel")
     ordering = ("-pk",)
+    actions = ("try_again",)
+
+    @admin.action(description="Try again what was given up")
+    def try_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
+        for delivery in queryset:
+            changing.try_again(delivery, actor_of(request))

@@ -1,104 +1,125 @@
-"""Sends one alert to one channel: a webhook gets JSON, an address gets a mail.
+"""Sends one message to one channel: a webhook gets signed JSON, an address a mail, a service what apprise makes of it.
 
-Fails closed: a webhook may not point into private networks (it would let a tenant reach what only we can reach)
-unless the installation allows it. The address that was looked at is the one that is called: a name that answers
-differently the second time leads nowhere else.
+Fails closed: a channel may not point into private networks (it would let a tenant reach what only we can reach)
+unless the installation allows it. Of a webhook the address that was looked at is the one that is called: a name that
+answers differently the second time leads nowhere else. No redirect is followed. Nothing lasts longer than
+TIMEOUT_SECONDS. Messages of errors hold no part of a URL: it may be a secret.
 """
 
-import ipaddress
-import socket
+import asyncio
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx2
-from django.core.mail import send_mail
+from django.core.mail import EmailMessage
 
-TIMEOUT_SECONDS = 10.0
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+from llmobs.alerts import addresses, services, signing
+from llmobs.alerts.addresses import AddressError
+
+TIMEOUT_SECONDS = 10.0  # of one try, from looking up the name to the answer's status
 
 
 class DeliveryError(Exception):
-    """The channel did not take the alert; the message says why, without secrets of the URL."""
+    """The channel did not take the message; the text says why, without secrets of the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent: `body` is JSON and the same for every channel."""
+    """What is sent: `body` is JSON and the same for every channel; `id` is the same at every try."""
 
     title: str
     body: dict[str, Any]
+    id: str = "0"
+
+    @property
+    def lines(self) -> list[str]:
+        """The body as people read it."""
+        return [f"{name}: {value}" for name, value in self.body.items() if value is not None]
 
 
-def send(url: str, message: Message, allow_private: bool = False) -> None:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How an installation lets messages out."""
+
+    schemes: Collection[str] = addresses.DEFAULT_SCHEMES
+    allow_private: bool = False
+
+
+def send(url: str, message: Message, way: Way, signing_secrets: Sequence[str] = ()) -> None:
     """Deliver once, or raise DeliveryError: whatever it is that keeps it from its channel."""
     try:
-        _send(url, message, allow_private)
+        addresses.check(url, way.schemes)
+        _send(url, message, way, signing_secrets)
+    except (AddressError, services.ServiceError) as error:
+        raise DeliveryError(str(error)) from None
     except (ValueError, TypeError, httpx2.InvalidURL) as error:  # of a channel's own making; its text may hold secrets
         raise DeliveryError(f"the channel's address cannot be used: {type(error).__name__}") from None
 
 
-def _send(url: str, message: Message, allow_private: bool) -> None:
-    scheme = urlsplit(url).scheme
-    if scheme == "mailto":
+def _send(url: str, message: Message, way: Way, signing_secrets: Sequence[str]) -> None:
+    if addresses.is_plain_mail(url):
         _mail(url.removeprefix("mailto:"), message)
-    elif scheme in ("http", "https"):
-        _post(url, message, allow_private)
+    elif addresses.is_web(url):
+        asyncio.run(_post(url, message, way, signing_secrets))
     else:
-        raise DeliveryError(f"channels are https://…, http://… or mailto:…, not {scheme or 'nothing'}:")
+        if not way.allow_private:
+            for host in addresses.hosts_of(url):
+                addresses.public_address(host)
+        text = "\n".join([*message.lines, f"delivery: {message.id}"])
+        services.send(url, _line(message.title), text, way.allow_private, TIMEOUT_SECONDS)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())  # names and ids of callers are in it; a header is one line
 
 
 def _mail(address: str, message: Message) -> None:
-    title = " ".join(message.title.split())  # names and ids of callers are in it; a header is one line
-    lines = [title, "", *(f"{name}: {value}" for name, value in message.body.items())]
+    title = _line(message.title)
+    mail = EmailMessage(title, "\n".join([title, "", *message.lines]), None, [address])
+    mail.extra_headers["X-Llmobs-Delivery"] = message.id
     try:
-        send_mail(title, "\n".join(lines), None, [address])
+        mail.send()
     except OSError as error:
         raise DeliveryError(f"the mail server did not take it: {type(error).__name__}") from None
 
 
-def _post(url: str, message: Message, allow_private: bool) -> None:
-    parts = urlsplit(url)
-    # Through a proxy the installation decides what may be reached; without one we connect to what we looked at.
-    host = parts.hostname or ""
-    where = url if allow_private else _at_address(parts, _public_address(parts))
+async def _post(url: str, message: Message, way: Way, signing_secrets: Sequence[str]) -> None:
     try:
-        with httpx2.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=allow_private) as client:
-            response = client.post(
-                where,
-                json={"title": message.title, **message.body},
-                headers={"host": parts.netloc.rpartition("@")[2]},
-                extensions={"sni_hostname": host},
-            )
+        async with asyncio.timeout(TIMEOUT_SECONDS):  # of the whole: a read timeout alone lets a drip of bytes go on
+            status = await _status_of(url, message, way, signing_secrets)
+    except TimeoutError:
+        raise DeliveryError(f"the webhook did not answer within {TIMEOUT_SECONDS:.0f} s") from None
     except httpx2.HTTPError as error:
         raise DeliveryError(f"the webhook cannot be reached: {type(error).__name__}") from None
-    if response.status_code >= 300:
-        raise DeliveryError(f"the webhook answered HTTP {response.status_code}")
+    if status >= 300:
+        raise DeliveryError(f"the webhook answered HTTP {status}")
 
 
-def _public_address(parts: SplitResult) -> str:
-    """The address that the webhook's name stands for; raises DeliveryError unless all of them are public."""
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        found = socket.getaddrinfo(parts.hostname or "", port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError) as error:
-        raise DeliveryError(f"the webhook's host cannot be found: {type(error).__name__}") from None
-    addresses = [str(address[0]).split("%")[0] for *_, address in found]
-    if not all(_is_public(address) for address in addresses):
-        raise DeliveryError("the webhook points into a private network (LLMOBS_PRIVATE_WEBHOOKS=1 allows that)")
-    return addresses[0]
-
-
-def _is_public(address: str) -> bool:
-    """Whether it is an address of the internet, also within one that wraps an IPv4 address."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if wrapped is None and ip in _NAT64:
-            wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if wrapped is not None and not _is_public(str(wrapped)):
-            return False
-    return ip.is_global and not ip.is_multicast
+async def _status_of(url: str, message: Message, way: Way, signing_secrets: Sequence[str]) -> int:
+    parts = urlsplit(url)
+    # Through a proxy the installation decides what may be reached; without one we connect to what we looked at.
+    where = url
+    if not way.allow_private:
+        (host,) = addresses.hosts_of(url)
+        where = _at_address(parts, await asyncio.to_thread(addresses.public_address, host))
+    body = json.dumps({"title": message.title, **message.body})  # ASCII: what is signed is what is sent
+    given = signing.headers(signing_secrets, message.id, datetime.now(UTC), body) if signing_secrets else {}
+    headers = {"host": parts.netloc.rpartition("@")[2], "content-type": "application/json", **given}
+    async with (
+        httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=way.allow_private) as client,
+        client.stream(
+            "POST",
+            where,
+            content=body.encode(),
+            headers=headers,
+            extensions={"sni_hostname": parts.hostname or ""},
+        ) as response,
+    ):
+        return response.status_code  # the answer's body is not read: it may be endless
 
 
 def _at_address(parts: SplitResult, address: str) -> str:

@@ -1,50 +1,56 @@
-"""Turns a provider's model that a breaker has taken out into an alert to the operators, once for each outage."""
+"""A provider's model that a breaker has taken out becomes an alert to the operators, resolved when it is healthy again.
+
+One for each outage: probes that fail within it (unhealthy, recovering, unhealthy …) are the same alert.
+"""
 
 from datetime import datetime
+from urllib.parse import urlencode
 
-from django.db import transaction
+from llmobs.alerts.kinds import CRITICAL, OUTAGE
+from llmobs.alerts.raising import Connection, raise_alert, resolve_alert
 
-from llmobs.alerts.models import Alert, Channel, Delivery
-from llmobs.health.models import ProviderState
-
-MOST_AT_ONCE = 100
-
-
-def raise_outages(now: datetime) -> int:
-    """One alert, with a delivery to each of the operators' channels, for each new outage; returns how many."""
-    with transaction.atomic():
-        # Two workers never take one; that it was told commits with the alert.
-        waiting = (
-            ProviderState.objects.select_for_update(skip_locked=True, of=("self",))
-            .select_related("provider")
-            .filter(alerted_at=None, state=ProviderState.State.UNHEALTHY)
-            .order_by("since")[:MOST_AT_ONCE]
-        )
-        raised = list(waiting)
-        for stretch in raised:
-            _raise_alert(stretch, now)
-        ProviderState.objects.filter(pk__in=[stretch.pk for stretch in raised]).update(alerted_at=now)
-    return len(raised)
+# Two workers never take one; that it was told commits with the alert.
+CLAIM = """
+WITH taken AS (
+    UPDATE provider_state s SET alerted_at = %s
+    FROM (SELECT id FROM provider_state WHERE alerted_at IS NULL AND state = 'unhealthy'
+          ORDER BY since LIMIT 100 FOR UPDATE SKIP LOCKED) w
+    WHERE s.id = w.id
+    RETURNING s.id, s.provider_id, s.model, s.since, s.until
+)
+SELECT taken.id, p.name, taken.model, taken.since, taken.until FROM taken JOIN providers_provider p
+    ON p.id = taken.provider_id
+ORDER BY taken.since
+"""
+ENDED = """
+SELECT a.dedupe FROM alerts_alert a
+WHERE a.tenant_id IS NULL AND a.kind = 'provider_unhealthy' AND a.state <> 'resolved' AND NOT EXISTS (
+    SELECT 1 FROM provider_state s JOIN providers_provider p ON p.id = s.provider_id
+    WHERE s.until IS NULL AND p.name = a.body->>'provider' AND s.model = a.body->>'model')
+"""
 
 
-def _raise_alert(stretch: ProviderState, now: datetime) -> None:
-    name = f"{stretch.provider.name}/{stretch.model}"
-    alert, is_new = Alert.objects.get_or_create(
-        tenant=None,
-        kind="provider_unhealthy",
-        dedupe=str(stretch.pk),
-        defaults={
-            "title": f"{name[:200]} is unhealthy since {stretch.since:%H:%M:%S} UTC: calls go to the next candidate",
-            "body": {
-                "kind": "provider_unhealthy",
-                "provider": stretch.provider.name,
-                "model": stretch.model,
-                "since": stretch.since.isoformat(),
-                "until": stretch.until.isoformat() if stretch.until else None,
+def raise_outages(conn: Connection, now: datetime) -> int:
+    """One alert for each new outage, and the end of those that are over; returns how many were claimed."""
+    found = conn.execute(CLAIM, [now]).fetchall()
+    for state_id, provider, model, since, until in found:
+        raise_alert(
+            conn,
+            None,
+            OUTAGE.name,
+            str(state_id),
+            CRITICAL,
+            f"{f'{provider}/{model}'[:200]} is unhealthy since {since:%H:%M:%S} UTC: calls go to the next candidate",
+            {
+                "kind": OUTAGE.name,
+                "provider": provider,
+                "model": model,
+                "since": since.isoformat(),
+                "until": until.isoformat() if until else None,
             },
-            "at": stretch.since,
-        },
-    )
-    if is_new:
-        channels = Channel.objects.filter(tenant=None, is_enabled=True)
-        Delivery.objects.bulk_create(Delivery(alert=alert, channel=channel, next_at=now) for channel in channels)
+            since,
+            link=f"/providers/?{urlencode({'provider': provider, 'model': model})}",
+        )
+    for (key,) in conn.execute(ENDED).fetchall():
+        resolve_alert(conn, None, OUTAGE.name, key, now)
+    return len(found)

@@ -1,26 +1,31 @@
-"""Turns threshold events, which the writer committed with the spend that passed them, into alerts."""
+"""Turns threshold events, which the writer committed with the spend that passed them, into alerts.
+
+One for each budget, value, window and threshold, for ever: the window stands in the key (PAINS 31).
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from hashlib import sha256
 from typing import Any
+from urllib.parse import urlencode
 
-from django.db import connection, transaction
+from llmobs.alerts.kinds import BUDGET_THRESHOLD, CRITICAL, INFO, WARNING
+from llmobs.alerts.raising import Connection, raise_alert
+from llmobs.core.money import exact_usd
 
-from llmobs.alerts.models import Alert, Channel, Delivery
-from llmobs.budgets.models import Budget
-from llmobs.core.money import NANOUSD_PER_USD
-
-MOST_TITLE_CHARACTERS = 300  # of an alert
-MOST_VALUE_CHARACTERS = 64  # of a budget's value in a title and in what makes an alert unique; hashes are as long
+MOST_VALUE_CHARACTERS = 64  # of a budget's value in a title
 
 # Claimed with SKIP LOCKED: two workers never take one event; the update commits with the alert it makes.
 CLAIM = """
-UPDATE threshold_event e SET alerted_at = %s
-FROM (SELECT ctid FROM threshold_event WHERE alerted_at IS NULL ORDER BY at LIMIT 100 FOR UPDATE SKIP LOCKED) waiting
-WHERE e.ctid = waiting.ctid
-RETURNING e.tenant_id, e.budget_id, e.value, e.window_start, e.threshold, e.spent, e.limit_amount, e.at
+WITH taken AS (
+    UPDATE threshold_event e SET alerted_at = %s
+    FROM (SELECT ctid FROM threshold_event WHERE alerted_at IS NULL ORDER BY at LIMIT 100 FOR UPDATE SKIP LOCKED) w
+    WHERE e.ctid = w.ctid
+    RETURNING e.*
+)
+SELECT e.tenant_id, e.budget_id, e.revision, e.value, e.window_start, e.threshold, e.spent, e.limit_amount, e.at,
+       b.name, b.limit_nanousd IS NOT NULL, b."window", b.action, t.slug, t.name
+FROM taken e JOIN budgets_budget b ON b.id = e.budget_id JOIN tenants_tenant t ON t.id = e.tenant_id
+ORDER BY e.at, e.threshold
 """
 
 
@@ -30,74 +35,72 @@ class Passed:
 
     tenant_id: int
     budget_id: int
+    revision: int
     value: str
     window_start: datetime
     threshold: int
     spent: int
     limit: int
     at: datetime
+    budget: str
+    is_usd: bool
+    window: str
+    action: str
+    slug: str
+    tenant: str
 
 
-def raise_alerts(now: datetime) -> int:
-    """One alert, with a delivery to each channel, for each new event; returns how many."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(CLAIM, [now])
-            events = [Passed(*row) for row in cursor.fetchall()]
-        budgets = Budget.objects.select_related("tenant").in_bulk([event.budget_id for event in events])
-        for event in events:
-            budget = budgets.get(event.budget_id)
-            if budget is not None:
-                _raise_alert(event, budget, now)
+def raise_thresholds(conn: Connection, now: datetime) -> int:
+    """One alert for each new event, in the caller's transaction; returns how many events there were."""
+    events = [Passed(*row) for row in conn.execute(CLAIM, [now]).fetchall()]
+    for event in events:
+        whose = f" for {short(event.value)}" if event.value else ""
+        raise_alert(
+            conn,
+            event.tenant_id,
+            BUDGET_THRESHOLD,
+            f"{event.budget_id}/{event.revision}/{event.window_start:%Y%m%dT%H}/{event.threshold}/{event.value}",
+            severity_of(event.threshold),
+            f"Budget “{event.budget}”{whose} of {event.tenant} passed {event.threshold} %",
+            _body(event),
+            event.at,
+            link=budget_link(event.slug, event.budget_id),
+        )
     return len(events)
 
 
-def _raise_alert(event: Passed, budget: Budget, now: datetime) -> None:
-    whose = f" for {_short(event.value)}" if event.value else ""
-    title = f"Budget “{budget.name}”{whose} of {budget.tenant.name} passed {event.threshold} %"
-    alert, is_new = Alert.objects.get_or_create(
-        tenant_id=event.tenant_id,
-        kind="budget_threshold",
-        dedupe=_dedupe(event, budget),
-        defaults={
-            "title": title[:MOST_TITLE_CHARACTERS],
-            "body": _body(event, budget),
-            "at": event.at,
-        },
-    )
-    if is_new:
-        Delivery.objects.bulk_create(
-            Delivery(alert=alert, channel=channel, next_at=now)
-            for channel in Channel.objects.filter(tenant_id=event.tenant_id, is_enabled=True)
-        )
+def severity_of(percent: float) -> str:
+    """How bad it is to be at this share of a limit."""
+    return CRITICAL if percent >= 100 else WARNING if percent >= 80 else INFO
 
 
-def _dedupe(event: Passed, budget: Budget) -> str:
-    """What tells this event from all others. A caller's own id may be longer than what is kept: its hash is not."""
-    value = event.value if len(event.value) <= MOST_VALUE_CHARACTERS else sha256(event.value.encode()).hexdigest()
-    return f"{event.budget_id}/{budget.revision}/{value}/{event.window_start:%Y%m%dT%H}/{event.threshold}"
+def budget_link(slug: str, budget_id: int) -> str:
+    """The page that shows this budget."""
+    return f"/budgets/?{urlencode({'tenant': slug, 'budget': budget_id})}"
 
 
-def _short(value: str) -> str:
+def short(value: str) -> str:
     return value if len(value) <= MOST_VALUE_CHARACTERS else f"{value[: MOST_VALUE_CHARACTERS - 1]}…"
 
 
-def _body(event: Passed, budget: Budget) -> dict[str, Any]:
-    unit = "usd" if budget.limit_nanousd is not None else "tokens"
+def amount(value: int, is_usd: bool) -> str:
+    """An amount of a budget as JSON tells it."""
+    return exact_usd(value) if is_usd else str(value)
 
-    def amount(value: int) -> str:
-        return f"{Decimal(value) / NANOUSD_PER_USD:f}" if unit == "usd" else str(value)
 
+def _body(event: Passed) -> dict[str, Any]:
+    unit = "usd" if event.is_usd else "tokens"
     return {
-        "kind": "budget_threshold",
-        "tenant": budget.tenant.slug,
-        "budget": budget.name,
+        "kind": BUDGET_THRESHOLD,
+        "tenant": event.slug,
+        "budget": event.budget,
+        "budget_id": event.budget_id,
         "value": event.value or None,
-        "window": budget.window,
+        "window": event.window,
         "window_start": event.window_start.isoformat(),
         "threshold_percent": event.threshold,
-        f"spent_{unit}": amount(event.spent),
-        f"limit_{unit}": amount(event.limit),
-        "action": budget.action,
+        f"spent_{unit}": amount(event.spent, event.is_usd),
+        f"limit_{unit}": amount(event.limit, event.is_usd),
+        "action": event.action,
         "at": event.at.isoformat(),
     }

@@ -74,7 +74,7 @@ def installation() -> Iterator[Item]:
     yield _item(
         "P1", settings.IS_HTTPS, "HTTPS for people", "set LLMOBS_BASE_URL=https://… behind a proxy that ends TLS"
     )
-    mails = Channel.objects.filter(is_enabled=True, url__startswith="mailto:").exists()
+    mails = Channel.objects.filter(is_enabled=True, target__startswith="mailto:").exists()
     if mails:
         is_sent = settings.EMAIL_BACKEND != CONSOLE
         yield _item("P0", is_sent, "e-mail leaves this machine", "set LLMOBS_EMAIL_URL: channels use mailto:")

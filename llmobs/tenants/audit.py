@@ -15,9 +15,14 @@ from django.db.models import Field, ForeignKey, Model
 from llmobs.tenants.models import AuditEntry, Tenant
 
 # Fields whose values are secrets, or may hold some (a webhook's path, a provider's headers).
-HIDDEN = frozenset({"secret_hash", "password", "credential", "credentials", "headers", "query", "url"})
+HIDDEN = frozenset(
+    {
+        "secret_hash", "password", "credential", "credentials", "headers", "query", "url", "signing_secret",
+        "previous_secret",
+    }
+)  # fmt: skip
 # Fields that tell nothing of a change.
-UNTOLD = frozenset({"id", "created_at", "last_login", "date_joined", "counted_at", "revision"})
+UNTOLD = frozenset({"id", "created_at", "last_login", "date_joined", "counted_at", "revision", "busy_until"})
 SET, CHANGED = "(set)", "(changed)"
 
 

@@ -18,6 +18,7 @@ from llmobs.health.models import ProviderState
 from llmobs.health.tasks import follow_board
 from llmobs.providers.models import Provider
 from llmobs.tenants.models import Tenant
+from llmobs.tenants.plain_connection import plain_connection
 from tests.tenants.cast import as_person, make_cast
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -81,7 +82,7 @@ def test_operators_are_told_once_of_an_outage(openai: Provider) -> None:
     Channel.objects.create(tenant=tenant, name="theirs", url="mailto:acme@example.com")
     for second, phase in enumerate(("open", "open", "ramp", "open", "ramp")):
         follow(board(openai, phase, OPENED_MS + second), NOW + timedelta(seconds=second))
-        raise_outages(NOW)
+        raise_outages(plain_connection(), NOW)
     alert = Alert.objects.get()
     assert (alert.kind, alert.tenant) == ("provider_unhealthy", None)
     assert "openai/gpt-4o" in alert.title
@@ -91,7 +92,7 @@ def test_operators_are_told_once_of_an_outage(openai: Provider) -> None:
 def test_an_outage_later_on_is_told_again(openai: Provider) -> None:
     for second, phase in enumerate(("open", "ramp", "closed", "open")):
         follow(board(openai, phase, OPENED_MS + second), NOW + timedelta(seconds=second))
-    assert raise_outages(NOW) == 2
+    assert raise_outages(plain_connection(), NOW) == 2
 
 
 @pytest.mark.django_db(transaction=True)

@@ -108,7 +108,7 @@ def test_a_second_time_nothing_changes_and_no_entry_is_written() -> None:
 def test_a_key_without_a_secret_gets_one_that_is_reported_once() -> None:
     report = run(WHOLE)
 
-    assert list(report.secrets) == ["acme/second"]
+    assert list(report.secrets) == ["acme/second", "signing secret of ops"]
     assert Key.objects.get(name="second").secret_hash == secret_hash(report.secrets["acme/second"])
     assert report.secrets["acme/second"] not in repr(report)
 

@@ -86,7 +86,7 @@ def test_a_second_time_nothing_changes(folder: Path) -> None:
             "tenants[0].budgets[2].window: rolling windows (rolling_30d) are not in this version; use hour, day, week,",
         ),
         ("cache: off, unpriced", "cache: semantic, unpriced", "tenants[0].keys[0].cache: The semantic cache is"),
-        ("https://hooks.example.com/x", "slack://hooks/x", "alert_channels[0].url: An address such as https://"),
+        ("https://hooks.example.com/x", "syslog://hooks/x", "alert_channels[0].url: An address such as https://"),
         ("key: judges/prod", "key: judges/other", "judges[0].key: there is no key 'judges/other'"),
     ],
 )

@@ -231,7 +231,7 @@ def test_a_channels_path_is_written_and_not_shown(cast: Cast, operator: Client) 
     saved(operator, "alerts/channel/add/", form)
 
     channel = Channel.objects.get()
-    assert channel.url.endswith("T0/secret")
+    assert channel.address.endswith("T0/secret")
     assert "T0/secret" not in operator.get(f"/admin/alerts/channel/{channel.pk}/change/").content.decode()
     wrong = operator.post("/admin/alerts/channel/add/", {**form, "name": "b", "new_url": "nowhere"})
     assert wrong.status_code == 200

@@ -202,6 +202,6 @@ def test_a_channels_address_goes_in_and_its_host_comes_out(cast: Cast) -> None:
     assert made.json()["target"] == "https://hooks.example.com/…"
     assert "secret-path" not in made.content.decode()
     assert "secret-path" not in str(list(AuditEntry.objects.values_list("change", flat=True)))
-    assert Channel.objects.get().url.endswith("secret-path")
+    assert Channel.objects.get().address.endswith("secret-path")
     shared = {**channel, "tenant": None}
     assert_problem(as_person(cast.alice).post(f"{API}/alert-channels/", shared, format="json"), 403)

@@ -1,8 +1,9 @@
 """The file's part `alert_channels`: where alerts are told."""
 
 from llmobs.alerts.models import Channel
-from llmobs.ops.configuring.applying import Applying, at, named, row
+from llmobs.ops.configuring.applying import Applying, at, named, refuse, row
 from llmobs.ops.configuring.entry import Entry, Part
+from llmobs.providers.credentials import variable
 from llmobs.tenants.models import Tenant
 
 
@@ -10,6 +11,9 @@ class ChannelEntry(Entry, frozen=True):
     name: str
     url: str
     tenant: str = ""
+    kinds: list[str] = []
+    severities: list[str] = []
+    tenants: list[str] = []
     is_enabled: bool = True
 
 
@@ -17,8 +21,21 @@ def apply(applying: Applying, entry: ChannelEntry, path: str) -> None:
     with at(path):
         tenant = named(Tenant, "tenant", slug=entry.tenant) if entry.tenant else None
         channel = row(Channel, tenant=tenant, name=entry.name)
-        channel.url, channel.is_enabled = entry.url, entry.is_enabled
+        channel.url, channel.is_enabled = _address(applying, entry.url), entry.is_enabled
+        channel.kinds, channel.severities = list(entry.kinds), list(entry.severities)
+        channel.tenants = list(entry.tenants)
+        is_new = channel._state.adding
         applying.save(channel)
+        if is_new and (secret := channel.open_secret()):
+            applying.report.secrets[f"signing secret of {channel}"] = secret
+
+
+def _address(applying: Applying, given: str) -> str:
+    """The address itself, or the variable that holds it."""
+    name = variable(given)
+    if name and not applying.environ.get(name, "").strip():
+        refuse("url", f"the variable {name} is not set")
+    return applying.environ[name].strip() if name else given
 
 
 CHANNELS = Part(
@@ -26,5 +43,7 @@ CHANNELS = Part(
     ChannelEntry,
     apply,
     named=lambda entry: f"{entry.tenant}/{entry.name}",
-    explained="where passed thresholds are told: name, tenant, url (https://... or mailto:...), is_enabled",
+    explained="where alerts are told: name, tenant, url (https://..., mailto:..., or a service such as slack://...; or "
+    "env:VARIABLE), kinds, severities, is_enabled; tenants: of an operators' channel, whose alerts it hears too; a "
+    "webhook's signing secret is printed once",
 )
