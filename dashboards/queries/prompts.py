@@ -11,11 +11,12 @@ import msgspec
 
 from dashboards.queries.scope import Cursor
 from llmobs.prompts.results import Result, results
+from llmobs.spans.shown import SOME_SHOWN
 from llmobs.tenants.plain_connection import plain_connection
 
 MOST_PROMPTS = 100
 MOST_CALLS = 8
-CALL_COLUMNS = ("trace_id", "start", "status", "duration_ns", "cost_nanousd", "is_estimated", "request_model")
+CALL_COLUMNS = ("trace_id", "start", "status", "duration_ns", "shown_nanousd", "is_estimated", "request_model")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def versions_of(cursor: Cursor, prompt: PromptRow, most: int) -> list[VersionRow
 def newest_calls(cursor: Cursor, prompt: PromptRow, number: int, start: datetime, end: datetime) -> list[CallRow]:
     """The newest calls of a version in a window."""
     cursor.execute(
-        f"SELECT {', '.join(CALL_COLUMNS)} FROM span WHERE tenant_id = %s AND prompt_version = %s "
+        f"SELECT {', '.join(CALL_COLUMNS)} FROM {SOME_SHOWN} span WHERE tenant_id = %s AND prompt_version = %s "
         "AND prompt_version <> '' AND start >= %s AND start < %s AND is_call ORDER BY start DESC LIMIT %s",
         [prompt.tenant_id, prompt.reference(number), start, end, MOST_CALLS],
     )

@@ -13,6 +13,7 @@ import msgspec
 from dashboards.queries.scope import Cursor
 from dashboards.queries.traces import TraceRow, trace_totals
 from llmobs.pricing.usage import Usage, stored_usage
+from llmobs.spans.shown import SOME_SHOWN
 
 MOST_FINDINGS = 500
 MOST_SPANS = 5_000  # of one trace that a page reads; the page says when there are more
@@ -71,6 +72,7 @@ class SpanRow:
 
 
 COLUMNS = tuple(SpanRow.__dataclass_fields__)
+_SELECTED = ["shown_nanousd" if name == "cost_nanousd" else name for name in COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def trace(cursor: Cursor, tenant_ids: tuple[int, ...], trace_id: str) -> TraceRo
 def spans_of(cursor: Cursor, found: TraceRow) -> list[SpanRow]:
     """Its spans by start, at most MOST_SPANS."""
     cursor.execute(
-        f"SELECT {', '.join(COLUMNS)} FROM span WHERE tenant_id = %s AND trace_id = %s "
+        f"SELECT {', '.join(_SELECTED)} FROM {SOME_SHOWN} span WHERE tenant_id = %s AND trace_id = %s "
         "AND start >= %s AND start <= %s ORDER BY start, span_id LIMIT %s",
         [found.tenant_id, bytes.fromhex(found.trace_id), *_bounds(found), MOST_SPANS],
     )

@@ -183,6 +183,14 @@ def _lock_tenants(conn: Connection, tenants: list[int]) -> None:
         conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCK, tenant_id & 0x7FFFFFFF))
 
 
+def share_tenant(conn: Connection, tenant_id: int) -> None:
+    """Until the transaction ends no writer decides for the tenant; several that do not decide go on beside each other.
+
+    After `current_budgets`, as a writer does it.
+    """
+    conn.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", (_LOCK, tenant_id & 0x7FFFFFFF))
+
+
 def _decide(spans: list[Span], related: dict[int, Related]) -> set[SpanKey]:
     """All calls that count, of the batch and of what was there."""
     counted: set[SpanKey] = set()

@@ -1,6 +1,7 @@
 """Flips: a call that counted and no longer does, or the other way round, because of a claim that came later.
 
-A bill is never edited. Who stops counting gets a reversal, who begins gets a bill; the span's row says so too.
+A bill is never edited. Who stops counting gets a reversal, who begins gets a bill; the span's row says so too. What a
+re-pricing has added to a bill is taken back in the name of that re-pricing, so that its undoing finds nothing to undo.
 """
 
 from collections.abc import Iterable
@@ -13,10 +14,12 @@ from msgspec.structs import replace
 from llmobs.core.clock import ns_from_utc, utc_from_ns
 from llmobs.core.ids import new_row_id
 from llmobs.ingest.count_once import ClaimInfo
+from llmobs.ingest.repricing_reasons import taken_back
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
+from llmobs.pricing.usage import Usage
 from llmobs.pricing.versions import rates_by_version
-from llmobs.spans.bill import Bill, bill_of, reversal_of
+from llmobs.spans.bill import ADJUSTMENT, Bill, bill_of, reversal_of
 from llmobs.spans.record import Span, usage_of_row
 from llmobs.tenants.attribution import Attribution
 
@@ -30,6 +33,16 @@ def _not_loaded() -> Span:
     return Span(0, b"", b"", None, 0, 0, "", 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """What one re-pricing has changed of a bill. `gained` 1: it gave the call its first price."""
+
+    repricing_id: int
+    nanousd: int
+    gained: int
+    price_version: str
+
+
 @dataclass(slots=True)
 class Flip:
     """A stored claim whose fate changes. `calls`: 1 counts from now on, -1 no longer. `bill_id`: its bill so far."""
@@ -39,6 +52,7 @@ class Flip:
     calls: int
     bill_id: int | None
     span: Span = field(default_factory=_not_loaded)
+    adjusted: list[Adjusted] = field(default_factory=list)
 
 
 def load_flips(conn: Connection, flips: Iterable[Flip]) -> list[Flip]:
@@ -48,6 +62,7 @@ def load_flips(conn: Connection, flips: Iterable[Flip]) -> list[Flip]:
         span = _load_span(conn, flip)
         if span is not None:
             flip.span = span
+            flip.adjusted = _load_adjusted(conn, flip) if flip.calls < 0 else []
             found.append(flip)
     return _priced(conn, found)
 
@@ -58,7 +73,7 @@ def write_flips(conn: Connection, flips: list[Flip]) -> list[Bill]:
     for flip in flips:
         bill = _bill(conn, flip)
         if bill is not None:
-            bills.append(bill)
+            bills += [bill, *_take_back(bill, flip)]
         counts = flip.calls > 0
         key = (flip.tenant_id, flip.claim.trace_id, flip.claim.span_id)
         conn.execute(
@@ -70,7 +85,50 @@ def write_flips(conn: Connection, flips: list[Flip]) -> list[Bill]:
             "UPDATE claim SET is_counted = %s, bill_id = %s WHERE tenant_id = %s AND trace_id = %s AND span_id = %s",
             (counts, bill.bill_id if bill and counts else None, *key),
         )
+        _show_adjusted(flip)
     return bills
+
+
+def _show_adjusted(flip: Flip) -> None:
+    """What the sums counted of it, for who takes it back from them."""
+    for each in flip.adjusted:
+        flip.span.cost_nanousd = (flip.span.cost_nanousd or 0) + each.nanousd
+
+
+def _take_back(reversal: Bill, flip: Flip) -> list[Bill]:
+    """Adjustments that leave nothing of the adjustments; the reversal is of the bill as it was first."""
+    taken: list[Bill] = []
+    for each in flip.adjusted:
+        bill = replace(
+            reversal,
+            bill_id=new_row_id(),
+            kind=ADJUSTMENT,
+            reason=taken_back(each.repricing_id),
+            requests=0,
+            usage=Usage(),
+            cost_nanousd=-each.nanousd,
+            price_version=each.price_version,
+            held_nanousd=0,
+        )
+        if each.gained:  # it stood as a bill anew, and as the taking back of one without price
+            taken.append(replace(bill, requests=-1, usage=reversal.usage))
+            bill = replace(bill, bill_id=new_row_id(), requests=1, usage=reversal.usage.negated(), cost_nanousd=None)
+        taken.append(bill)
+    return taken
+
+
+def _load_adjusted(conn: Connection, flip: Flip) -> list[Adjusted]:
+    rows = conn.execute(
+        "SELECT substring(reason from '^re-pricing ([0-9]+)')::bigint AS id, "
+        "COALESCE(sum(cost_nanousd), 0)::bigint, "
+        "-COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0)::integer, "
+        "(array_agg(price_version ORDER BY bill_id DESC))[1] FROM bill WHERE tenant_id = %s AND trace_id = %s "
+        "AND span_id = %s AND begin_at = %s AND kind = 'adjustment' AND reason LIKE 're-pricing %%' "
+        "GROUP BY 1 HAVING sum(cost_nanousd) <> 0 OR sum(requests) FILTER (WHERE cost_nanousd IS NULL) <> 0 "
+        "ORDER BY 1",
+        (flip.tenant_id, flip.claim.trace_id, flip.claim.span_id, utc_from_ns(flip.claim.start_ns)),
+    ).fetchall()
+    return [Adjusted(*row) for row in rows]
 
 
 def _bill(conn: Connection, flip: Flip) -> Bill | None:

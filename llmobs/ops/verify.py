@@ -4,7 +4,7 @@
    tokens = the bills; its sketches = the durations of the calls.
 2. Trace totals = their spans. Users' days = their calls.
 3. Each counted call with known usage has exactly one net bill, of its own figures; no other span has any; no bill is
-   without its span. Each cost = usage × the rates of its price version.
+   without its span. Each cost = usage × the rates of its price version, and with its adjustments by the newest.
 4. Each budget's durable spend = the bills of its window, from the window on in which the budget was counted.
 5. Where a ledger is given and quiet: its base = the durable spend, nothing pending, nothing held.
 
@@ -23,7 +23,7 @@ from llmobs.budgets import definition
 from llmobs.budgets.valkey import Client
 from llmobs.core.ids import new_row_id
 from llmobs.ops.difference import MOST_DIFFERENCES, Connection, Difference
-from llmobs.ops.verify_money import bills, costs, ledger_bases, spend
+from llmobs.ops.verify_money import bills, costs, ledger_bases, repriced, spend
 from llmobs.ops.verify_sums import rollup_bills, rollup_spans, sketches, traces, user_days
 from llmobs.rollups.compact import TARGETS
 
@@ -82,6 +82,7 @@ def _checks(conn: Connection, client: Client | None) -> Iterator[tuple[str, list
     yield "trace = spans", list(traces(conn))
     yield "bill = span", list(bills(conn))
     yield "cost = usage × price", list(costs(conn))
+    yield "re-priced = usage × price", list(repriced(conn))
     budgets = definition.load(conn)
     yield "budget_spend = bills", list(spend(conn, budgets))
     if client is not None:

@@ -16,6 +16,7 @@ from llmobs.ops.verify_sums import USAGE
 from llmobs.pricing.cost import cost
 from llmobs.pricing.usage import stored_usage
 from llmobs.pricing.versions import rates_by_version
+from llmobs.spans.shown import ALL_SHOWN
 
 
 def bills(conn: Connection) -> Iterator[Difference]:
@@ -24,11 +25,14 @@ def bills(conn: Connection) -> Iterator[Difference]:
     raw_usage = ", ".join(f"{value} AS {name}" for name, value in USAGE.items())
     rows = conn.execute(
         "SELECT tenant_id, trace_id, span_id, b.requests, s.requests, b.cost_nanousd, s.cost_nanousd "
-        "FROM (SELECT tenant_id, trace_id, span_id, sum(requests) AS requests, sum(cost_nanousd) AS cost_nanousd, "
+        "FROM (SELECT tenant_id, trace_id, span_id, sum(requests) AS requests, "
+        "CASE WHEN COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0) = 0 THEN sum(cost_nanousd) END "
+        "AS cost_nanousd, "
         + ", ".join(f"sum({name}) AS {name}" for name in USAGE)
         + f" FROM bill WHERE begin_at >= {COMPLETE_SINCE} GROUP BY tenant_id, trace_id, span_id) b FULL JOIN "
         "(SELECT tenant_id, trace_id, span_id, CASE WHEN is_counted AND input_tokens IS NOT NULL THEN 1 ELSE 0 END "
-        f"AS requests, cost_nanousd, {raw_usage} FROM span WHERE is_call AND start >= {COMPLETE_SINCE}) s "
+        f"AS requests, shown_nanousd AS cost_nanousd, {raw_usage} FROM {ALL_SHOWN} s "
+        f"WHERE is_call AND start >= {COMPLETE_SINCE}) s "
         "USING (tenant_id, trace_id, span_id) WHERE COALESCE(b.requests, 0) <> COALESCE(s.requests, 0) "
         "OR (s.requests IS NULL AND b.requests IS NOT NULL) "
         f"OR (s.requests = 1 AND (b.cost_nanousd IS DISTINCT FROM s.cost_nanousd OR {usage})) "
@@ -62,6 +66,27 @@ def costs(conn: Connection) -> Iterator[Difference]:
             yield Difference("cost = usage × price", where, f"{nanousd} nano-USD", "its price version is not kept")
         elif (due := cost(stored_usage(classes, units, tier), price)) != nanousd:
             yield Difference("cost = usage × price", where, f"{nanousd} nano-USD", f"{due} nano-USD")
+
+
+def repriced(conn: Connection) -> Iterator[Difference]:
+    """Each bill with adjustments: their sum, by the rates of the newest version. Equal ones are computed once."""
+    sums = ", ".join(f"sum({name})::bigint AS {name}" for name in USAGE)
+    rows = conn.execute(
+        "SELECT tenant_id, version, nanousd, units, tier, " + ", ".join(USAGE) + ", count(*), min(bill_id) FROM ("
+        "SELECT tenant_id, trace_id, span_id, begin_at, min(bill_id) AS bill_id, sum(cost_nanousd)::bigint AS nanousd, "
+        "(array_agg(price_version ORDER BY bill_id DESC))[1] AS version, max(tier) AS tier, "
+        f"(array_agg(units) FILTER (WHERE units IS NOT NULL))[1] AS units, {sums} FROM bill "
+        "GROUP BY tenant_id, trace_id, span_id, begin_at HAVING bool_or(kind = 'adjustment') "
+        "AND NOT bool_or(kind = 'reversal') AND COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0) = 0) b "
+        "GROUP BY tenant_id, version, nanousd, units, tier, " + ", ".join(USAGE)
+    ).fetchall()
+    prices = rates_by_version(conn, sorted({row[1] for row in rows}))
+    for tenant_id, version, nanousd, units, tier, *classes, count, bill_id in rows:
+        price = prices.get(version)
+        due = None if price is None else cost(stored_usage(classes, units, tier), price)
+        if due != nanousd:
+            where = f"tenant {tenant_id}, {count} re-priced bill(s) from {bill_id} on, price {version!r}"
+            yield Difference("re-priced = usage × price", where, f"{nanousd} nano-USD", f"{due} nano-USD")
 
 
 def spend(conn: Connection, budgets: definition.Budgets) -> Iterator[Difference]:

@@ -11,6 +11,7 @@ from llmobs.rollups import sketch
 from llmobs.rollups.compact import TARGETS, Target
 from llmobs.rollups.delta import SUMS
 from llmobs.rollups.retention import MINUTES_KEPT_DAYS
+from llmobs.spans.shown import ALL_SHOWN
 
 USAGE = {
     "uncached_input_tokens": "input_tokens - cache_read_input_tokens - cache_creation_input_tokens",
@@ -20,7 +21,7 @@ USAGE = {
     "output_tokens": "output_tokens",
     "reasoning_output_tokens": "reasoning_output_tokens",
 }
-_UNPRICED = "cost_nanousd IS NULL AND (input_tokens IS NOT NULL OR status IN ('ok', 'degraded'))"
+_UNPRICED = "shown_nanousd IS NULL AND (input_tokens IS NOT NULL OR status IN ('ok', 'degraded'))"
 _MODEL = (
     f"CASE WHEN source = {semconv.SOURCE_GATEWAY} THEN COALESCE(NULLIF(request_model, ''), response_model) "
     "ELSE COALESCE(NULLIF(response_model, ''), request_model) END"
@@ -36,8 +37,8 @@ _RAW = {
     "spans": "count(*)",
     "calls": "count(*) FILTER (WHERE is_counted)",
     **{name: f"sum({value}) FILTER (WHERE is_counted)" for name, value in USAGE.items()},
-    "cost_nanousd": "sum(cost_nanousd) FILTER (WHERE is_counted)",
-    "estimated_nanousd": "sum(cost_nanousd) FILTER (WHERE is_counted AND is_estimated)",
+    "cost_nanousd": "sum(shown_nanousd) FILTER (WHERE is_counted)",
+    "estimated_nanousd": "sum(shown_nanousd) FILTER (WHERE is_counted AND is_estimated)",
     "estimated_calls": "count(*) FILTER (WHERE is_counted AND is_estimated)",
     "unpriced_calls": f"count(*) FILTER (WHERE is_counted AND {_UNPRICED})",
     "retried_calls": f"count(*) FILTER (WHERE {_RETRIED})",
@@ -83,7 +84,7 @@ def rollup_spans(conn: Connection, target: Target) -> Iterator[Difference]:
         + ", ".join(f"{_MODEL} AS model" if name == "model" else name for name in dimensions)
         + ", "
         + ", ".join(f"COALESCE({value}, 0)::bigint AS {name}" for name, value in _RAW.items())
-        + f" FROM span GROUP BY tenant_id, date_trunc('{target.bucket}', start), {raw_dimensions}"
+        + f" FROM {ALL_SHOWN} span GROUP BY tenant_id, date_trunc('{target.bucket}', start), {raw_dimensions}"
     )
     yield from compare(
         conn, f"{target.table} = spans", _kept(target, dimensions, list(SUMS)), raw, columns, list(SUMS), _since(target)
@@ -158,8 +159,9 @@ def user_days(conn: Connection) -> Iterator[Difference]:
     raw = (
         "SELECT tenant_id, start::date AS day, user_id, count(*) AS calls, "
         f"count(*) FILTER (WHERE status IN ({errors})) AS errors, sum(input_tokens)::bigint AS input_tokens, "
-        "sum(output_tokens)::bigint AS output_tokens, sum(cost_nanousd)::bigint AS cost_nanousd, "
-        f"count(*) FILTER (WHERE {_UNPRICED}) AS unpriced_calls FROM span WHERE is_counted AND user_id <> '' "
+        "sum(output_tokens)::bigint AS output_tokens, sum(shown_nanousd)::bigint AS cost_nanousd, "
+        f"count(*) FILTER (WHERE {_UNPRICED}) AS unpriced_calls FROM {ALL_SHOWN} span "
+        "WHERE is_counted AND user_id <> '' "
         "GROUP BY tenant_id, start::date, user_id"
     )
     yield from compare(
@@ -182,8 +184,8 @@ def traces(conn: Connection) -> Iterator[Difference]:
         "error_count": f"count(*) FILTER (WHERE status IN ({errors}))",
         "input_tokens": "sum(input_tokens) FILTER (WHERE is_counted)",
         "output_tokens": "sum(output_tokens) FILTER (WHERE is_counted)",
-        "cost_nanousd": "sum(cost_nanousd) FILTER (WHERE is_counted)",
-        "priced_count": "count(*) FILTER (WHERE is_counted AND cost_nanousd IS NOT NULL)",
+        "cost_nanousd": "sum(shown_nanousd) FILTER (WHERE is_counted)",
+        "priced_count": "count(*) FILTER (WHERE is_counted AND shown_nanousd IS NOT NULL)",
         "unpriced_count": f"count(*) FILTER (WHERE is_counted AND {_UNPRICED})",
         "estimated_count": "count(*) FILTER (WHERE is_counted AND is_estimated)",
     }
@@ -197,7 +199,7 @@ def traces(conn: Connection) -> Iterator[Difference]:
     raw = (
         "SELECT tenant_id, trace_id, min(start) AS start, "
         + ", ".join(f"COALESCE({value}, 0)::bigint AS {name}" for name, value in raw_measures.items())
-        + " FROM span GROUP BY tenant_id, trace_id"
+        + f" FROM {ALL_SHOWN} span GROUP BY tenant_id, trace_id"
     )
     yield from compare(
         conn, "trace = spans", kept, raw, "tenant_id, trace_id", names, f"LEAST(k.start, r.start) >= {COMPLETE_SINCE}"

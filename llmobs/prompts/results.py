@@ -15,6 +15,7 @@ import psycopg
 
 from llmobs.core.money import exact_usd
 from llmobs.core.semconv import ERROR_STATUSES, REFUSED
+from llmobs.spans.shown import SOME_SHOWN
 
 Connection = psycopg.Connection[Any]
 
@@ -109,11 +110,11 @@ def _json(number: int, result: Result) -> dict[str, Any]:
     }
 
 
-_SPANS = """
+_SPANS = f"""
 WITH named AS MATERIALIZED (
-    SELECT tenant_id, trace_id, span_id, parent_span_id, prompt_version, status, duration_ns, cost_nanousd, is_call,
-        input_tokens, output_tokens
-    FROM span
+    SELECT tenant_id, trace_id, span_id, parent_span_id, prompt_version, status, duration_ns,
+        shown_nanousd AS cost_nanousd, is_call, input_tokens, output_tokens
+    FROM {SOME_SHOWN} span
     WHERE tenant_id = ANY(%(tenants)s) AND start >= %(start)s AND start < %(end)s
         AND prompt_version <> '' AND prompt_version = ANY(%(versions)s)
 ), call AS (
@@ -123,7 +124,7 @@ WITH named AS MATERIALIZED (
     ) AND status <> %(refused)s AS is_topmost
     FROM named
 )
-"""
+"""  # noqa: S608 (a constant of spans.shown; values are bound)
 _FIGURES = (
     _SPANS
     + """

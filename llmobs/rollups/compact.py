@@ -77,6 +77,11 @@ def compact(conn: psycopg.Connection[Any], most_deltas: int = MOST_DELTAS) -> in
     return len(deltas)
 
 
+def keep_out(conn: psycopg.Connection[Any]) -> None:
+    """Nothing is compacted until the transaction ends: for who changes compacted rows in place, several at once."""
+    conn.execute("SELECT pg_advisory_xact_lock_shared(%s)", (_LOCK,))
+
+
 def compact_all(conn: psycopg.Connection[Any]) -> int:
     """Compact until nothing is pending."""
     total = 0

@@ -1,0 +1,213 @@
+"""What a re-pricing writes of `changed` (ingest.adjust), in the transaction that made it.
+
+ 1. Adjustments: one beside each bill that changes, of the difference alone. Where a call gets its first price, or loses
+    it, two: one takes the bill back, the other is the bill anew, so that counts of unpriced requests stay sums.
+ 2. The totals of traces; roll-ups of minutes and hours, and users' days. Roll-ups go into the compacted rows at once:
+    a million pending deltas would burden every page until they are compacted.
+ 3. Budgets: by the same functions as the writer's, one amount for each window and value.
+The rows of each table are locked in the order of their keys. What retention has dropped is not brought back.
+"""
+
+# ruff: noqa: S608 -- statements are put together of constants and of a table's own columns, values are bound
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from llmobs.budgets.definition import COLUMNS, USD, BudgetInfo, Budgets
+from llmobs.budgets.ledger import Fold
+from llmobs.budgets.spend import Billed, CountedIn, add_spend, match
+from llmobs.budgets.window import window_bounds
+from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
+from llmobs.core.ids import new_row_id
+from llmobs.ingest.adjust import CLASSES, Connection, Stretch
+from llmobs.rollups.compact import TARGETS, Target, keep_out
+from llmobs.rollups.delta import DIMENSIONS, MEASURES, SKETCHES
+from llmobs.rollups.retention import MINUTES_KEPT_DAYS
+from llmobs.tenants.attribution import Attribution
+
+QUARTER_S = 900  # no time zone's midnight lies between two quarters of an hour
+
+_DIFFERENCE = "new - old"
+_KEPT = (
+    "begin_at >= date_trunc('day', now()) "
+    "- (SELECT retention_days FROM tenants_tenant WHERE id = %s) * interval '1 day'"
+)
+
+
+def write_adjustments(conn: Connection, reason: str) -> None:
+    """The bills. Each has all that its bill says of whose call it was."""
+    copied = [
+        name
+        for (name,) in conn.execute(
+            "SELECT attname FROM pg_attribute WHERE attrelid = 'bill'::regclass AND attnum > 0 AND NOT attisdropped "
+            "ORDER BY attnum"
+        )
+    ]
+    nothing = dict.fromkeys((*CLASSES, "held_nanousd", "requests"), "0")
+    taken = {name: f"-{name}" for name in CLASSES}
+    anew = {name: name for name in CLASSES}
+    priced_now = "CASE WHEN gains > 0 THEN new END"
+    priced_before = "CASE WHEN gains < 0 THEN -old END"
+    _insert(conn, copied, reason, "gains = 0", {**nothing, "units": "NULL", "cost_nanousd": _DIFFERENCE})
+    back = {**nothing, **taken, "requests": "-1", "units": "NULL", "cost_nanousd": priced_before}
+    _insert(conn, copied, reason, "gains <> 0", {**back, "price_version": "version_now"})
+    _insert(conn, copied, reason, "gains <> 0", {**nothing, **anew, "requests": "1", "cost_nanousd": priced_now})
+
+
+def _insert(conn: Connection, copied: list[str], reason: str, which: str, values: dict[str, str]) -> None:
+    values = {
+        "price_version": "version_then", "bill_id": "%s + row_number() OVER ()", "kind": "'adjustment'",
+        "reason": "%s", "created_at": "now()", **values,
+    }  # fmt: skip
+    selected = ", ".join(values.get(name, name) for name in copied)
+    given = {"bill_id": new_row_id(), "reason": reason}
+    conn.execute(
+        f"INSERT INTO bill ({', '.join(copied)}) SELECT {selected} FROM changed WHERE {which}",
+        [given[name] for name in copied if name in given],
+    )
+
+
+# ---------------------------------------------------------------- traces
+
+_OF_TRACES = (
+    f"(SELECT trace_id, sum({_DIFFERENCE})::bigint AS nanousd, sum(gains)::integer AS gained FROM changed "
+    "GROUP BY trace_id ORDER BY trace_id)"
+)
+_TOTALS = (
+    "cost_nanousd = t.cost_nanousd + d.nanousd, priced_count = t.priced_count + d.gained, "
+    "unpriced_count = t.unpriced_count - d.gained"
+)
+
+
+def write_traces(conn: Connection, stretch: Stretch) -> None:
+    """A trace's rows add up: the one of the call's day takes it, else its earliest."""
+    day = stretch.since.date()
+    found = conn.execute(
+        f"WITH d AS MATERIALIZED {_OF_TRACES}, u AS (UPDATE trace t SET {_TOTALS} FROM d "
+        "WHERE t.tenant_id = %s AND t.trace_id = d.trace_id AND t.day = %s RETURNING t.trace_id) "
+        "SELECT d.trace_id, d.nanousd, d.gained FROM d WHERE d.trace_id NOT IN (SELECT trace_id FROM u)",
+        (stretch.tenant_id, day),
+    ).fetchall()
+    if found:
+        conn.execute(
+            f"UPDATE trace t SET {_TOTALS} FROM (SELECT g.*, (SELECT min(e.day) FROM trace e WHERE e.tenant_id = %s "
+            "AND e.trace_id = g.trace_id) AS day FROM unnest(%s::bytea[], %s::bigint[], %s::integer[]) "
+            "AS g (trace_id, nanousd, gained)) d "
+            "WHERE t.tenant_id = %s AND t.trace_id = d.trace_id AND t.day = d.day",
+            [stretch.tenant_id, *map(list, zip(*found, strict=True)), stretch.tenant_id],
+        )
+
+
+# ---------------------------------------------------------------- roll-ups
+
+
+def write_rollups(conn: Connection, stretch: Stretch) -> None:
+    """Money, estimated money and unpriced calls, where calls are counted; and the users' days."""
+    minutes = f"{_KEPT} AND begin_at >= date_trunc('day', now()) - interval '{MINUTES_KEPT_DAYS} days'"
+    conn.execute(
+        "CREATE TEMP TABLE regrouped ON COMMIT DROP AS SELECT tenant_id, date_trunc('minute', begin_at, 'UTC') AS "
+        f"begin_at, {', '.join(DIMENSIONS)}, sum({_DIFFERENCE})::bigint AS cost_nanousd, "
+        f"COALESCE(sum({_DIFFERENCE}) FILTER (WHERE is_estimated), 0)::bigint AS estimated_nanousd, "
+        f"-sum(gains)::bigint AS unpriced_calls FROM changed WHERE has_span AND {_KEPT} "
+        f"GROUP BY {', '.join(map(str, range(1, 3 + len(DIMENSIONS))))}",
+        (stretch.tenant_id,),
+    )
+    keep_out(conn)
+    for target in TARGETS:
+        _add(conn, target, stretch, minutes if target.bucket == "minute" else _KEPT)
+    conn.execute(
+        "INSERT INTO rollup_user_day AS u (tenant_id, day, user_id, calls, errors, input_tokens, output_tokens, "
+        "cost_nanousd, unpriced_calls) SELECT tenant_id, (begin_at AT TIME ZONE 'UTC')::date, user_id, 0, 0, 0, 0, "
+        f"sum({_DIFFERENCE})::bigint, -sum(gains)::bigint FROM changed WHERE user_id <> '' AND has_span AND {_KEPT} "
+        "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 ON CONFLICT (tenant_id, day, user_id) DO UPDATE SET "
+        "cost_nanousd = u.cost_nanousd + excluded.cost_nanousd, "
+        "unpriced_calls = u.unpriced_calls + excluded.unpriced_calls",
+        (stretch.tenant_id,),
+    )
+
+
+_MONEY = ("cost_nanousd", "estimated_nanousd", "unpriced_calls")
+
+
+def _add(conn: Connection, target: Target, stretch: Stretch, which: str) -> None:
+    values = [f"sum({name})::bigint" if name in _MONEY else "'{}'" if name in SKETCHES else "0" for name in MEASURES]
+    grouped = ["tenant_id", f"date_trunc('{target.bucket}', begin_at, 'UTC')", *target.dimensions]
+    keys = ", ".join(map(str, range(1, 1 + len(grouped))))
+    conn.execute(
+        f"INSERT INTO {target.table} AS r ({', '.join((*target.key, *MEASURES))}) "
+        f"SELECT {', '.join((*grouped, *values))} FROM regrouped WHERE {which} GROUP BY {keys} ORDER BY {keys} "
+        f"ON CONFLICT ({', '.join(target.key)}) DO UPDATE SET "
+        + ", ".join(f"{name} = r.{name} + excluded.{name}" for name in _MONEY),
+        (stretch.tenant_id,),
+    )
+
+
+# ---------------------------------------------------------------- budgets
+
+
+def write_spend(conn: Connection, stretch: Stretch, budgets: Budgets) -> list[Fold]:
+    """Add the differences to the durable spend; answers what the ledger must learn."""
+    billed, matched = of_budgets(conn, stretch, budgets)
+    return add_spend(conn, budgets, billed, matched) if billed else []
+
+
+def of_budgets(conn: Connection, stretch: Stretch, budgets: Budgets) -> tuple[list[Billed], list[CountedIn]]:
+    """What budgets must know of `changed`: differences by what budgets tell apart, and which budgets they are in."""
+    infos = [b for b in budgets.infos if b.tenant_id == stretch.tenant_id and b.is_counted and b.unit == USD]
+    if not infos:
+        return [], []
+    starts = list(_starts(infos, stretch))
+    names = [name for name in COLUMNS if name in _told_apart(infos)]
+    columns = "".join(f", {COLUMNS[name]}" for name in names)
+    rows = conn.execute(
+        f"SELECT width_bucket(begin_at, %s::timestamptz[]), sum({_DIFFERENCE})::bigint{columns} FROM changed "
+        f"GROUP BY 1{columns} HAVING sum({_DIFFERENCE}) <> 0",
+        (starts,),
+    ).fetchall()
+    billed = [
+        _billed(stretch, starts[at - 1], nanousd, dict(zip(names, values, strict=True)))
+        for at, nanousd, *values in rows
+    ]
+    return billed, match(budgets, billed)
+
+
+def _starts(infos: list[BudgetInfo], stretch: Stretch) -> Iterator[datetime]:
+    """The stretch in parts in which no window of any budget ends."""
+    kinds = {(budget.window, budget.zone) for budget in infos}
+    seen: Any = None
+    first_s = ns_from_utc(stretch.since) // NS_PER_SECOND
+    for at_s in range(first_s - first_s % QUARTER_S, ns_from_utc(stretch.until) // NS_PER_SECOND + 1, QUARTER_S):
+        windows = [window_bounds(window, ZoneInfo(zone), at_s)[0] for window, zone in sorted(kinds)]
+        if windows != seen:
+            seen = windows
+            yield utc_from_ns(at_s * NS_PER_SECOND)
+
+
+def _told_apart(infos: list[BudgetInfo]) -> set[str]:
+    return {name for budget in infos for scope in budget.scopes for name, _ in scope} | {
+        name for budget in infos for name in budget.each
+    }
+
+
+def _billed(stretch: Stretch, at: datetime, nanousd: int, values: dict[str, Any]) -> Billed:
+    """The sum of many as one bill: budgets do not tell it from the others."""
+    who = Attribution(
+        service=values.get("service", ""),
+        environment=values.get("environment", ""),
+        feature=values.get("feature", ""),
+        user_id=values.get("user", ""),
+        session_id=values.get("session", ""),
+        key_id=values.get("key", 0),
+    )
+    return Billed(
+        tenant_id=stretch.tenant_id,
+        attribution=who,
+        model=values.get("model", ""),
+        provider_name=values.get("provider", ""),
+        begin_ns=max(ns_from_utc(at), ns_from_utc(stretch.since)),
+        cost_nanousd=nanousd,
+        tokens=0,
+        prompt_version=values.get("prompt", ""),
+    )
