@@ -2,6 +2,8 @@
 
 import zlib
 
+from msgspec.structs import replace
+
 from gateway.call import Answer, Attempt, Call
 from gateway.connection import Headers
 from gateway.dialects.translation import Garbled
@@ -123,7 +125,7 @@ def estimate(call: Call, attempt: Attempt, shown_bytes: int) -> Usage:
     held = attempt.held_usage
     thinks = (call.asked is not None and call.asked.thinks) or attempt.speaks.may_think(attempt.candidate.model)
     output = held.output if thinks else min(held.output, shown_bytes)
-    return Usage(held.uncached_input, held.cache_read, held.cache_write_5m, held.cache_write_1h, output)
+    return replace(held, output=output, reasoning=min(held.reasoning, output))
 
 
 def decoded(headers: Headers, body: bytes) -> bytes:

@@ -10,6 +10,7 @@ from gateway.dialects.dialect import (
     FILE_TOKENS,
     IMAGE_TOKENS,
     MOST_OUTPUT_TOKENS,
+    MOST_TOOL_RUNS,
     SERVER_TOOL_TOKENS,
     TOOLS_TOKENS,
     Answered,
@@ -20,13 +21,26 @@ from gateway.dialects.dialect import (
     text,
     text_bytes,
 )
-from gateway.dialects.wire import WRONG, Head, attribute, cache_write, read_request, with_fields
+from gateway.dialects.wire import (
+    WRONG,
+    Head,
+    attribute,
+    cache_write,
+    json_object,
+    objects,
+    read_request,
+    with_fields,
+)
+from llmobs.pricing.tiers import FAST, tier_name
+from llmobs.pricing.upper import AUTO, Apart
 from llmobs.pricing.usage import Usage
 
 
 class _Request(Head, kw_only=True):
     messages: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1)]
     max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MOST_OUTPUT_TOKENS)]  # 0: only fill the prompt cache
+    service_tier: Any = None
+    speed: Any = None
 
 
 class _Answer(msgspec.Struct):
@@ -164,8 +178,25 @@ def asked_of(body: bytes, request: Head, most_output_tokens: int) -> Asked:
         thinks=b'"thinking"' in names,
         wants_usage=True,  # this format always reports it
     )
+    if isinstance(request, _Request):
+        asked.apart = _apart(body, names, request)
     attribute(asked, request.metadata)
     return asked
+
+
+def _apart(body: bytes, names: bytes, request: _Request) -> Apart | None:
+    """Pictures, web searches and the tier, as far as the request asks for any."""
+    tier = FAST if request.speed == FAST else AUTO if request.service_tier == AUTO else tier_name(request.service_tier)
+    kinds = ("image_input",) if b'"image"' in names else ()
+    units = _searches(body) if b'"web_search_20' in names else ()
+    return Apart(units, kinds, tier) if tier or kinds or units else None
+
+
+def _searches(body: bytes) -> tuple[tuple[str, int], ...]:
+    tools = objects((json_object(body) or {}).get("tools"))
+    most = [count(tool.get("max_uses")) for tool in tools if text(tool.get("type")).startswith("web_search_20")]
+    number = sum(MOST_TOOL_RUNS if each is None else each for each in most)
+    return (("web_search", number),) if number else ()
 
 
 def _unseen_tokens(body: bytes) -> int:
@@ -203,6 +234,7 @@ def _usage(usages: Sequence[object]) -> Usage | None:
     created = _last(known, "cache_creation_input_tokens") or 0
     parts = _inner(known, "cache_creation")
     one_hour = min(_last(parts, "ephemeral_1h_input_tokens") or 0, created)
+    searches = _last(_inner(known, "server_tool_use"), "web_search_requests")
     return Usage(
         uncached_input=given,
         cache_read=_last(known, "cache_read_input_tokens") or 0,
@@ -210,7 +242,16 @@ def _usage(usages: Sequence[object]) -> Usage | None:
         cache_write_1h=one_hour,
         output=output,
         reasoning=min(_last(_inner(known, "output_tokens_details"), "thinking_tokens") or 0, output),
+        units=(("web_search", searches),) if searches else (),
+        tier=_tier(known),
     )
+
+
+def _tier(usages: Sequence[dict[str, Any]]) -> str:
+    """The tier that answered; fast mode is told apart from it."""
+    if any(usage.get("speed") == FAST for usage in usages):
+        return FAST
+    return tier_name(next((given for usage in reversed(usages) if (given := usage.get("service_tier"))), None))
 
 
 def _last(usages: Sequence[dict[str, Any]], name: str) -> int | None:

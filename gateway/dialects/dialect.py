@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from llmobs.pricing.upper import Apart
 from llmobs.pricing.usage import Usage
 
 # Above any model's; what is more is a mistake, and would hold a whole budget.
@@ -27,6 +28,9 @@ FILE_TOKENS = 1_000_000
 TOOLS_TOKENS = 1_000
 # A tool of the provider's own brings pages, files and further turns into the input.
 SERVER_TOOL_TOKENS = 1_000_000
+# How often one answer runs a tool of the provider's own where the request sets no bound (Anthropic pauses a turn after
+# ten rounds of them, OpenAI documents none).
+MOST_TOOL_RUNS = 100
 
 
 class BadRequest(Exception):
@@ -50,6 +54,7 @@ class Asked(msgspec.Struct, gc=False):
     environment: str = ""
     session: str = ""
     is_free: bool = False  # the provider does not bill this operation
+    apart: Apart | None = None  # what may be billed besides text at the usual tier
 
 
 class Answered(msgspec.Struct, gc=False):
@@ -60,6 +65,7 @@ class Answered(msgspec.Struct, gc=False):
     response_model: str = ""
     finish_reasons: tuple[str, ...] = ()
     error_type: str = ""  # an error in the place of an answer, or at the end of a stream
+    stated_nanousd: int | None = None  # the provider's own word for what it costs
 
 
 class Dialect(Protocol):

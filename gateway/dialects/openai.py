@@ -10,6 +10,7 @@ from gateway.dialects.dialect import (
     FILE_TOKENS,
     IMAGE_TOKENS,
     MOST_CHOICES,
+    MOST_TOOL_RUNS,
     SERVER_TOOL_TOKENS,
     TOOLS_TOKENS,
     Answered,
@@ -20,8 +21,20 @@ from gateway.dialects.dialect import (
     text,
     text_bytes,
 )
-from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, counted, error_type, is_reasoning
+from gateway.dialects.openai_family import (
+    RESEARCHING,
+    OpenAIFamily,
+    OpenAIHead,
+    asked_tier,
+    counted,
+    error_type,
+    is_reasoning,
+    researched,
+    stated,
+)
 from gateway.dialects.wire import WRONG, Json, Tokens, attribute, cache_write, read_fields, read_request, with_fields
+from llmobs.pricing.upper import Apart
+from llmobs.pricing.usage import Usage
 
 
 class _StreamOptions(msgspec.Struct):
@@ -48,6 +61,7 @@ class _Answer(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
+    service_tier: Any = None
 
 
 _read = msgspec.json.Decoder(_Request).decode
@@ -55,8 +69,10 @@ _read_answer = msgspec.json.Decoder(_Answer).decode
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NAMES = re.compile(
     rb'"(?:tools|functions|tool_calls|json_schema|image_url|web_search_options|file_id|file_data|prediction'
-    rb'|cache_control|prompt_cache_breakpoint|1h|reasoning[a-z_]*|thinking)(?=")'
+    rb'|cache_control|prompt_cache_breakpoint|1h|reasoning[a-z_]*|thinking|input_audio|modalities|audio|image)(?=")'
 )
+# Models that search for each answer, and do not say so in their usage.
+_SEARCHING = re.compile(r"-search-(?:preview|api)|^sonar-deep-research")
 _DONE = re.compile(rb"(?:^|\n)data: ?\[DONE\]\r?\n")
 _EVENT_END = re.compile(rb"(\r?\n\r?\n)")
 
@@ -71,17 +87,19 @@ class OpenAI(OpenAIFamily):
         request = read_request(_read, body)
         most = max(request.max_tokens or 0, request.max_completion_tokens or 0) or None
         options, names = request.stream_options, names_in(body, _NAMES)
+        is_searching = "s" in request.model and _SEARCHING.search(request.model) is not None
         asked = Asked(
             model=text(request.model),
             is_stream=request.stream or False,
             most_output_tokens=most,
             choices=request.n or 1,
             unseen_input_tokens=_unseen_tokens(names) if names else 0,
-            unseen_output_tokens=len(body) if b'"prediction"' in names else 0,  # its rejected tokens are output
+            unseen_output_tokens=_unseen_output(body, names, request.model),
             cache_write=cache_write(names),
             thinks=b'"reasoning' in names or b'"thinking"' in names,
             wants_usage=bool(options and options.include_usage),
             user=text(request.user or request.safety_identifier),
+            apart=_apart(names, request) if names or request.service_tier is not None or is_searching else None,
         )
         if request.metadata:
             attribute(asked, request.metadata)
@@ -124,7 +142,9 @@ class OpenAI(OpenAIFamily):
             reasons += _reasons(answer)
             # Some report the usage so far with each chunk: only what comes with or after the end is the bill's.
             if reasons or not answer.choices:
-                found.usage = counted(answer.usage, "prompt_tokens", "completion_tokens") or found.usage
+                found.usage = _counted(answer) or found.usage
+                if answer.usage is not None:
+                    found.stated_nanousd = stated(answer.usage)
         found.finish_reasons = tuple(reasons[:MOST_CHOICES])
         return found
 
@@ -169,11 +189,44 @@ def _event(data: bytes) -> _Answer | None:
 
 def _answered(answer: _Answer) -> Answered:
     return Answered(
-        usage=counted(answer.usage, "prompt_tokens", "completion_tokens"),
+        usage=_counted(answer),
         response_id=text(answer.id),
         response_model=text(answer.model),
         finish_reasons=tuple(_reasons(answer)[:MOST_CHOICES]),
+        stated_nanousd=stated(answer.usage),
     )
+
+
+def _counted(answer: _Answer) -> Usage | None:
+    runs: tuple[tuple[str, int], ...] = ()
+    model = answer.model if isinstance(answer.model, str) else ""
+    if "search" in model and _SEARCHING.search(model):
+        runs = () if model.startswith(RESEARCHING) else (("web_search", 1),)
+    found = counted(answer.usage, "prompt_tokens", "completion_tokens", answer.service_tier, runs)
+    if found is not None and model.startswith(RESEARCHING):
+        return researched(found, answer.usage)
+    return found
+
+
+def _unseen_output(body: bytes, names: bytes, model: str) -> int:
+    if model.startswith(RESEARCHING):
+        return SERVER_TOOL_TOKENS  # its thoughts have no ceiling
+    return len(body) if b'"prediction"' in names else 0  # its rejected tokens are output
+
+
+def _apart(names: bytes, request: _Request) -> Apart | None:
+    """Kinds of input and output besides text, searches and the tier, as far as the request asks for any."""
+    kinds = [
+        kind for name, kind in ((b'"input_audio"', "audio_input"), (b'"image_url"', "image_input")) if name in names
+    ]
+    if b'"modalities"' in names:
+        kinds += [kind for name, kind in ((b'"audio"', "audio_output"), (b'"image"', "image_output")) if name in names]
+    searches = b'"web_search_options"' in names or _SEARCHING.search(request.model) is not None
+    units: tuple[tuple[str, int], ...] = (("web_search", 1),) if searches else ()
+    if request.model.startswith(RESEARCHING):
+        units = (("citation", SERVER_TOOL_TOKENS), ("web_search", MOST_TOOL_RUNS))
+    tier = asked_tier(request.service_tier)
+    return Apart(units, tuple(kinds), tier) if kinds or units or tier else None
 
 
 def _reasons(answer: _Answer) -> list[str]:

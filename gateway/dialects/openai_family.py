@@ -1,10 +1,17 @@
 """What OpenAI's operations have in common: credentials, errors, and what its models do unasked."""
 
 import re
+from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
+from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.dialects.dialect import count, text
 from gateway.dialects.wire import Head, Json, with_fields
+from llmobs.core.money import MOST_NANOUSD, NANOUSD_PER_USD
+from llmobs.pricing.tiers import tier_name
+from llmobs.pricing.upper import AUTO
 from llmobs.pricing.usage import Usage
 
 _HIDDEN_THINKING = re.compile(r"(^|[^a-z0-9])(o\d|gpt-[5-9]|codex|gemini|grok)|think|reason")
@@ -12,12 +19,17 @@ _HIDDEN_THINKING = re.compile(r"(^|[^a-z0-9])(o\d|gpt-[5-9]|codex|gemini|grok)|t
 _REASONING = re.compile(r"(^|/)(o\d|gpt-[5-9]|codex)")
 _CACHE_WRITING = re.compile(r"(^|[^a-z0-9])gpt-(5\.[6-9]|[6-9])")  # as priced since gpt-5.6
 
+_OTHER_KINDS = (("audio_tokens", "audio"), ("image_tokens", "image"))
+RESEARCHING = "sonar-deep-research"
+TICKS_PER_USD = 10_000_000_000  # docs.x.ai, "cost_in_usd_ticks"
+
 
 class OpenAIHead(Head):
     """What the requests of OpenAI's operations begin with."""
 
     user: str | None = None
     safety_identifier: str | None = None
+    service_tier: Any = None
 
 
 class OpenAIFamily:
@@ -60,10 +72,13 @@ def is_reasoning(model: str) -> bool:
     return _REASONING.search(model.lower()) is not None
 
 
-def counted(usage: object, given: str, answered: str) -> Usage | None:
-    """A usage whose tokens go by these names; None: it does not tell both.
+def counted(
+    usage: object, given: str, answered: str, tier: object = None, runs: tuple[tuple[str, int], ...] = ()
+) -> Usage | None:
+    """A usage whose tokens go by these names; None: it does not tell both. `runs`: of the provider's own tools.
 
-    OpenAI's input includes tokens read from and written to the cache, its output includes reasoning.
+    OpenAI's input includes sound, pictures, tokens read from and written to the cache; its output includes reasoning
+    and sound. Others (xAI) count reasoning besides the output: then it is in the total.
     """
     if not isinstance(usage, dict):
         return None
@@ -73,8 +88,56 @@ def counted(usage: object, given: str, answered: str) -> Usage | None:
     of_given, of_answered = given + "_details", answered + "_details"
     cached = min(detail(usage, of_given, "cached_tokens"), asked)
     written = min(detail(usage, of_given, "cache_write_tokens"), asked - cached)
-    reasoning = min(detail(usage, of_answered, "reasoning_tokens"), output)
-    return Usage(asked - cached - written, cached, written, output=output, reasoning=reasoning)
+    thought = detail(usage, of_answered, "reasoning_tokens")
+    if thought and count(usage.get("total_tokens")) == asked + output + thought:
+        output += thought
+    uncached, reasoning = asked - cached - written, min(thought, output)
+    units = list(runs)
+    for name, unit in _OTHER_KINDS:
+        if heard := min(detail(usage, of_given, name), uncached):
+            units.append((f"{unit}_input", heard))
+            uncached -= heard
+        if said := min(detail(usage, of_answered, name), output):
+            units.append((f"{unit}_output", said))
+            output -= said
+    if not units and tier is None:
+        return Usage(uncached, cached, written, output=output, reasoning=reasoning)
+    reasoning = min(reasoning, output)
+    return Usage(uncached, cached, written, 0, output, reasoning, tuple(sorted(units)), tier_name(tier))
+
+
+def researched(found: Usage, usage: Json) -> Usage:
+    """Perplexity's deep research counts its thoughts, citations and searches besides the answer, and bills each."""
+    thought = count(usage.get("reasoning_tokens")) or 0
+    counts = (("citation", usage.get("citation_tokens")), ("web_search", usage.get("num_search_queries")))
+    units = dict(found.units) | {unit: n for unit, given in counts if (n := count(given))}
+    return replace(found, output=found.output + thought, reasoning=thought, units=tuple(sorted(units.items())))
+
+
+def asked_tier(given: object) -> str:
+    """The tier that a request asks for; "" where it asks for the usual one, or leaves it to its account's setting."""
+    return AUTO if given == AUTO else tier_name(given)
+
+
+def stated(usage: object) -> int | None:
+    """What a provider says that its answer cost, in nano-USD; None: it says nothing.
+
+    OpenRouter states USD as `cost`, Perplexity as `cost.total_cost`, xAI in ticks of a ten-billionth.
+    """
+    if not isinstance(usage, dict):
+        return None
+    amount, ticks = usage.get("cost"), usage.get("cost_in_usd_ticks")
+    if amount is None and ticks is None:
+        return None
+    if isinstance(amount, dict):
+        amount = amount.get("total_cost")
+    per_usd = 1
+    if amount is None:
+        amount, per_usd = ticks, TICKS_PER_USD
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount <= MOST_NANOUSD:
+        return None
+    exact = Decimal(str(amount)) * NANOUSD_PER_USD / per_usd
+    return min(int(exact.to_integral_value(rounding=ROUND_CEILING)), MOST_NANOUSD)
 
 
 def detail(usage: Json, kind: str, name: str) -> int:

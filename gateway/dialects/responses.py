@@ -9,21 +9,34 @@ import msgspec
 from gateway.dialects.dialect import (
     FILE_TOKENS,
     IMAGE_TOKENS,
+    MOST_TOOL_RUNS,
     SERVER_TOOL_TOKENS,
     TOOLS_TOKENS,
     Answered,
     Asked,
     BadRequest,
+    count,
     events,
     plain,
     text,
 )
-from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, counted, error_type
-from gateway.dialects.wire import Json, Tokens, attribute, cache_write, json_object, read_request, with_fields
+from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, asked_tier, counted, error_type, stated
+from gateway.dialects.wire import (
+    Json,
+    Tokens,
+    attribute,
+    cache_write,
+    json_object,
+    objects,
+    read_request,
+    with_fields,
+)
+from llmobs.pricing.upper import Apart
 
 
 class _Request(OpenAIHead, kw_only=True):
     max_output_tokens: Tokens | None = None
+    max_tool_calls: Any = None
     background: bool | None = None
     # Input that stands at the provider.
     previous_response_id: Any = None
@@ -39,6 +52,7 @@ _LAST = re.compile(
 )
 _TELLING = (b'"response.created"', b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"')
 _DESCRIBED = (b'"tools"', b'"function_call"', b'"json_schema"')
+_RUNS = frozenset({"web_search_call", "file_search_call", "code_interpreter_call"})
 # Tools that run at the provider, as they are named in a request (what they did, `web_search_call`, is seen).
 _OWN_TOOL = re.compile(
     rb'"(?:web_search(?:_preview)?(?:_20\d\d_\d\d_\d\d)?|file_search|code_interpreter|computer(?:_use_preview)?|mcp|'
@@ -71,6 +85,7 @@ class Responses(OpenAIFamily):
             thinks=b'"reasoning"' in names,
             wants_usage=True,  # this format always reports it
             user=text(request.user or request.safety_identifier),
+            apart=_apart(body, names, request),
         )
         attribute(asked, request.metadata)
         return asked
@@ -113,12 +128,54 @@ def _answered(answer: Json) -> Answered:
     reason = text(incomplete.get("reason"), 64) if isinstance(incomplete, dict) else ""
     ended = status not in ("", "in_progress", "queued", "failed")
     return Answered(
-        usage=counted(answer.get("usage"), "input_tokens", "output_tokens"),
+        usage=counted(answer.get("usage"), "input_tokens", "output_tokens", answer.get("service_tier"), _runs(answer)),
+        stated_nanousd=stated(answer.get("usage")),
         response_id=text(answer.get("id")),
         response_model=text(answer.get("model")),
         finish_reasons=(reason or status,) if ended else (),
         error_type=error_type(answer.get("error")) if status == "failed" else "",
     )
+
+
+def _runs(answer: Json) -> tuple[tuple[str, int], ...]:
+    """What the provider's own tools did, as it is billed: searches (not pages opened), and containers of code."""
+    output = answer.get("output")
+    if not isinstance(output, list) or not any(isinstance(item, dict) and item.get("type") in _RUNS for item in output):
+        return ()
+    items = objects(output)
+    containers = {str(item.get("container_id")) for item in items if item.get("type") == "code_interpreter_call"}
+    counts = {
+        "code_interpreter": len(containers),
+        "file_search": sum(item.get("type") == "file_search_call" for item in items),
+        "web_search": sum(item.get("type") == "web_search_call" and _is_search(item) for item in items),
+    }
+    return tuple((unit, number) for unit, number in counts.items() if number)
+
+
+def _is_search(item: Json) -> bool:
+    action = item.get("action")
+    return not isinstance(action, dict) or action.get("type", "search") == "search"
+
+
+def _apart(body: bytes, names: bytes, request: _Request) -> Apart | None:
+    """Pictures, runs of the provider's own tools, the tier: as far as the request asks for any."""
+    tier = asked_tier(request.service_tier)
+    kinds = ("image_input",) if b'"input_image"' in names else ()
+    units = _asked_runs(body, request.max_tool_calls) if _OWN_TOOL.search(names) else ()
+    return Apart(units, kinds, tier) if tier or kinds or units else None
+
+
+def _asked_runs(body: bytes, most: object) -> tuple[tuple[str, int], ...]:
+    """What may be billed by the run, by the tools themselves: their names may stand elsewhere too."""
+    each = count(most)
+    each = MOST_TOOL_RUNS if each is None else each
+    kinds = [text(tool.get("type")) for tool in objects((json_object(body) or {}).get("tools"))]
+    counts = {
+        "code_interpreter": kinds.count("code_interpreter"),
+        "file_search": each if "file_search" in kinds else 0,
+        "web_search": each if any(kind.startswith("web_search") for kind in kinds) else 0,
+    }
+    return tuple((unit, number) for unit, number in counts.items() if number)
 
 
 def _unseen_tokens(body: bytes) -> int:

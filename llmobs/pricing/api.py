@@ -15,9 +15,9 @@ class PriceShown(Shown):
     class Meta:
         model = Price
         fields = (
-            "id", "tenant", "provider", "model", "effective_from", "input_usd_per_mtok", "output_usd_per_mtok",
-            "cache_read_usd_per_mtok", "cache_write_5m_usd_per_mtok", "cache_write_1h_usd_per_mtok",
-            "max_output_tokens", "created_at",
+            "id", "tenant", "provider", "model", "effective_from", "effective_to", "input_usd_per_mtok",
+            "output_usd_per_mtok", "cache_read_usd_per_mtok", "cache_write_5m_usd_per_mtok",
+            "cache_write_1h_usd_per_mtok", "units", "long_context", "tiers", "max_output_tokens", "created_at",
         )  # fmt: skip
         read_only_fields = ("created_at",)
 

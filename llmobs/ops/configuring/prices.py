@@ -2,23 +2,19 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from django.utils import timezone
 
-from llmobs.ops.configuring.applying import Applying, at, refuse
+from llmobs.ops.configuring.applying import Applying, at, named, refuse
 from llmobs.ops.configuring.entry import Entry, Part
 from llmobs.ops.configuring.values import aware, decimal
 from llmobs.pricing.models import Price
+from llmobs.pricing.quotes import RATES
+from llmobs.tenants.models import Tenant
 
 # A model's first price without a date holds for whatever was called before, too.
 ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
-RATES = (
-    "input_usd_per_mtok",
-    "output_usd_per_mtok",
-    "cache_read_usd_per_mtok",
-    "cache_write_5m_usd_per_mtok",
-    "cache_write_1h_usd_per_mtok",
-)
 
 
 class ModelEntry(Entry, frozen=True):
@@ -31,6 +27,11 @@ class ModelEntry(Entry, frozen=True):
     cache_write_1h_usd_per_mtok: str | int | None = None
     max_output_tokens: int | None = None
     effective_from: datetime | None = None
+    effective_to: datetime | None = None
+    tenant: str | None = None
+    units: dict[str, str | int] = {}
+    long_context: list[dict[str, Any]] = []
+    tiers: dict[str, dict[str, Any]] = {}
 
 
 def apply(applying: Applying, entry: ModelEntry, path: str) -> None:
@@ -40,10 +41,16 @@ def apply(applying: Applying, entry: ModelEntry, path: str) -> None:
 
 def _price(entry: ModelEntry) -> Price:
     rates = {name: _rate(name, getattr(entry, name)) for name in RATES}
-    if rates["input_usd_per_mtok"] is None and rates["output_usd_per_mtok"] is None:
-        refuse("", "a price has input_usd_per_mtok, output_usd_per_mtok or both")
-    rows = Price.objects.filter(tenant=None, provider=entry.provider, model=entry.model)
-    values = {**rates, "max_output_tokens": entry.max_output_tokens}
+    tenant = None if entry.tenant is None else named(Tenant, "tenant", slug=entry.tenant)
+    rows = Price.objects.filter(tenant=tenant, provider=entry.provider, model=entry.model)
+    values = {
+        **rates,
+        "max_output_tokens": entry.max_output_tokens,
+        "effective_to": None if entry.effective_to is None else aware("effective_to", entry.effective_to),
+        "units": entry.units,
+        "long_context": entry.long_context,
+        "tiers": entry.tiers,
+    }
     if entry.effective_from is not None:
         since = aware("effective_from", entry.effective_from)
         price = rows.filter(effective_from=since).first()
@@ -54,7 +61,7 @@ def _price(entry: ModelEntry) -> Price:
         if entry.effective_from is not None:
             refuse("effective_from", "there is another price from this time on, and a price is never edited")
         price = None
-    return price or Price(provider=entry.provider, model=entry.model, effective_from=since, **values)
+    return price or Price(tenant=tenant, provider=entry.provider, model=entry.model, effective_from=since, **values)
 
 
 def _rate(name: str, usd: str | int | None) -> Decimal | None:
@@ -68,8 +75,8 @@ MODELS = Part(
     "models",
     ModelEntry,
     apply,
-    named=lambda entry: f"{entry.provider}/{entry.model}@{entry.effective_from}",
+    named=lambda entry: f"{entry.tenant or ''}/{entry.provider}/{entry.model}@{entry.effective_from}",
     explained="prices where the bundled book has none or another: provider, model, "
     + ", ".join(RATES)
-    + ", max_output_tokens, effective_from (a time with its zone)",
+    + ", units, long_context, tiers, max_output_tokens, tenant, effective_from, effective_to (times with their zone)",
 )

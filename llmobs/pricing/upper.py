@@ -1,0 +1,70 @@
+"""The most that a request may be billed, where it asks for more than text at the usual tier.
+
+Each kind that its input or output may be of, and each tier that it may be given, is tried; the dearest is the bound.
+"""
+
+from itertools import product
+
+import msgspec
+from msgspec.structs import replace
+
+from llmobs.pricing.cost import cost
+from llmobs.pricing.price import Price
+from llmobs.pricing.usage import CLASS_OF_UNIT, Usage
+
+AUTO = "auto"  # the provider chooses
+
+
+class Apart(msgspec.Struct, frozen=True, gc=False):
+    """What a request asks for besides text at the usual tier."""
+
+    units: tuple[tuple[str, int], ...] = ()  # that it may use, at most so many
+    kinds: tuple[str, ...] = ()  # units of tokens that any of its input or output may be
+    tier: str = ""  # as the request says it, `auto` too
+
+
+NOTHING = Apart()
+
+
+def upper_apart(usage: Usage, apart: Apart, price: Price | None) -> Usage:
+    """The dearest usage within the bound `usage` of text. Where a possible part has no price, one with that part: its
+    cost is not known.
+    """
+    if price is None:
+        return replace(usage, units=tuple(sorted(apart.units)), tier="" if apart.tier == AUTO else apart.tier)
+    dearest, most = usage, -1
+    for tier, given, answered in product(_tiers(apart.tier, price), *_kinds(apart)):
+        tried = replace(_as_kinds(usage, given, answered, apart), tier=tier)
+        nanousd = cost(tried, price)
+        if nanousd is None:
+            return tried
+        if nanousd > most:
+            dearest, most = tried, nanousd
+    return dearest
+
+
+def _tiers(asked: str, price: Price) -> tuple[str, ...]:
+    """Whatever was asked for may be answered at the usual tier instead."""
+    if asked == AUTO:
+        return ("", *(found.tier for found in price.at_tiers))
+    return ("", asked) if asked else ("",)
+
+
+def _kinds(apart: Apart) -> tuple[list[str], list[str]]:
+    given = [kind for kind in apart.kinds if CLASS_OF_UNIT[kind] != "output"]
+    return ["", *given], ["", "reasoning", *(kind for kind in apart.kinds if CLASS_OF_UNIT[kind] == "output")]
+
+
+def _as_kinds(usage: Usage, given: str, answered: str, apart: Apart) -> Usage:
+    """The same bound with all of its input, all of its output as another kind."""
+    units = dict(apart.units)
+    tried = usage
+    if given:
+        units[given] = units.get(given, 0) + usage.input_tokens
+        tried = replace(tried, uncached_input=0, cache_read=0, cache_write_5m=0, cache_write_1h=0)
+    if answered == "reasoning":
+        tried = replace(tried, reasoning=usage.output)
+    elif answered:
+        units[answered] = units.get(answered, 0) + usage.output
+        tried = replace(tried, output=0)
+    return replace(tried, units=tuple(sorted((unit, count) for unit, count in units.items() if count)))
