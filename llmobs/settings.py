@@ -86,6 +86,7 @@ INSTALLED_APPS = [
     "llmobs.evals",
     "llmobs.alerts",
     "llmobs.ops",
+    "llmobs.reconcile",
 ]
 
 MIDDLEWARE = [

@@ -1,0 +1,1 @@
+"""Bills that reconcile: what providers say they charge, against the ledger, each difference by its name."""
