@@ -113,6 +113,8 @@ class Call(msgspec.Struct):
     asked: Asked | None = None
     first_byte_seconds: float = 0.0  # of a stream
     whole_seconds: float = 0.0  # of a whole answer
+    # brake
+    braking: Any = None  # what is remembered of its session
     # guard, prompt
     findings: list[Finding] = []
     output_guard: Any = None

@@ -23,6 +23,7 @@ class Counts(Collector):
         self.not_journalled: Counter[str] = Counter()
         self.breakers: Counter[tuple[str, str]] = Counter()  # provider/model, phase entered: closed, open, ramp
         self.guarded: Counter[tuple[str, str]] = Counter()  # kind of finding, what was done
+        self.braked: Counter[tuple[str, str]] = Counter()  # session, user or key; noted, slowed, paused
         self.in_flight = 0
         self.gauges: dict[str, Callable[[], float]] = {}
         self._registry = CollectorRegistry()
@@ -53,6 +54,10 @@ class Counts(Collector):
         for (kind, action), count in self.guarded.items():
             guarded.add_metric([kind, action], count)
         yield guarded
+        braked = CounterMetricFamily("llmobs_braked", "Runaways, by what was done", labels=["of", "state"])
+        for (kind, state), count in self.braked.items():
+            braked.add_metric([kind, state], count)
+        yield braked
         yield GaugeMetricFamily("llmobs_in_flight", "Calls under way", value=self.in_flight)
         for name, value in self.gauges.items():
             yield GaugeMetricFamily(f"llmobs_{name}", name.replace("_", " "), value=value())

@@ -121,6 +121,8 @@ FACES = {
     "rate_limited_key": _RATE,
     "rate_limited_user": _RATE,
     "quota_exhausted": Face((429, "insufficient_quota", "insufficient_quota"), (429, "rate_limit_error"), _FINAL),
+    "runaway_slowed": _RATE,
+    "runaway_paused": Face((429, "insufficient_quota", "insufficient_quota"), (402, "billing_error"), _FINAL),
     "budget_unavailable": Face((503, "budget_unavailable", "server_error"), (529, "overloaded_error"), _RETRY),
     "journal_full": Face((503, "journal_full", "server_error"), (529, "overloaded_error"), _RETRY),
     "not_ready": Face((503, "not_ready", "server_error"), (529, "overloaded_error"), _RETRY),

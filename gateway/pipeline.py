@@ -1,9 +1,9 @@
 """The stages of a call, in running order. No stage knows another.
 
-`authenticate parse guard prompt route` only collect what must be asked; `admit` asks it in one step and journals Begin;
-`forward` sends, and tries again where that helps. However a call ends, `record` journals its End and `settle` gives
-back what was not used; only then `respond` sends the last bytes, so that no answered call can be left without its
-usage.
+`authenticate parse brake guard prompt route` only collect what must be asked (a runaway waits at `brake`, or ends
+there); `admit` asks it in one step and journals Begin; `forward` sends, and tries again where that helps. However a
+call ends, `record` journals its End and `settle` gives back what was not used; only then `respond` sends the last
+bytes, so that no answered call can be left without its usage.
 """
 
 import logging
@@ -13,6 +13,7 @@ from gateway.errors import GatewayError, Refusal, error_response
 from gateway.plane import Plane
 from gateway.stages.admit import admit
 from gateway.stages.authenticate import authenticate
+from gateway.stages.brake import brake
 from gateway.stages.forward import forward
 from gateway.stages.guard import guard
 from gateway.stages.parse import parse
@@ -24,7 +25,7 @@ from gateway.stages.settle import settle
 
 log = logging.getLogger(__name__)
 
-STAGES = (authenticate, parse, guard, prompt, route, admit, forward)
+STAGES = (authenticate, parse, brake, guard, prompt, route, admit, forward)
 CLOSING = (record, settle)
 
 

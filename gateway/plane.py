@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from gateway.brake import Brake
 from gateway.counts import Counts
 from gateway.health import Health
 from gateway.holds import Holds
@@ -24,6 +25,7 @@ class Plane:
     rates: Rates
     cache: ResponseCache
     health: Health  # of providers' models
+    brake: Brake
     upstream: Upstream = field(default_factory=Upstream)
     counts: Counts = field(default_factory=Counts)
     snapshot: Snapshot | None = None
@@ -33,7 +35,9 @@ class Plane:
     def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes) -> "Plane":
         counts, owner, valkey = Counts(), holds.attempts.owner, holds.valkey
         rates, cache, health = Rates(owner), ResponseCache(valkey, journal_key), Health(valkey, owner)
-        return cls(holds, Recorder(journal, counts), platform_secret, rates, cache, health, counts=counts)
+        recorder = Recorder(journal, counts)
+        brake = Brake(owner, valkey, recorder, counts, platform_secret)
+        return cls(holds, recorder, platform_secret, rates, cache, health, brake, counts=counts)
 
     @property
     def is_ready(self) -> bool:

@@ -12,7 +12,7 @@ from gateway.call import Attempt, Call
 from gateway.counts import Counts
 from gateway.dialects.dialect import text
 from llmobs.core import semconv
-from llmobs.ingest.entries import Begin, Called, End, Hold, Refused
+from llmobs.ingest.entries import Begin, Braked, Called, End, Hold, Refused
 from llmobs.ingest.journal import JournalBroken, JournalError, JournalFull, JournalWriter
 
 KEPT_BYTES = 1024 * 1024  # of each side's content
@@ -190,6 +190,13 @@ class Recorder:
         except JournalError:
             self._counts.not_journalled["refused"] += 1
 
+    def braked(self, entry: Braked) -> None:
+        """Say what the runaway brake did. Fails open: this gateway acts on it all the same."""
+        try:
+            self._append(entry)
+        except JournalError:
+            self._counts.not_journalled["braked"] += 1
+
     def retry(self) -> None:
         """Append what the disk did not take before; called every second."""
         try:
@@ -199,7 +206,7 @@ class Recorder:
         except JournalError:
             pass
 
-    def _append(self, entry: Begin | End | Refused | Called) -> None:
+    def _append(self, entry: Begin | End | Refused | Called | Braked) -> None:
         try:
             self.journal.append(entry)
             self.is_writable = True

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 import uvicorn
 
 from gateway.app import App
+from gateway.brake import SHARE
 from gateway.front import ADMIT
 from gateway.holds import Holds
 from gateway.one_write import OneWrite
@@ -20,13 +21,13 @@ from gateway.rates import RENEW, SETTLE
 from gateway.response_cache import SCRIPTS as CACHE_SCRIPTS
 from gateway.settling import SETTLE as SETTLE_ALL
 from gateway.snapshot import Snapshot, SnapshotFile, SnapshotKeeper, Stored
-from llmobs.core.env import VALKEY_SOCKET, Place
+from llmobs.core.env import VALKEY_SOCKET, Place, read_str
 from llmobs.ingest.journal import JournalWriter
 
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it, not we
 GRACE_SECONDS = 30  # for calls under way, when asked to stop
 STALLED_SECONDS = 60  # a client that takes none of what it is sent for so long has gone
-SCRIPTS = (ADMIT, SETTLE_ALL, SETTLE, RENEW, *CACHE_SCRIPTS)  # loaded at each connection, besides the ledger's
+SCRIPTS = (ADMIT, SETTLE_ALL, SETTLE, RENEW, SHARE, *CACHE_SCRIPTS)  # loaded at each connection, besides the ledger's
 MOST_CALLS = 10_000  # at once; more is answered 503
 
 
@@ -42,6 +43,7 @@ class Wiring:
     journal_key: bytes
     platform_secret: str
     encryption_keys: tuple[str, ...]
+    web_url: str = ""  # where people are led
 
     @classmethod
     def of(cls, place: Place, owner: str) -> "Wiring":
@@ -56,6 +58,7 @@ class Wiring:
             journal_key=secrets.journal_key,
             platform_secret=secrets.secret_key,
             encryption_keys=secrets.encryption_keys,
+            web_url=read_str("LLMOBS_BASE_URL").rstrip("/") or f"http://127.0.0.1:{connections.web_port}",
         )
 
 
@@ -72,6 +75,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     journal = JournalWriter(wiring.journal / wiring.owner, wiring.journal_key)
     holds = Holds(wiring.valkey_url, wiring.owner, SCRIPTS)
     plane = Plane.of(holds, journal, wiring.platform_secret, wiring.journal_key)
+    plane.brake.web_url = wiring.web_url
     plane.counts.gauges |= {
         "valkey_connected": lambda: float(holds.valkey.is_connected),
         "live_holds": lambda: float(len(holds.attempts)),
@@ -83,6 +87,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     keeper.start()
     tick = asyncio.create_task(_tick(plane, keeper))
     health = asyncio.create_task(plane.health.keep())
+    brake = asyncio.create_task(plane.brake.keep())
     _give_up_stalled(sock)
     server = _server(App(plane))
     _spare_the_collector()
@@ -92,6 +97,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     finally:
         tick.cancel()
         health.cancel()
+        brake.cancel()
         await asyncio.to_thread(keeper.stop)
         await holds.stop()
         plane.upstream.close()

@@ -24,6 +24,8 @@ import psycopg
 from gateway.target import files_of, ready
 from gateway.upstream import Upstream
 from gateway.watched import stamp
+from llmobs.brake import pauses
+from llmobs.brake.pauses import PauseInfo, Pauses
 from llmobs.budgets import definition
 from llmobs.budgets.definition import BudgetInfo, Budgets
 from llmobs.core.env import replace_file
@@ -64,6 +66,7 @@ class Stored(msgspec.Struct, array_like=True):
     overrides: list[Override]
     prompts: list[PromptInfo]
     limits: list[LimitInfo] = []
+    pauses: list[PauseInfo] = []
 
 
 class Snapshot:
@@ -76,6 +79,7 @@ class Snapshot:
         self.registry = Registry(stored.providers, stored.routes)
         self.budgets = Budgets(stored.budgets, stored.version)
         self.limits = Limits(stored.limits)
+        self.pauses = Pauses(stored.pauses)
         self.book = PriceBook(stored.overrides)
         self.prompts = Prompts(stored.prompts)
         self.files = files_of(stored.providers)  # as they were before they are read
@@ -136,6 +140,7 @@ def load(conn: psycopg.Connection[Any]) -> Stored:
             book.load(conn).overrides,
             list(prompting.load(conn).infos),
             list(limits.load(conn).infos),
+            pauses.load(conn),
         )
 
 

@@ -82,6 +82,7 @@ INSTALLED_APPS = [
     "llmobs.rollups",
     "llmobs.prompts",
     "llmobs.guards",
+    "llmobs.brake",
     "llmobs.ingest",
     "llmobs.evals",
     "llmobs.alerts",

@@ -10,6 +10,7 @@ from dashboards.api.budgets import BudgetStatus
 from dashboards.api.figures import Metrics, UsageRows
 from dashboards.api.traces import TraceList, WholeTrace
 from llmobs.alerts.api import ChannelResource
+from llmobs.brake.api import Brakes
 from llmobs.budgets.api import BudgetResource
 from llmobs.cache.api import Caches, Invalidate
 from llmobs.evals.api import JudgeResource, ScoreList
@@ -39,6 +40,7 @@ router.register("judges", JudgeResource, "judge")
 router.register("alert-channels", ChannelResource, "channel")
 router.register("scores", ScoreList, "score")
 router.register("security-events", SecurityEventList, "security-event")
+router.register("brake", Brakes, "brake")
 router.register("audit", AuditTrail, "audit")
 
 api = [

@@ -13,6 +13,8 @@ def settle(call: Call, plane: Plane) -> None:
         settle_attempt(call, attempt, plane, limited)
     elif limited is not None:
         plane.holds.tell(limited)
+    if call.braking is not None:
+        plane.brake.ended(call)
     if call.cached is not None:
         plane.counts.cached[call.cache] += 1
         plane.cache.ended(call, call.cached)

@@ -20,6 +20,8 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
+from llmobs.brake.events import Row as BrakeRow
+from llmobs.brake.events import write_events
 from llmobs.budgets.definition import Budgets
 from llmobs.budgets.ledger import Fold
 from llmobs.budgets.spend import Billed, add_spend, budget_ids, current_budgets, match
@@ -88,6 +90,7 @@ class Batch:
     holds: dict[tuple[int, bytes], list[Hold]] = field(default_factory=dict)
     prices: list[Price] = field(default_factory=list)  # versions used for the first time
     findings: list[tuple[Span, Finding]] = field(default_factory=list)  # of guards, in spans of the batch
+    braked: list[BrakeRow] = field(default_factory=list)  # what the runaway brake did
     offsets: list[Offset] = field(default_factory=list)
 
 
@@ -137,6 +140,8 @@ def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
     copy_blocks(conn, contents)
     if batch.findings:
         copy_events(conn, _events(batch.findings, spans, counted))
+    if batch.braked:
+        write_events(conn, batch.braked)
     remember(conn, batch.prices)
     folds = _settle_accounts(conn, batch, spans, related, counted, budgets)
     _write_offsets(conn, batch.offsets)

@@ -143,6 +143,23 @@ class Called(msgspec.Struct, frozen=True, array_like=True, tag="called"):
     failed_attempts: int = 0
 
 
+class Braked(msgspec.Struct, frozen=True, array_like=True, tag="braked"):
+    """What the runaway brake did with a session: no span, but a row of its own. A later one of the same id goes on."""
+
+    id: str  # of the span of the call with which the episode began
+    trace_id: bytes
+    tenant_id: int
+    attribution: Attribution
+    mark: str  # by which gateways know the session
+    kind: str  # session, user, key
+    model: str
+    state: str  # noted, slowed, paused
+    at_ns: int
+    until_ns: int  # 0: no pause
+    told: str
+    evidence: dict[str, int]
+
+
 class OtlpBody(msgspec.Struct, frozen=True, array_like=True, tag="otlp"):
     """An OTLP traces request, as received (decompressed), checked to parse."""
 
@@ -162,4 +179,4 @@ class NativeSpans(msgspec.Struct, frozen=True, array_like=True, tag="native"):
     body: bytes
 
 
-Entry = Begin | End | Refused | Called | OtlpBody | NativeSpans
+Entry = Begin | End | Refused | Called | Braked | OtlpBody | NativeSpans

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from llmobs.brake.events import Row as BrakeRow
 from llmobs.budgets.definition import Budgets
+from llmobs.core.clock import utc_from_ns
 from llmobs.core.env import Secrets
 from llmobs.ingest.attempts import abandoned_span, called_span, ended_span, refused_span
 from llmobs.ingest.bounds import keep_bounds
 from llmobs.ingest.content import Door
-from llmobs.ingest.entries import Begin, Called, End, Finding, Hold, NativeSpans, OtlpBody, Refused
+from llmobs.ingest.entries import Begin, Braked, Called, End, Finding, Hold, NativeSpans, OtlpBody, Refused
 from llmobs.ingest.otlp import native
 from llmobs.ingest.otlp.decode import decode
 from llmobs.ingest.tails import Found
@@ -54,6 +56,7 @@ class Piece:
     holds: dict[tuple[int, bytes], list[Hold]] = field(default_factory=dict)
     prices: list[Price] = field(default_factory=list)
     findings: list[tuple[Span, Finding]] = field(default_factory=list)
+    braked: list[BrakeRow] = field(default_factory=list)
 
 
 class Translator:
@@ -86,6 +89,9 @@ class Translator:
             return [refused_span(entry)]
         if isinstance(entry, Called):
             return [called_span(entry)]
+        if isinstance(entry, Braked):
+            piece.braked.append(_braked(entry))
+            return []
         assert isinstance(entry, OtlpBody | NativeSpans)
         key, days = self._key(entry.key_id), self._retention_days(entry.tenant_id)
         spans = decode(entry, key, days) if isinstance(entry, OtlpBody) else native.decode(entry, key, days)
@@ -138,6 +144,27 @@ class Translator:
     def _retention_days(self, tenant_id: int) -> int:
         tenant = self.config.roster.tenants.get(tenant_id)
         return tenant.retention_days if tenant else 400
+
+
+def _braked(entry: Braked) -> BrakeRow:
+    who = entry.attribution
+    return BrakeRow(
+        id=entry.id,
+        tenant_id=entry.tenant_id,
+        mark=entry.mark,
+        kind=entry.kind,
+        key_id=who.key_id,
+        user_id=who.user_id,
+        session_id=who.session_id,
+        feature=who.feature,
+        model=entry.model,
+        trace_id=entry.trace_id.hex(),
+        state=entry.state,
+        changed_at=utc_from_ns(entry.at_ns),
+        until=utc_from_ns(entry.until_ns) if entry.until_ns else None,
+        told=entry.told,
+        evidence=entry.evidence,
+    )
 
 
 def _journalled(found: Found) -> list[Finding]:

@@ -259,6 +259,7 @@ def _batch(pieces: list[Piece], offsets: list[Offset]) -> Batch:
         batch.holds |= piece.holds
         batch.prices += piece.prices
         batch.findings += piece.findings
+        batch.braked += piece.braked
     return batch
 
 

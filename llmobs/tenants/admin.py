@@ -49,6 +49,7 @@ class TenantAdmin(Audited):
                 )
             },
         ),
+        ("Runaway brake", {"fields": ("brake", "brake_marks")}),
     )  # fmt: skip
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Tenant | None = None) -> dict[str, Any]:

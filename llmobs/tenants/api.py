@@ -39,7 +39,7 @@ class TenantShown(Shown):
         fields = (
             "id", "slug", "name", "plan", "content", "time_zone", "retention_days", "cache", "cache_ttl_seconds",
             "cache_mb", "injection", "injection_threshold", "sensitive_input", "sensitive_output",
-            "most_input_characters", "confidential_only_local", "is_active", "created_at",
+            "most_input_characters", "confidential_only_local", "brake", "brake_marks", "is_active", "created_at",
         )  # fmt: skip
         read_only_fields = ("created_at",)
 

@@ -9,7 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Value
 
-from llmobs.tenants import caching
+from llmobs.tenants import braking, caching
 
 
 class User(AbstractUser):
@@ -96,6 +96,19 @@ class Tenant(models.Model):
     confidential_only_local = models.BooleanField(
         default=False, db_default=False, help_text="confidential content goes to local providers alone"
     )
+    brake = models.CharField(
+        max_length=8,
+        choices=list(braking.MODES.items()),
+        default=braking.OFF,
+        db_default=braking.OFF,
+        help_text="what becomes of sessions that run away",
+    )
+    brake_marks = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        blank=True,
+        help_text='Where they differ from the defaults, such as {"alike_calls": 50, "cost_usd": "0.50"}',
+    )
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
@@ -123,6 +136,10 @@ class Tenant(models.Model):
             self.cache_ttl_seconds = {}
         if error := caching.ttl_error(self.cache_ttl_seconds):
             raise ValidationError({"cache_ttl_seconds": error})
+        if self.brake_marks is None:  # a form's empty field
+            self.brake_marks = {}
+        if error := braking.marks_error(self.brake_marks):
+            raise ValidationError({"brake_marks": error})
         if not 1 <= self.cache_mb <= caching.MOST_MB:
             raise ValidationError({"cache_mb": f"Between 1 and {caching.MOST_MB} megabytes."})
 

@@ -31,6 +31,8 @@ class TenantInfo(msgspec.Struct, frozen=True):
     most_input_characters: int | None = None
     is_guarded: bool = False  # any of them acts in the call's path
     confidential_only_local: bool = False  # whatever the route says
+    brake: str = "off"  # log, slow, pause
+    brake_marks: dict[str, Any] = {}  # where they differ from the defaults (tenants.braking)
 
 
 class KeyInfo(msgspec.Struct, frozen=True):
@@ -66,8 +68,8 @@ def load(conn: psycopg.Connection[Any]) -> Roster:
         "SELECT id, slug, name, plan, content, time_zone, retention_days, is_active, "
         "cache, cache_ttl_seconds, cache_mb, injection, (injection_threshold * 1000)::int, sensitive_input, "
         "sensitive_output, most_input_characters, most_input_characters IS NOT NULL OR injection NOT IN ('off', 'log') "
-        "OR sensitive_input NOT IN ('off', 'log') OR sensitive_output NOT IN ('off', 'log'), confidential_only_local "
-        "FROM tenants_tenant"
+        "OR sensitive_input NOT IN ('off', 'log') OR sensitive_output NOT IN ('off', 'log'), confidential_only_local, "
+        "brake, brake_marks FROM tenants_tenant"
     ).fetchall()
     keys = conn.execute(
         "SELECT id, tenant_id, name, secret_hash, service, environment, feature, allowed_models, criticality, cache, "

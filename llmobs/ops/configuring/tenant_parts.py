@@ -5,6 +5,7 @@ from llmobs.ops.configuring.entry import Part
 from llmobs.ops.configuring.keys import KEYS
 from llmobs.ops.configuring.limits import TENANT_LIMITS
 from llmobs.ops.configuring.prompts import TENANT_PROMPTS
+from llmobs.ops.configuring.tenant_brake import BRAKE
 from llmobs.ops.configuring.tenant_cache import CACHE
 from llmobs.ops.configuring.tenant_guards import GUARDS
 
@@ -15,4 +16,5 @@ TENANT_PARTS: tuple[Part, ...] = (
     TENANT_PROMPTS,
     CACHE,
     GUARDS,
+    BRAKE,
 )

@@ -1,0 +1,182 @@
+"""What is remembered of one session, and what it comes to: evidence of a runaway, and its score.
+
+Counts are of a sliding window, by two buckets (the last one counts by the share of it that the window still covers).
+A call that says something new takes three quarters of the repetitions away: a batch job that brings new texts, or
+many samples of one question after another, never gathers what a loop gathers at once.
+
+The score is a sum of signs, each at most what it is worth; none but repetition reaches 1 alone, and nothing is acted
+upon below the cost mark.
+
+| sign | full at | worth |
+| --- | --- | --- |
+| prompts as good as the same | `alike_calls` | 1 |
+| the same tool calls again | `tool_calls` | 1 |
+| input that grows with each call | `growth_calls`, and `growth_factor` times the beginning | 0.6 |
+| cost against what is usual | `slope_factor` times | 0.4 |
+"""
+
+import msgspec
+
+from llmobs.brake.signature import WORD_BITS, Signature
+from llmobs.tenants.braking import Marks
+
+RING = 4  # prompts and tool calls that alternate are told by so many last ones
+MOST_BITS = WORD_BITS // 4  # then the words said are forgotten: a new one is taken for known one time in four at most
+SHRINKS = 0.9  # less input than that of the last call ends a row of growth; a little less does not
+GROWTH_WORTH, SLOPE_WORTH = 0.6, 0.4
+SLOWS_AT, PAUSES_AT = 0.6, 1.0
+SLOWS_AT_COST = 4  # a part of the cost mark
+FIRST_MARK = 0.1  # from that score on gateways tell each other
+
+
+class Sums(msgspec.Struct):
+    """Counts of one bucket."""
+
+    calls: int = 0
+    alike: int = 0
+    tools: int = 0
+    grown: int = 0
+    cost_nanousd: int = 0
+
+
+class Evidence(msgspec.Struct, frozen=True, array_like=True):
+    """What was seen within the window, as it is journalled, stored, shown and told to the caller."""
+
+    score_permille: int
+    calls: int
+    alike_calls: int
+    tool_calls: int
+    growth_calls: int
+    from_bytes: int
+    to_bytes: int
+    cost_nanousd: int
+    usual_nanousd: int
+    window_seconds: int
+
+
+class Track:
+    """One session, user or conversation of a key."""
+
+    __slots__ = (
+        "bucket", "delays", "exact", "grown_from", "last", "last_bytes", "now", "others", "pause_id", "paused_until_s",
+        "state", "told", "tools", "usual_nanousd", "waiting", "words",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.bucket = 0
+        self.now, self.last = Sums(), Sums()
+        self.others = Sums()  # of the same session at other gateways
+        self.words = 0
+        self.exact: tuple[int, ...] = ()
+        self.tools: tuple[int, ...] = ()
+        self.grown_from = self.last_bytes = 0
+        self.usual_nanousd = 0  # of a window, as it was so far
+        self.state = ""  # noted, slowed, paused
+        self.pause_id, self.paused_until_s = "", 0.0
+        self.delays = self.waiting = 0
+        self.told = ""  # the evidence in words, as it was last told
+
+    def called(self, said: Signature, body_bytes: int, now_s: float, marks: Marks) -> None:
+        """Another call."""
+        self.roll(now_s, marks)
+        now = self.now
+        now.calls += 1
+        self._repeats(said)
+        if said.tool:
+            if said.tool in self.tools:
+                now.tools += 1
+            else:
+                now.tools //= 4
+                self.last.tools //= 4
+                self.tools = (*self.tools[1 - RING :], said.tool)
+        if body_bytes > self.last_bytes and self.last_bytes:
+            now.grown += 1
+        elif body_bytes < self.last_bytes * SHRINKS or not self.last_bytes:
+            now.grown = self.last.grown = 0
+            self.grown_from = body_bytes
+        self.last_bytes = body_bytes
+
+    def _repeats(self, said: Signature) -> None:
+        now = self.now
+        is_known = said.exact in self.exact
+        if not is_known and said.exact:
+            self.exact = (*self.exact[1 - RING :], said.exact)
+            # Words are asked for of sessions alone: a call without a word that was not said before says nothing new.
+            is_known = bool(said.words) and bool(self.words) and not said.words & ~self.words
+        if is_known:
+            now.alike += 1
+        else:
+            now.alike //= 4
+            self.last.alike //= 4
+        if said.words:
+            self.words |= said.words
+            if self.words.bit_count() > MOST_BITS:
+                self.words = said.words
+
+    def roll(self, now_s: float, marks: Marks) -> None:
+        """Go on to the bucket of this moment."""
+        bucket = int(now_s // marks.window_seconds)
+        passed = bucket - self.bucket
+        if passed <= 0:
+            return
+        if self.bucket:
+            cost = self.now.cost_nanousd
+            self.usual_nanousd += (cost - self.usual_nanousd) // 4 if self.usual_nanousd else cost
+        self.last = self.now if passed == 1 else Sums()
+        self.now, self.others, self.bucket = Sums(), Sums(), bucket
+
+    def evidence(self, now_s: float, marks: Marks, factor: int, usual_nanousd: int) -> Evidence:
+        """What is known now. `factor`: how much higher its marks are. `usual_nanousd`: of the tenant's sessions."""
+        left = 1 - now_s / marks.window_seconds % 1
+        now, last, others = self.now, self.last, self.others
+        alike = now.alike + int(last.alike * left) + others.alike
+        tools = now.tools + int(last.tools * left) + others.tools
+        grown = now.grown + int(last.grown * left) + others.grown
+        cost = now.cost_nanousd + int(last.cost_nanousd * left) + others.cost_nanousd
+        usual = max(self.usual_nanousd, usual_nanousd, marks.cost_nanousd)
+        growth = min(
+            grown / (marks.growth_calls * factor),
+            self.last_bytes / (marks.growth_factor * self.grown_from) if self.grown_from else 0.0,
+            1.0,
+        )
+        score = (
+            min(1.0, alike / (marks.alike_calls * factor))
+            + min(1.0, tools / (marks.tool_calls * factor))
+            + GROWTH_WORTH * growth
+            + SLOPE_WORTH * min(1.0, cost / (marks.slope_factor * usual))
+        )
+        calls = now.calls + int(last.calls * left) + others.calls
+        return Evidence(
+            int(1000 * score), calls, alike, tools, grown, self.grown_from, self.last_bytes, cost, usual,
+            marks.window_seconds,
+        )  # fmt: skip
+
+    def begin_anew(self) -> None:
+        """A person has released it: what was seen before says nothing more."""
+        waiting = self.waiting
+        self.__init__()  # type: ignore[misc]
+        self.waiting = waiting
+
+
+def verdict(found: Evidence, marks: Marks, factor: int) -> str:
+    """What the evidence calls for: paused, slowed or nothing. Below the cost mark nothing, however it looks."""
+    cost, mark = found.cost_nanousd, marks.cost_nanousd * factor
+    if found.score_permille >= 1000 * PAUSES_AT and cost >= mark:
+        return "paused"
+    if found.score_permille >= 1000 * SLOWS_AT and cost * SLOWS_AT_COST >= mark:
+        return "slowed"
+    return ""
+
+
+def told(found: Evidence) -> str:
+    """The evidence in words and numbers."""
+    minutes = found.window_seconds / 60
+    parts = [f"{found.calls} calls within {minutes:g} min"]
+    if found.alike_calls > 1:
+        parts.append(f"{found.alike_calls} of them with near-identical prompts")
+    if found.tool_calls > 1:
+        parts.append(f"{found.tool_calls} that repeat the same tool calls")
+    if found.growth_calls > 1:
+        parts.append(f"{found.growth_calls} in a row with growing input ({found.from_bytes} to {found.to_bytes} bytes)")
+    parts.append(f"{found.cost_nanousd / 1e9:.2f} USD")
+    return ", ".join(parts)
