@@ -1,24 +1,29 @@
-"""What a period will cost: spent + what the same hours cost before × how the last day compares with them.
+"""What a window will have cost at its end, with an 80 % range, and when it passes a limit.
 
-Each coming hour costs the mean of the same hour of the week, or of the day while less than a week is known. It is
-what would be asked for if no limit stopped it. Absent with under two days of data.
+It is what would be asked for if no limit stopped it: spent + what the coming hours will bring (`budgets.pace`).
+None with under LEAST_SLOTS of data: two days, or two hours where slots are of five minutes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from statistics import fmean, pstdev
+from datetime import UTC, datetime, timedelta, tzinfo
+
+import numpy as np
+
+from llmobs.budgets.pace import Floats, Ints, Pace, Past, Ratios
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-LEAST_KNOWN = 2 * DAY
-HISTORY = 28 * DAY  # how far back callers should read
-RATIO_BOUNDS = (0.25, 4.0)  # one odd day shall not decide a month
-Z_80 = 1.2816  # standard deviations on each side that hold 80 %
+SHORT_STEP = timedelta(minutes=5)  # of an hour's forecast
+HISTORY = 56 * DAY  # how far back callers should read
+SHORT_HISTORY = 2 * DAY  # in short steps
+LEAST_SLOTS = {HOUR: 48, SHORT_STEP: 24}
+HORIZON_OF_LIFETIME = 90 * DAY  # a window without an end is looked at this far ahead
+PARTS_OF_PATH = (8, 4, 2, 1)  # the range on the way is worked out at these fractions of the horizon
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Money or tokens of one hour, named by its start."""
+    """Money or tokens of one slot, named by its start."""
 
     at: datetime
     amount: int
@@ -36,58 +41,121 @@ class Point:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The sum at the period's end, when it passes the limit (if it does), and the way there."""
+    """The sum at the window's end, when it passes the limit (if it does), and the way there.
+
+    Of a rolling window it is the largest sum on the way, since what is old leaves it.
+    """
 
     amount: int
     low: int
     high: int
     passes_at: datetime | None
-    points: tuple[Point, ...]
+    points: tuple[Point, ...] = ()
 
 
 def forecast(
-    spent: int, history: Sequence[Spent], now: datetime, end: datetime, limit: int | None = None
+    spent: int,
+    history: Sequence[Spent],
+    now: datetime,
+    end: datetime,
+    limit: int | None = None,
+    zone: tzinfo = UTC,
+    step: timedelta = HOUR,
 ) -> Forecast | None:
-    """The period's end from its spend so far and the hours before `now`; None where too little is known."""
-    by_hour = {row.at: row.amount for row in history if row.at < now}
-    if not by_hour or now - min(by_hour) < LEAST_KNOWN or end <= now:
+    """The window's end from its spend so far and the slots before `now`; None where too little is known."""
+    if not history or end <= now:
         return None
-    pattern = _Pattern(by_hour, now)
-    total, at, passes_at = float(spent), now, None
-    points = []
-    while at < end:
-        until = min(at.replace(minute=0, second=0, microsecond=0) + HOUR, end)
-        step = pattern.amount(at) * ((until - at) / HOUR)
-        if limit is not None and passes_at is None and total <= limit < total + step:
-            passes_at = at + (until - at) * ((limit - total) / step)
-        total, at = total + step, until
-        spread = Z_80 * pattern.daily_spread * ((at - now) / DAY) ** 0.5
-        points.append(Point(at, round(total), round(max(total - spread, spent)), round(total + spread)))
-    final = points[-1]
-    return Forecast(final.amount, final.low, final.high, passes_at, tuple(points))
+    first = max(min(row.at for row in history), floor(now, step) - HISTORY)
+    slots = Slots(first, now, end, zone, step)
+    amounts = np.zeros(slots.past)
+    for row in history:
+        index = slots.index(row.at)
+        if 0 <= index < slots.past:
+            amounts[index] += row.amount
+    return foretell(spent, amounts, slots, limit, with_path=True)
 
 
-class _Pattern:
-    """The mean of each hour of the week (or day), scaled to the last day."""
+class Slots:
+    """The slots of a past and of what is to come, numbered from the past's first; the current one is the first to come.
 
-    def __init__(self, by_hour: dict[datetime, int], now: datetime) -> None:
-        this_hour = now.replace(minute=0, second=0, microsecond=0)
-        first = max(min(by_hour), this_hour - HISTORY)
-        hours = [first + n * HOUR for n in range((this_hour - first) // HOUR)]
-        self.is_by_week = this_hour - first >= 7 * DAY
-        groups: dict[tuple[int, int], list[int]] = {}
-        for at in hours:
-            groups.setdefault(self._key(at), []).append(by_hour.get(at, 0))
-        self.means = {key: fmean(amounts) for key, amounts in groups.items()}
-        recent = hours[-24:]
-        expected = sum(self.means[self._key(at)] for at in recent)
-        actual = sum(by_hour.get(at, 0) for at in recent)
-        self.ratio = min(max(actual / expected, RATIO_BOUNDS[0]), RATIO_BOUNDS[1]) if expected else 1.0
-        days = [sum(by_hour.get(at, 0) for at in hours[i : i + 24]) for i in range(len(hours) % 24, len(hours), 24)]
-        self.daily_spread = pstdev(days) if len(days) > 1 else 0.0
+    Many forecasts of one zone and window share them.
+    """
 
-    def amount(self, at: datetime) -> float:
-        return self.means.get(self._key(at), 0.0) * self.ratio
+    def __init__(self, first: datetime, now: datetime, end: datetime, zone: tzinfo, step: timedelta) -> None:
+        self.first, self.now, self.end, self.step = floor(first, step), now, end, step
+        self.past = max((floor(now, step) - self.first) // step, 0)
+        self.coming = -((self.first - end) // step) - self.past
+        starts = [self.first + index * step for index in range(self.past + self.coming)]
+        local = [at.astimezone(zone) for at in starts]
+        self.slot_of_week: Ints = np.array([at.weekday() * 24 + at.hour for at in local], dtype=np.int64)
+        self.ends = [*starts[self.past + 1 :], end]
+        parts = [(min(starts[i] + step, end) - max(starts[i], now)) / step for i in range(self.past, len(starts))]
+        self.parts: Floats = np.array(parts)  # of each coming slot that is still to come: 1 but for the first and last
 
-    def _key(self, at: datetime) -> tuple[int, int]:
-        return (at.weekday() if self.is_by_week else 0, at.hour)
+    def index(self, at: datetime) -> int:
+        return (at - self.first) // self.step
+
+
+def floor(at: datetime, step: timedelta) -> datetime:
+    """The start of the slot that a moment lies in."""
+    seconds = int(at.timestamp()) // int(step.total_seconds()) * int(step.total_seconds())
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def foretell(
+    spent: int,
+    amounts: Floats,
+    slots: Slots,
+    limit: int | None = None,
+    with_path: bool = False,
+    leaving: Floats | None = None,
+) -> Forecast | None:
+    """The same from the amounts of the past's slots; those before the first that is not zero tell nothing.
+
+    `leaving`: of a rolling window, what leaves it at the begin of each coming slot.
+    """
+    known = np.flatnonzero(amounts)
+    first = int(known[0]) if len(known) else len(amounts)
+    if len(amounts) - first < LEAST_SLOTS[slots.step] or slots.coming < 1:
+        return None
+    pace = Pace(Past(amounts[first:], slots.slot_of_week[first : slots.past], DAY // slots.step))
+    sums = np.cumsum(pace.expected(slots.slot_of_week[slots.past :]) * slots.parts)
+    rest = np.full(slots.coming, float(spent)) - (np.cumsum(leaving) if leaving is not None else 0.0)
+    at_end = pace.ratios(slots.coming)
+    middle = rest + sums * at_end.middle
+    top = int(np.argmax(middle))
+    low, high = (round(float(rest[top] + sums[top] * ratio)) for ratio in (at_end.low, at_end.high))
+    return Forecast(
+        amount=round(float(middle[top])),
+        low=low,
+        high=high,
+        passes_at=None if limit is None else _passes_at(spent, middle, slots, limit),
+        points=_points(rest, sums, middle, slots, pace, at_end) if with_path else (),
+    )
+
+
+def _passes_at(spent: int, sums: Floats, slots: Slots, limit: int) -> datetime | None:
+    """When the running sum passes the limit, within the slot in which it does."""
+    beyond = np.flatnonzero(sums > limit)
+    if spent > limit or not len(beyond):
+        return None
+    index = int(beyond[0])
+    before = float(sums[index - 1]) if index else float(spent)
+    begin = slots.ends[index - 1] if index else slots.now
+    return begin + (slots.ends[index] - begin) * ((limit - before) / (float(sums[index]) - before))
+
+
+def _points(rest: Floats, sums: Floats, middle: Floats, slots: Slots, pace: Pace, at_end: Ratios) -> tuple[Point, ...]:
+    """The way there: the range is worked out at some fractions of the horizon, and drawn straight between them."""
+    marks = sorted({max(slots.coming // part, 1) for part in PARTS_OF_PATH})
+    known = [at_end if mark == slots.coming else pace.ratios(mark) for mark in marks]
+    numbers = np.arange(1, slots.coming + 1)
+    low, high = (
+        np.maximum.accumulate(sums * np.interp(numbers, marks, [getattr(ratios, name) for ratios in known]))
+        for name in ("low", "high")
+    )
+    rows = zip(slots.ends, middle, rest + low, rest + high, strict=True)
+    return tuple(
+        Point(at, round(float(amount)), round(float(min(amount, lowest))), round(float(max(amount, highest))))
+        for at, amount, lowest, highest in rows
+    )
