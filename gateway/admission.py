@@ -13,19 +13,21 @@ from gateway.call import COUNT_TOKENS, Attempt, Call
 from gateway.dialects.dialect import Asked, BadRequest
 from gateway.dialects.translation import Translation, translation
 from gateway.errors import Refusal
+from gateway.over_budget import exhausted
 from gateway.plane import Plane
 from gateway.routing.strategies import CASCADE
 from gateway.snapshot import Snapshot
 from gateway.valkey import Away
-from llmobs.budgets.definition import USD, Applied
+from llmobs.budgets.definition import USD
 from llmobs.budgets.ledger import Ahead, Exhausted, Front, Granted
 from llmobs.core.clock import NS_PER_SECOND
-from llmobs.core.money import MOST_NANOUSD, exact_usd
+from llmobs.core.money import MOST_NANOUSD
 from llmobs.ingest.journal import JournalError
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
 from llmobs.pricing.usage import Usage
 from llmobs.providers.registry import CandidateInfo
+from llmobs.tenants.roster import REFUSE
 
 
 def prepare(call: Call, candidate: CandidateInfo, snapshot: Snapshot, started_ns: int, started: int) -> Attempt:
@@ -83,14 +85,15 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int
     bound = None if attempt.price is None else cost(attempt.held_usage, attempt.price)
     if bound is not None:
         attempt.held_nanousd = min(bound, MOST_NANOUSD)
-    elif call.key.unpriced != "allow" and any(a.budget.is_blocking and a.budget.unit == USD for a in applied):
+    elif call.key.unpriced == REFUSE and any(a.budget.is_blocking and a.budget.unit == USD for a in applied):
         raise Refusal(
             "unpriced_model",
             f"no price is known for {provider.name}/{model}, and a budget in USD applies: give it a price, "
-            "or let the key use unpriced models",
+            "or say on the key what a call of it holds (unpriced: ceiling), or that it may go on without (allow)",
         )
     tokens = attempt.held_usage.total
-    held = attempt.held_nanousd or 0
+    # Without a price its cost stays unknown; what it holds meanwhile is the key's to say.
+    held = (call.key.unpriced_nanousd if bound is None else attempt.held_nanousd) or 0
     attempt.applied = tuple([(a, held if a.budget.unit == USD else tokens) for a in applied])
 
 
@@ -138,7 +141,7 @@ async def hold(
         return outcome
     if isinstance(outcome, Exhausted):
         applied, amount = attempt.applied[outcome.index]
-        raise _exhausted(applied, amount, outcome)
+        raise exhausted(call, applied, amount, outcome)
     if any(applied.budget.is_blocking for applied, _ in attempt.applied):
         raise Refusal("budget_unavailable", "the budgets' ledger recovers; try again in a moment")
     return None
@@ -153,27 +156,3 @@ def begin(call: Call, attempt: Attempt, plane: Plane) -> None:
     attempt.has_begun = True
     call.attempts.append(attempt)
     call.attempt = attempt
-
-
-def _exhausted(applied: Applied, amount: int, outcome: Exhausted) -> Refusal:
-    budget = applied.budget
-    left = max(0, budget.limit - outcome.spent - outcome.held)
-    unit = "USD" if budget.unit == USD else "tokens"
-    limit, needed, remaining = (exact_usd(n) if budget.unit == USD else str(n) for n in (budget.limit, amount, left))
-    return Refusal(
-        "budget_exhausted",
-        f"budget {budget.name!r}: of {limit} {unit} per {budget.window}, {remaining} are left, "
-        f"and this call may need {needed}",
-        {
-            "budget": budget.name,
-            "value": applied.value,
-            "window": budget.window,
-            "window_start": applied.window_start_s,
-            "unit": budget.unit,
-            "limit": budget.limit,
-            "base": outcome.base,
-            "pending": outcome.pending,
-            "held": outcome.held,
-            "requested": amount,
-        },
-    )

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from llmobs.budgets.definition import BudgetInfo
+
 OPENAI, ANTHROPIC = "openai", "anthropic"
 Headers = list[tuple[bytes, bytes]]
 
@@ -29,10 +31,13 @@ class GatewayError(Exception):
         super().__init__(message)
         self.message = message
         self.headers: Headers = []
+        self.told: dict[str, object] | None = None
 
 
 class Refusal(GatewayError):
-    """Our own no. `details` go to the journal, and name both numbers where a limit was passed."""
+    """Our own no. `details` go to the journal, and name both numbers where a limit was passed; `told` into the error's
+    body beside its message. `budget`: the one that has nothing left, and may say what is to be done instead.
+    """
 
     def __init__(
         self,
@@ -40,11 +45,15 @@ class Refusal(GatewayError):
         message: str,
         details: dict[str, str | int] | None = None,
         headers: Headers | None = None,
+        budget: BudgetInfo | None = None,
+        told: dict[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.details = details or {}
         self.headers = headers or []
+        self.budget = budget
+        self.told = told
 
 
 class AttemptFailed(GatewayError):
@@ -136,10 +145,12 @@ FACES = {
 }
 
 
-def error_response(reason: str, message: str, dialect: str) -> tuple[int, Headers, bytes]:
-    """Status, headers and body of a reason in the caller's format."""
+def error_response(
+    reason: str, message: str, dialect: str, told: dict[str, object] | None = None
+) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of a reason in the caller's format. `told`: more fields of the error object."""
     face = FACES[reason]
-    status, body = _anthropic(face, message) if dialect == ANTHROPIC else _openai(face, message)
+    status, body = _anthropic(face, message, told) if dialect == ANTHROPIC else _openai(face, message, told)
     headers: Headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -157,12 +168,12 @@ def error_event(reason: str, message: str, dialect: str) -> bytes:
     return b"data: " + _openai(face, message)[1] + b"\n\n"
 
 
-def _openai(face: Face, message: str) -> tuple[int, bytes]:
+def _openai(face: Face, message: str, told: dict[str, object] | None = None) -> tuple[int, bytes]:
     status, code, kind = face.openai
-    error = {"message": message, "type": kind, "param": None, "code": code}
+    error = {"message": message, "type": kind, "param": None, "code": code, **(told or {})}
     return status, msgspec.json.encode({"error": error})
 
 
-def _anthropic(face: Face, message: str) -> tuple[int, bytes]:
+def _anthropic(face: Face, message: str, told: dict[str, object] | None = None) -> tuple[int, bytes]:
     status, kind = face.anthropic
-    return status, msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}})
+    return status, msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message, **(told or {})}})

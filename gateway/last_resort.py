@@ -24,7 +24,7 @@ async def rescued(call: Call, plane: Plane) -> bool:
     if attempt is not None and _is_callers(attempt):
         return False
     for resort in route.last_resort:
-        if resort == STATIC and _says(call, route.static_text):
+        if resort == STATIC and says(call, route.static_text):
             break
         if resort == STALE_CACHE and await plane.cache.stale(call):
             break
@@ -40,7 +40,7 @@ def _is_callers(attempt: Attempt) -> bool:
     return status >= 400 and kind_of_status(status, error_type) == CALLER
 
 
-def _says(call: Call, text: str) -> bool:
+def says(call: Call, text: str) -> bool:
     """Answer with the text; False: there is none, or the operation has no answer in words."""
     assert call.asked is not None
     if not text:

@@ -50,7 +50,7 @@ async def run(call: Call, plane: Plane) -> None:
 
 
 def _refuse(call: Call, error: GatewayError) -> None:
-    status, headers, body = error_response(error.reason, error.message, call.dialect.name)
+    status, headers, body = error_response(error.reason, error.message, call.dialect.name, error.told)
     call.answer = Answer(status, headers + error.headers, body)
     if isinstance(error, Refusal) or not call.attempts:
         call.refusal = (error.reason, error.message, error.details if isinstance(error, Refusal) else {})

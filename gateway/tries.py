@@ -131,8 +131,8 @@ class Tries:
 
     def _mark_degraded(self, attempt: Attempt) -> None:
         call, candidate = self.call, attempt.candidate
-        if call.route is None or call.route.strategy == CASCADE:
-            return
+        if call.degraded or call.route is None or call.route.strategy == CASCADE:
+            return  # a budget's downgrade stays one
         first = call.primary or call.candidates[0]
         if (candidate.provider.id, candidate.model) != (first.provider.id, first.model):
             call.degraded = FALLBACK

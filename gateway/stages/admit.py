@@ -1,7 +1,8 @@
 """May it be sent: in one step the cache is asked, the limits that apply are taken, and the bound of its first attempt
 is held on every budget; then Begin is journalled. A cached answer ends it there, and nothing is taken.
 
-A candidate that may not be held, or whose format cannot say what is asked, gives way to the next one.
+A candidate that may not be held, or whose format cannot say what is asked, gives way to the next one. A budget may say
+something else than to refuse (`degrading`): cheaper candidates are tried, or the call is answered without any.
 """
 
 import time
@@ -10,6 +11,8 @@ from gateway import front
 from gateway.admission import begin, hold, prepare
 from gateway.cache_entry import Lookup
 from gateway.call import Attempt, Call
+from gateway.ceiling import declared, set_ceiling
+from gateway.degrading import answered, downgrade, goes_down
 from gateway.ending import settle_attempt
 from gateway.errors import Refusal
 from gateway.plane import Plane
@@ -32,12 +35,17 @@ async def admit(call: Call, plane: Plane) -> None:
         return
     snapshot, health = plane.snapshot, plane.health
     assert snapshot is not None
+    most_output_tokens = declared(call)
+    if most_output_tokens is not None:
+        set_ceiling(call, most_output_tokens, snapshot)
     plane.rates.cap(call, snapshot)
     lookup = call.cached = plane.cache.wants(call)
     if lookup is not None and await plane.cache.joined(call, lookup):
         return
     refusal: Refusal | None = None
-    for candidate in call.candidates:
+    waiting = list(call.candidates)
+    while waiting:
+        candidate = waiting.pop(0)
         now_s = time.monotonic()
         verdict = health.goes(candidate, now_s) or await health.allows(candidate, now_s)
         if verdict.is_skip:
@@ -50,6 +58,8 @@ async def admit(call: Call, plane: Plane) -> None:
                 raise
             if refusal is None or error.reason == "budget_exhausted":  # the reason that the caller's budget can change
                 refusal = error
+            if error.budget is not None and goes_down(call, error) and downgrade(call, error, candidate, plane):
+                waiting = list(call.candidates)
             continue
         if call.attempt is None:
             health.neither(candidate, verdict)
@@ -57,7 +67,9 @@ async def admit(call: Call, plane: Plane) -> None:
             call.attempt.verdict = verdict
         return
     if refusal is not None:
-        raise refusal
+        if refusal.budget is None or not await answered(call, refusal, plane):
+            raise refusal
+        return
     if lookup is not None:
         await _looked_up(call, lookup, plane)
 

@@ -47,7 +47,7 @@ def route(call: Call, plane: Plane) -> None:
             _count(call, candidates[0], plane)
             return
         call.candidates = reached(call, candidates)
-        if tenant.confidential_only_local and not call.candidates[0].provider.is_local and _is_confidential(call):
+        if tenant.confidential_only_local and not call.candidates[0].provider.is_local and is_confidential(call):
             raise Refusal("sensitive_data", f"the content is confidential, and {asked.model!r} is not served locally")
     else:
         if not found.candidates:
@@ -56,7 +56,7 @@ def route(call: Call, plane: Plane) -> None:
             _count(call, found.candidates[0], plane)
             return
         call.route = found
-        call.candidates = _ordered(call, found, plane, snapshot)
+        call.candidates = ordered(call, found, plane, snapshot)
 
 
 def _by_task(call: Call, snapshot: Snapshot) -> RouteInfo | None:
@@ -103,7 +103,8 @@ def last_user_text(body: bytes) -> str:
     return "\n".join(text for text in parts if isinstance(text, str))
 
 
-def _ordered(call: Call, found: RouteInfo, plane: Plane, snapshot: Snapshot) -> tuple[CandidateInfo, ...]:
+def ordered(call: Call, found: RouteInfo, plane: Plane, snapshot: Snapshot) -> tuple[CandidateInfo, ...]:
+    """The route's candidates in the order in which this call tries them. Raises Refusal where none is reached."""
     asked, tenant, who = call.asked, call.tenant, call.attribution
     assert asked is not None
     assert tenant is not None
@@ -118,11 +119,8 @@ def _ordered(call: Call, found: RouteInfo, plane: Plane, snapshot: Snapshot) -> 
         trace_id=call.trace_id,
         span_id=call.span_id,
         is_stream=asked.is_stream,
-        is_confidential=(found.confidential_only_local or tenant.confidential_only_local) and _is_confidential(call),
-        usage=Usage(
-            uncached_input=len(call.body) // BYTES_PER_TOKEN + 1,
-            output=asked.most_output_tokens or EXPECTED_OUTPUT_TOKENS,
-        ),
+        is_confidential=(found.confidential_only_local or tenant.confidential_only_local) and is_confidential(call),
+        usage=expected_usage(call),
     )
 
     def price(candidate: CandidateInfo) -> Price | None:
@@ -132,7 +130,16 @@ def _ordered(call: Call, found: RouteInfo, plane: Plane, snapshot: Snapshot) -> 
     return plan(found, facts, plane.health, price, plane.turns, time.monotonic())
 
 
-def _is_confidential(call: Call) -> bool:
+def expected_usage(call: Call) -> Usage:
+    """What the call may take: compares candidates with each other, and nothing more."""
+    output = call.asked.most_output_tokens if call.asked is not None else None
+    return Usage(
+        uncached_input=len(call.body) // BYTES_PER_TOKEN + 1,
+        output=output or EXPECTED_OUTPUT_TOKENS,
+    )
+
+
+def is_confidential(call: Call) -> bool:
     return sensitivity(call.body) == CONFIDENTIAL
 
 

@@ -79,6 +79,11 @@ class Budget(models.Model):
     def __str__(self) -> str:
         return f"{self.tenant.slug}/{self.name}"
 
+    @property
+    def limit(self) -> int:
+        """In nano-USD or tokens."""
+        return self.limit_nanousd if self.limit_nanousd is not None else self.limit_tokens or 0
+
     def clean(self) -> None:
         if (self.limit_nanousd is None) == (self.limit_tokens is None):
             raise ValidationError("A budget has a limit in USD or in tokens, one of the two.")

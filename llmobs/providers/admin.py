@@ -122,6 +122,7 @@ class RouteAdmin(Audited):
     fieldsets = (
         (None, {"fields": ("name", "strategy", "tasks", "confidential_only_local")}),
         ("Choice", {"fields": ("quality_floor", "salt", "hedge_after_ms", "cascade_threshold", "cascade_scorer")}),
+        ("Answers", {"fields": ("most_output_tokens",)}),
         ("When nobody answers", {"fields": ("last_resort", "static_text")}),
     )
     inlines = (CandidateInline,)

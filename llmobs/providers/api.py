@@ -86,6 +86,7 @@ class RouteShown(Shown):
         fields = (
             "id", "name", "strategy", "candidates", "quality_floor", "last_resort", "static_text", "tasks",
             "hedge_after_ms", "cascade_threshold", "cascade_scorer", "salt", "confidential_only_local",
+            "most_output_tokens",
         )  # fmt: skip
 
     def create(self, validated_data: dict[str, Any]) -> Route:

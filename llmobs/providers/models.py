@@ -131,6 +131,9 @@ class Route(models.Model):
     confidential_only_local = models.BooleanField(
         default=False, db_default=False, help_text="confidential content goes to local providers alone"
     )
+    most_output_tokens = models.PositiveIntegerField(
+        null=True, blank=True, help_text="ceiling of answers to requests that set none; empty: the model's own"
+    )
 
     class Meta:
         ordering = ("name",)
@@ -143,6 +146,7 @@ class Route(models.Model):
         _check(
             quality_floor=_share(self.quality_floor),
             cascade_threshold=_share(self.cascade_threshold),
+            most_output_tokens="At least one token." if self.most_output_tokens == 0 else "",
             last_resort=rules.last_resort(self.last_resort),
             tasks=rules.tasks(self.tasks),
             cascade_scorer="A route cannot score its own answers." if self.cascade_scorer == self.name else "",

@@ -87,6 +87,7 @@ class RouteInfo(msgspec.Struct, frozen=True):
     salt: str = ""  # of the canary's choice of users
     id: int = 0
     confidential_only_local: bool = False
+    most_output_tokens: int | None = None  # of requests that set no ceiling; None: the model's own
 
 
 class Registry:
@@ -139,7 +140,7 @@ _PROVIDERS = (
 )
 _ROUTES = (
     "SELECT id, name, strategy, quality_floor, last_resort, static_text, tasks, hedge_after_ms, cascade_threshold, "
-    "cascade_scorer, salt, confidential_only_local FROM providers_route ORDER BY id"
+    "cascade_scorer, salt, confidential_only_local, most_output_tokens FROM providers_route ORDER BY id"
 )
 _CANDIDATES = (
     "SELECT route_id, provider_id, model, weight, quality, canary_percent FROM providers_candidate "
@@ -174,7 +175,7 @@ def _texts(given: dict[str, Any] | None) -> dict[str, str]:
 
 def _route(row: tuple[Any, ...], candidates: tuple[CandidateInfo, ...]) -> RouteInfo:
     route_id, name, strategy, floor, last_resort, static_text, tasks, *others = row
-    hedge_after_ms, threshold, scorer, salt, is_only_local = others
+    hedge_after_ms, threshold, scorer, salt, is_only_local, most_output_tokens = others
     return RouteInfo(
         name,
         strategy,
@@ -189,4 +190,5 @@ def _route(row: tuple[Any, ...], candidates: tuple[CandidateInfo, ...]) -> Route
         salt,
         route_id,
         is_only_local,
+        most_output_tokens,
     )

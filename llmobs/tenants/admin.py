@@ -82,7 +82,7 @@ class KeyAdmin(Audited):
     actions = ("rotate_key", "revoke_keys")
     fields = (
         "tenant", "name", "prefix", "service", "environment", "feature", "allowed_models", "criticality", "cache",
-        "unpriced", "expires_at", "revoked_at",
+        "unpriced", "unpriced_nanousd", "most_output_tokens", "expires_at", "revoked_at",
     )  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: Key | None = None) -> tuple[str, ...]:

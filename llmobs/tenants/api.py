@@ -18,7 +18,7 @@ from llmobs.tenants.history import has_history
 from llmobs.tenants.issuing import give_secret, revoke, rotate
 from llmobs.tenants.models import AuditEntry, Key, Tenant
 from llmobs.tenants.problem import Conflict
-from llmobs.tenants.resource import CREATED, Listed, Resource, Shown, TenantField
+from llmobs.tenants.resource import CREATED, Listed, Resource, Shown, TenantField, UsdField
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -73,13 +73,14 @@ class TenantResource(Resource):
 
 class KeyShown(Shown):
     tenant = TenantField(allow_null=True, required=False, help_text="its slug; null: an operator key")
+    unpriced_usd = UsdField(source="unpriced_nanousd", allow_null=True, required=False)
     fixed = ("tenant", "name")
 
     class Meta:
         model = Key
         fields = (
             "id", "tenant", "name", "prefix", "service", "environment", "feature", "allowed_models", "criticality",
-            "cache", "unpriced", "expires_at", "revoked_at", "created_at",
+            "cache", "unpriced", "unpriced_usd", "most_output_tokens", "expires_at", "revoked_at", "created_at",
         )  # fmt: skip
         read_only_fields = ("prefix", "revoked_at", "created_at")
 

@@ -9,6 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Value
 
+from llmobs.core.money import MOST_NANOUSD
 from llmobs.tenants import braking, caching
 
 
@@ -175,6 +176,7 @@ class Key(models.Model):
 
     class Unpriced(models.TextChoices):
         REFUSE = "refuse", "refuse when a hard budget applies"
+        CEILING = "ceiling", "hold what unpriced_nanousd says"
         ALLOW = "allow", "allow and flag"
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="keys", null=True, blank=True)
@@ -192,6 +194,12 @@ class Key(models.Model):
         max_length=10, default="", db_default="", blank=True, help_text="off or exact; empty: as the tenant says"
     )
     unpriced = models.CharField(max_length=8, choices=Unpriced.choices, default=Unpriced.REFUSE)
+    unpriced_nanousd = models.BigIntegerField(
+        null=True, blank=True, help_text="nano-USD that a call of a model without a price holds"
+    )
+    most_output_tokens = models.PositiveIntegerField(
+        null=True, blank=True, help_text="ceiling of answers to requests that set none; empty: the model's own"
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -209,6 +217,12 @@ class Key(models.Model):
             raise ValidationError({"allowed_models": 'A list of names or globs, such as ["gpt-*"]; empty: any.'})
         if error := caching.mode_error(self.cache, is_key=True):
             raise ValidationError({"cache": error})
+        if (self.unpriced == self.Unpriced.CEILING) != (self.unpriced_nanousd is not None):
+            raise ValidationError({"unpriced_nanousd": "The amount is given with unpriced: ceiling, and with it alone."})
+        if self.unpriced_nanousd is not None and not 0 < self.unpriced_nanousd <= MOST_NANOUSD:
+            raise ValidationError({"unpriced_nanousd": "More than 0, up to 9,000,000 USD."})
+        if self.most_output_tokens == 0:
+            raise ValidationError({"most_output_tokens": "At least one token; empty: the model's own ceiling."})
 
 
 class AuditEntry(models.Model):

@@ -9,6 +9,10 @@ import psycopg
 from llmobs.core.clock import ns_from_utc
 
 
+# What becomes of calls whose cost cannot be bounded for want of a price, under a budget that blocks.
+REFUSE, CEILING, ALLOW = "refuse", "ceiling", "allow"
+
+
 class TenantInfo(msgspec.Struct, frozen=True):
     """A tenant. `content`: full, redacted, hash or none."""
 
@@ -51,6 +55,8 @@ class KeyInfo(msgspec.Struct, frozen=True):
     unpriced: str
     expires_ns: int | None
     revoked_ns: int | None
+    unpriced_nanousd: int | None = None  # what a call of a model without a price holds; None: nothing
+    most_output_tokens: int | None = None  # of a request that sets no ceiling; None: the model's own
 
 
 class Roster:
@@ -73,13 +79,13 @@ def load(conn: psycopg.Connection[Any]) -> Roster:
     ).fetchall()
     keys = conn.execute(
         "SELECT id, tenant_id, name, secret_hash, service, environment, feature, allowed_models, criticality, cache, "
-        "unpriced, expires_at, revoked_at FROM tenants_key"
+        "unpriced, expires_at, revoked_at, unpriced_nanousd, most_output_tokens FROM tenants_key"
     ).fetchall()
     return Roster([TenantInfo(*row) for row in tenants], [_key(row) for row in keys])
 
 
 def _key(row: tuple[Any, ...]) -> KeyInfo:
-    *_, expires_at, revoked_at = row
+    *_, expires_at, revoked_at, _, _ = row
     fields = dict(zip(KeyInfo.__struct_fields__, row, strict=True))
     fields["allowed_models"] = tuple(str(model) for model in fields["allowed_models"] or ())
     fields["expires_ns"], fields["revoked_ns"] = _ns(expires_at), _ns(revoked_at)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from llmobs.ops.configuring.applying import Applying, at, refuse, row
 from llmobs.ops.configuring.entry import Entry, Part
-from llmobs.ops.configuring.values import aware
+from llmobs.ops.configuring.values import aware, limit_nanousd
 from llmobs.tenants.keys import new_secret, prefix_of, secret_hash
 from llmobs.tenants.models import Key, Tenant
 
@@ -21,7 +21,9 @@ class KeyEntry(Entry, frozen=True):
     allowed_models: list[str] = []
     criticality: Literal["realtime", "background", "best_effort"] = "background"
     cache: bool | str = ""  # off or exact, else as the tenant says; YAML reads a bare off as false
-    unpriced: Literal["refuse", "allow"] = "refuse"
+    unpriced: Literal["refuse", "ceiling", "allow"] = "refuse"
+    unpriced_usd: str | int | None = None
+    most_output_tokens: int | None = None
     expires_at: datetime | None = None
 
 
@@ -33,6 +35,9 @@ def apply(applying: Applying, tenant: Tenant, entry: KeyEntry, path: str) -> Non
         for name in ("service", "environment", "feature", "criticality", "unpriced"):
             setattr(key, name, getattr(entry, name))
         key.allowed_models = list(entry.allowed_models)
+        usd = entry.unpriced_usd
+        key.unpriced_nanousd = None if usd is None else limit_nanousd("unpriced_usd", usd)
+        key.most_output_tokens = entry.most_output_tokens
         key.cache = "off" if entry.cache is False else str(entry.cache)
         key.expires_at = None if entry.expires_at is None else aware("expires_at", entry.expires_at)
         _give_secret(applying, key, entry.secret)
@@ -66,6 +71,7 @@ KEYS = Part(
     KeyEntry,
     apply,
     explained="name, feature, environment, service (defaults of calls), allowed_models, criticality (realtime, "
-    "background, best_effort), cache (off, exact; else as the tenant says), unpriced (refuse, allow), expires_at; "
+    "background, best_effort), cache (off, exact; else as the tenant says), unpriced (refuse, ceiling with "
+    "unpriced_usd, allow), most_output_tokens (of requests that set no ceiling), expires_at; "
     "secret: env:VARIABLE or the text itself, without it one is made and printed once",
 )

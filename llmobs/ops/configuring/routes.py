@@ -28,13 +28,17 @@ class RouteEntry(Entry, frozen=True):
     static_text: str = ""
     tasks: list[str] = []
     hedge_after_ms: int = 0
+    most_output_tokens: int | None = None
     cascade_threshold: int | str = "0.5"
     cascade_scorer: str = ""
     salt: str = ""
     confidential_only_local: bool = False
 
 
-AS_GIVEN = ("strategy", "static_text", "hedge_after_ms", "cascade_scorer", "salt", "confidential_only_local")
+AS_GIVEN = (
+    "strategy", "static_text", "hedge_after_ms", "most_output_tokens", "cascade_scorer", "salt",
+    "confidential_only_local",
+)  # fmt: skip
 
 
 def apply(applying: Applying, entry: RouteEntry, path: str) -> None:
@@ -77,6 +81,6 @@ ROUTES = Part(
     apply,
     explained='names that clients put into "model": name, candidates (provider, model, weight, quality 0 to 1, '
     "canary_percent), strategy (fallback, weighted, cheapest, fastest, cascade), quality_floor, last_resort "
-    "(stale_cache, static), static_text, tasks (answered where the model is auto), hedge_after_ms, "
+    "(stale_cache, static), static_text, tasks (answered where the model is auto), hedge_after_ms, most_output_tokens, "
     "cascade_threshold, cascade_scorer (a route), salt, confidential_only_local",
 )
