@@ -194,7 +194,7 @@ def test_a_member_is_added_to_a_tenant_with_an_entry(cast: Cast, operator: Clien
         "name": "Globex", "plan": "none", "content": "redacted", "time_zone": "UTC", "retention_days": 400,
         "cache": "off", "cache_ttl_seconds": "", "cache_mb": 64, "is_active": "on",
         "injection": "log", "injection_threshold": "0.7", "sensitive_input": "log", "sensitive_output": "log",
-        "brake": "pause", "brake_marks": "",
+        "brake": "off", "brake_marks": "",
         **inline("membership_set", {"user": dora.pk, "role": "viewer"}),
     }  # fmt: skip
     row = cast.globex.membership_set.get()
