@@ -25,6 +25,7 @@ from llmobs.core.money import MOST_NANOUSD
 from llmobs.ingest.journal import JournalError
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
+from llmobs.pricing.upper import NOTHING, upper_apart
 from llmobs.pricing.usage import Usage
 from llmobs.providers.registry import CandidateInfo
 from llmobs.tenants.roster import REFUSE
@@ -80,6 +81,8 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int
     body_bytes = max(len(call.body), len(attempt.body))
     written = asked.cache_write or ("5m" if attempt.speaks.may_write_cache(model) else "")
     attempt.held_usage = upper_usage(asked, body_bytes, ceiling_tokens, attempt.price, written)
+    if asked.apart is not None or (attempt.price is not None and not attempt.price.is_plain):
+        attempt.held_usage = upper_apart(attempt.held_usage, asked.apart or NOTHING, attempt.price)
     who = call.attribution
     applied = snapshot.budgets.applying(tenant.id, who, model, provider.name, at_ns, call.prompt_version)
     bound = None if attempt.price is None else cost(attempt.held_usage, attempt.price)

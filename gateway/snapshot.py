@@ -34,6 +34,7 @@ from llmobs.limits import definition as limits
 from llmobs.limits.definition import LimitInfo, Limits
 from llmobs.pricing import book
 from llmobs.pricing.book import Override, PriceBook
+from llmobs.pricing.snapshots import SnapshotInfo
 from llmobs.prompts import definition as prompting
 from llmobs.prompts.definition import PromptInfo, Prompts
 from llmobs.providers import registry
@@ -67,6 +68,7 @@ class Stored(msgspec.Struct, array_like=True):
     prompts: list[PromptInfo]
     limits: list[LimitInfo] = []
     pauses: list[PauseInfo] = []
+    signed_prices: list[SnapshotInfo] = []
 
 
 class Snapshot:
@@ -80,7 +82,7 @@ class Snapshot:
         self.budgets = Budgets(stored.budgets, stored.version)
         self.limits = Limits(stored.limits)
         self.pauses = Pauses(stored.pauses)
-        self.book = PriceBook(stored.overrides)
+        self.book = PriceBook(stored.overrides, signed=stored.signed_prices)
         self.prompts = Prompts(stored.prompts)
         self.files = files_of(stored.providers)  # as they were before they are read
         self.targets = {p.id: ready(p, upstream, encryption_keys) for p in stored.providers}
@@ -129,7 +131,7 @@ def load(conn: psycopg.Connection[Any]) -> Stored:
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         version = config_version(conn)
-        who, registered = roster.load(conn), registry.load(conn)
+        who, registered, prices = roster.load(conn), registry.load(conn), book.load(conn)
         return Stored(
             version,
             list(who.tenants.values()),
@@ -137,10 +139,11 @@ def load(conn: psycopg.Connection[Any]) -> Stored:
             list(registered.providers.values()),
             list(registered.routes.values()),
             list(definition.load(conn).infos),
-            book.load(conn).overrides,
+            prices.overrides,
             list(prompting.load(conn).infos),
             list(limits.load(conn).infos),
             pauses.load(conn),
+            prices.signed,
         )
 
 

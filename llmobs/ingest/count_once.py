@@ -177,8 +177,8 @@ def _tokens(claim: ClaimInfo) -> tuple[int, int] | None:
     """All input and all output: what every library that sends usage agrees on."""
     if claim.usage is None:
         return None
-    usage = Usage(*claim.usage)
-    return usage.input_tokens, usage.output
+    uncached, read, write_5m, write_1h, output, _ = claim.usage
+    return uncached + read + write_5m + write_1h, output
 
 
 def _same_response(claim: ClaimInfo, other: ClaimInfo) -> bool:

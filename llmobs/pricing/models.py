@@ -1,5 +1,7 @@
 """What it costs: dated prices above the bundled price book, and each model's colour for ever."""
 
+from datetime import datetime
+
 from django.core.exceptions import ValidationError
 from django.db import models
 
@@ -56,7 +58,8 @@ class Price(models.Model):
             name = error.where.split(".")[0].split("[")[0]
             known = name in {field.name for field in self._meta.fields}
             raise ValidationError({name: str(error)} if known else str(error)) from None
-        if self.effective_to is not None and self.effective_from and self.effective_to <= self.effective_from:
+        begins: datetime | None = self.effective_from
+        if self.effective_to is not None and begins is not None and self.effective_to <= begins:
             raise ValidationError({"effective_to": "it ends before it begins"})
 
 

@@ -33,6 +33,9 @@ MOST_PARSED = 8  # snapshots kept in memory as data, a few MB each
 MOST_NAME = 60
 
 
+_READ = msgspec.json.Decoder(float_hook=Decimal).decode  # a price is what was written, no binary fraction near it
+
+
 class SnapshotError(ValueError):
     """The file, its signature or the key is not what it should be; the message says what to do."""
 
@@ -139,7 +142,7 @@ def data_of(body: bytes) -> DataSnapshot:
 
 
 def _data(providers: bytes) -> DataSnapshot:
-    listed = msgspec.json.decode(providers, float_hook=Decimal)
+    listed = _READ(providers)
     if not isinstance(listed, list) or not listed:
         raise ValueError("`providers` is a list of at least one provider")
     return DataSnapshot(providers=_providers_from_raw(listed), from_auto_update=True)

@@ -9,6 +9,7 @@ from llmobs.ingest.otlp.flattened import take_nested
 from llmobs.ingest.otlp.reading import (
     Attributes,
     Reading,
+    add_unit,
     count,
     take,
     take_seconds,
@@ -16,6 +17,7 @@ from llmobs.ingest.otlp.reading import (
     take_texts,
     take_usd,
 )
+from llmobs.pricing.tiers import tier_name
 
 OPERATION = "gen_ai.operation.name"
 REQUEST_MODEL = "gen_ai.request.model"
@@ -57,6 +59,20 @@ _COUNTS = {
     "gen_ai.usage.reasoning_tokens": "reasoning",
     "gen_ai.usage.details.reasoning_tokens": "reasoning",
 }
+# Counts of other units, as pydantic-ai details them, and the tier that OpenAI answered at.
+_UNITS = {
+    "gen_ai.usage.details.input_audio_tokens": "audio_input",
+    "gen_ai.usage.details.cache_audio_read_tokens": "audio_cache_read",
+    "gen_ai.usage.details.output_audio_tokens": "audio_output",
+    "gen_ai.usage.details.input_image_tokens": "image_input",
+    "gen_ai.usage.details.output_image_tokens": "image_output",
+    "gen_ai.usage.details.web_search_requests": "web_search",
+    "gen_ai.usage.details.web_searches": "web_search",
+}
+_TIERS = frozenset(
+    {"openai.response.service_tier", "gen_ai.openai.response.service_tier", "anthropic.response.service_tier"}
+)
+_TOLD_APART = _UNITS.keys() | _TIERS
 _PLACES = {name: place for place, name in enumerate(_COUNTS)}
 _COST = ("operation.cost", "gen_ai.cost.total_cost", "gen_ai.usage.cost")
 _TTFT = (
@@ -110,6 +126,13 @@ def _fill_usage(attributes: Attributes, reading: Reading) -> None:
         found = count(attributes.pop(name))
         if getattr(reading, _COUNTS[name]) is None:
             setattr(reading, _COUNTS[name], found)
+    for name in sorted(attributes.keys() & _TOLD_APART):
+        if name in _TIERS:
+            reading.tier = reading.tier or tier_name(
+                attributes[name]
+            )  # stays an attribute too: "default" tells as well
+        else:
+            add_unit(reading, _UNITS[name], count(attributes.pop(name)))
 
 
 def _fill_content(attributes: Attributes, reading: Reading) -> None:

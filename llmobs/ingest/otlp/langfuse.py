@@ -6,7 +6,7 @@ from typing import Any
 from llmobs.core import semconv
 from llmobs.core.clock import ns_from_utc
 from llmobs.ingest.otlp import messages
-from llmobs.ingest.otlp.reading import Attributes, Reading, count, inner, parsed, take, take_text, usd
+from llmobs.ingest.otlp.reading import Attributes, Reading, add_unit, count, inner, parsed, take, take_text, usd
 
 TYPE = "langfuse.observation.type"
 
@@ -56,6 +56,8 @@ def _read_usage(details: Any, reading: Reading) -> None:
         ("prompt_tokens_details", "cache_write_tokens"), ("input_cache_creation",), ("cache_creation_input_tokens",)
     )
     reading.reasoning = first(("completion_tokens_details", "reasoning_tokens"), ("output_reasoning",))
+    add_unit(reading, "audio_input", first(("prompt_tokens_details", "audio_tokens"), ("input_audio_tokens",)))
+    add_unit(reading, "audio_output", first(("completion_tokens_details", "audio_tokens"), ("output_audio_tokens",)))
     _add_what_was_taken_out(first(("total",), ("total_tokens",)), reading)
 
 

@@ -9,7 +9,17 @@ import msgspec
 from llmobs.core import semconv
 from llmobs.ingest.otlp import messages
 from llmobs.ingest.otlp.flattened import take_nested
-from llmobs.ingest.otlp.reading import Attributes, Reading, inner, parsed, take, take_count, take_text, take_usd
+from llmobs.ingest.otlp.reading import (
+    Attributes,
+    Reading,
+    add_unit,
+    inner,
+    parsed,
+    take,
+    take_count,
+    take_text,
+    take_usd,
+)
 
 KIND = "openinference.span.kind"
 
@@ -73,6 +83,8 @@ def _read_usage(attributes: Attributes, reading: Reading) -> None:
     reading.cache_read = take_count(attributes, ("llm.token_count.prompt_details.cache_read",))
     reading.cache_write = take_count(attributes, ("llm.token_count.prompt_details.cache_write",))
     reading.reasoning = take_count(attributes, ("llm.token_count.completion_details.reasoning",))
+    add_unit(reading, "audio_input", take_count(attributes, ("llm.token_count.prompt_details.audio",)))
+    add_unit(reading, "audio_output", take_count(attributes, ("llm.token_count.completion_details.audio",)))
     reading.stated_cost_nanousd = take_usd(attributes, ("llm.cost.total",))
 
 

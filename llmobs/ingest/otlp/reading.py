@@ -36,6 +36,8 @@ class Reading:
     cache_write_1h: int | None = None
     reasoning: int | None = None
     excludes_cache: bool = False
+    units: dict[str, int] | None = None  # as in Usage.units; sound and pictures are within input and output
+    tier: str = ""
     environment: str = ""
     stated_cost_nanousd: int | None = None
     ttft_ns: int | None = None
@@ -46,6 +48,13 @@ class Reading:
     input: str | None = None
     output: str | None = None
     starts_earlier_ns: int = 0
+
+
+def add_unit(reading: Reading, unit: str, found: int | None) -> None:
+    """Note a count of what is no text token; none and zero are nothing."""
+    if found:
+        units = reading.units = reading.units or {}
+        units.setdefault(unit, found)
 
 
 def take(attributes: Attributes, names: Iterable[str]) -> Any:

@@ -2,7 +2,7 @@
 
 from llmobs.core import semconv
 from llmobs.ingest.otlp.reading import Reading
-from llmobs.pricing.usage import Usage
+from llmobs.pricing.usage import CLASS_OF_UNIT, Usage
 
 
 def normal_usage(reading: Reading) -> tuple[Usage | None, bool]:
@@ -22,6 +22,10 @@ def normal_usage(reading: Reading) -> tuple[Usage | None, bool]:
     if reasoning > answered:
         answered += reasoning
     write_1h = min(reading.cache_write_1h or 0, cache_write)
+    if reading.units or reading.tier:
+        return _apart(
+            reading, given - cache_read - cache_write, cache_read, cache_write, write_1h, answered
+        ), is_partial
     usage = Usage(
         uncached_input=given - cache_read - cache_write,
         cache_read=cache_read,
@@ -31,3 +35,24 @@ def normal_usage(reading: Reading) -> tuple[Usage | None, bool]:
         reasoning=reasoning,
     )
     return usage, is_partial
+
+
+def _apart(reading: Reading, uncached: int, read: int, write: int, write_1h: int, answered: int) -> Usage:
+    """With other units: those of tokens are within the counts of their class, as far as these go."""
+    left = {"uncached_input": uncached, "cache_read": read, "output": answered}
+    units: dict[str, int] = {}
+    for unit, found in sorted((reading.units or {}).items()):
+        kind = CLASS_OF_UNIT.get(unit)
+        units[unit] = found if kind is None else min(found, left[kind])
+        if kind is not None:
+            left[kind] -= units[unit]
+    return Usage(
+        left["uncached_input"],
+        left["cache_read"],
+        write - write_1h,
+        write_1h,
+        left["output"],
+        min(reading.reasoning or 0, left["output"]),
+        tuple((unit, found) for unit, found in units.items() if found),
+        reading.tier,
+    )

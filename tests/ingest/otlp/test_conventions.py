@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from llmobs.pricing.usage import Usage
+from llmobs.spans.record import stored_attributes
 from tests.ingest.otlp.sent import NOW_NS, SECOND, decoded, pairs, read, span
 
 
@@ -341,3 +342,43 @@ def test_an_exception_event_names_the_error_and_is_kept() -> None:
     found = read({"gen_ai.operation.name": "chat"}, events=[event], status={"code": 2, "message": "Request timed out."})
     assert (found.status, found.error_type) == ("timed_out", "timeout")
     assert found.attributes["events"][0]["offset_ns"] == SECOND
+
+
+def test_sound_searches_and_tiers_are_read_where_a_convention_has_them() -> None:
+    openinference = read(
+        {
+            "openinference.span.kind": "LLM",
+            "llm.model_name": "gpt-audio",
+            "llm.token_count.prompt": 100,
+            "llm.token_count.completion": 50,
+            "llm.token_count.prompt_details.audio": 30,
+            "llm.token_count.completion_details.audio": 20,
+        }
+    )
+    assert openinference.usage == Usage(70, output=30, units=(("audio_input", 30), ("audio_output", 20)))
+    official = read(
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": "gpt-5",
+            "gen_ai.usage.input_tokens": 10,
+            "gen_ai.usage.output_tokens": 5,
+            "gen_ai.usage.details.web_search_requests": 2,
+            "openai.response.service_tier": "priority",
+        }
+    )
+    assert official.usage == Usage(10, output=5, units=(("web_search", 2),), tier="priority")
+
+
+def test_what_a_sender_calls_by_our_own_names_is_not_believed() -> None:
+    call = read(
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": "gpt-5",
+            "gen_ai.usage.input_tokens": 10,
+            "gen_ai.usage.output_tokens": 5,
+            "llmobs.units": "web_search",
+            "llmobs.tier": "batch",
+        }
+    )
+    assert call.usage == Usage(10, output=5)
+    assert stored_attributes(call).keys().isdisjoint({"llmobs.units", "llmobs.tier"})
