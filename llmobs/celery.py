@@ -25,6 +25,8 @@ app.conf.beat_schedule = {
     "judge": every(5, "evals.sample_and_judge"),
     "health": every(5, "health.follow"),
     "alert": every(5, "alerts.raise_and_deliver"),
+    "alert rules": every(10, "alerts.evaluate"),
+    "alert slow rules": every(60, "alerts.evaluate_slowly"),
     "compact": every(10, "rollups.compact"),
     "partitions": every(3600, "rollups.make_partitions"),
     "let go": every(86_400, "rollups.let_go"),

@@ -47,8 +47,9 @@ UNPRICED = Kind(
     "unpriced_usage", "calls that no price is known for", "calls", Decimal(1), 60, 1, _SUMMED, WARNING, True
 )
 ZERO_COST = Kind(
-    "zero_cost", "calls that used tokens and cost nothing", "calls", Decimal(1), 60, 1, _BILLED, is_default=True
-)
+    "zero_cost", "calls that used tokens and cost nothing", "calls", Decimal(1), 5, 1, _BILLED, is_default=True,
+    every=timedelta(minutes=1),
+)  # fmt: skip
 QUALITY = Kind(
     "quality_drop", "fall of the mean score against the seven days before", "%", Decimal(20), 1440, 20, frozenset(),
     every=timedelta(minutes=1),

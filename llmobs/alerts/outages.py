@@ -30,16 +30,23 @@ WHERE a.tenant_id IS NULL AND a.kind = 'provider_unhealthy' AND a.state <> 'reso
 """
 
 
+RULE = """
+SELECT id, severity, is_enabled FROM alerts_alertrule WHERE kind = 'provider_unhealthy' AND tenant_id IS NULL
+ORDER BY is_enabled DESC, id LIMIT 1
+"""
+
+
 def raise_outages(conn: Connection, now: datetime) -> int:
     """One alert for each new outage, and the end of those that are over; returns how many were claimed."""
     found = conn.execute(CLAIM, [now]).fetchall()
-    for state_id, provider, model, since, until in found:
+    rule_id, severity, is_told = (found and conn.execute(RULE).fetchone()) or (None, CRITICAL, True)
+    for state_id, provider, model, since, until in found if is_told else ():
         raise_alert(
             conn,
             None,
             OUTAGE.name,
             str(state_id),
-            CRITICAL,
+            severity,
             f"{f'{provider}/{model}'[:200]} is unhealthy since {since:%H:%M:%S} UTC: calls go to the next candidate",
             {
                 "kind": OUTAGE.name,
@@ -50,6 +57,7 @@ def raise_outages(conn: Connection, now: datetime) -> int:
             },
             since,
             link=f"/providers/?{urlencode({'provider': provider, 'model': model})}",
+            rule_id=rule_id,
         )
     for (key,) in conn.execute(ENDED).fetchall():
         resolve_alert(conn, None, OUTAGE.name, key, now)

@@ -13,8 +13,10 @@ from django.utils import timezone
 
 from llmobs.alerts import outbox
 from llmobs.alerts.delivery import TIMEOUT_SECONDS, DeliveryError, Message, Way, send
+from llmobs.alerts.evaluating import evaluate
 from llmobs.alerts.outages import raise_outages
 from llmobs.alerts.outbox import Claimed
+from llmobs.alerts.runaways import raise_runaways
 from llmobs.alerts.thresholds import raise_thresholds
 from llmobs.providers.credentials import CredentialError, open_credential
 from llmobs.tenants.plain_connection import plain_connection
@@ -37,9 +39,23 @@ def raise_and_deliver() -> None:
         raised = raise_thresholds(plain_connection(), now)
     with transaction.atomic():
         raised += raise_outages(plain_connection(), now)
+    with transaction.atomic():
+        raised += raise_runaways(plain_connection(), now, settings.SECRET_KEY)
     sent = deliver()
     if raised or sent:
         log.info("alerts", raised=raised, deliveries=sent)
+
+
+@shared_task(name="alerts.evaluate", ignore_result=True)
+def evaluate_rules() -> None:
+    """Every ten seconds, by beat: rules whose figures roll-ups tell."""
+    evaluate(plain_connection(), timezone.now(), transaction.atomic, is_slow=False)
+
+
+@shared_task(name="alerts.evaluate_slowly", ignore_result=True)
+def evaluate_slow_rules() -> None:
+    """Every minute, by beat: rules that read bills, scores or weeks."""
+    evaluate(plain_connection(), timezone.now(), transaction.atomic, is_slow=True)
 
 
 def deliver() -> int:
