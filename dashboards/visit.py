@@ -38,7 +38,7 @@ KEPT_ON_OTHER_PAGES = ("service", "environment", "feature", "provider", "model",
 RAIL = (
     ("", (("overview", "Overview"),)),
     ("Explore", (("traces", "Traces"),)),
-    ("Money", (("costs", "Costs"), ("budgets", "Budgets"))),
+    ("Money", (("costs", "Costs"), ("budgets", "Budgets"), ("reconcile", "Reconcile"))),
     ("Service", (("providers", "Providers"),)),
     ("Quality", (("prompts", "Prompts"),)),
 )

@@ -30,6 +30,8 @@ app.conf.beat_schedule = {
     "compact": every(10, "rollups.compact"),
     "partitions": every(3600, "rollups.make_partitions"),
     "let go": every(86_400, "rollups.let_go"),
+    "fetch reports": every(3600, "reconcile.fetch_due"),
+    "reconcile": every(60, "reconcile.reconcile_due"),
 }
 
 

@@ -8,6 +8,7 @@ from rest_framework.routers import SimpleRouter
 
 from dashboards.api.budgets import BudgetStatus
 from dashboards.api.figures import Metrics, UsageRows
+from dashboards.api.reconcile import Differences, Reconciled
 from dashboards.api.traces import TraceList, WholeTrace
 from llmobs.alerts.api import ChannelResource
 from llmobs.brake.api import Brakes
@@ -21,6 +22,7 @@ from llmobs.ops import health
 from llmobs.pricing.api import PriceResource
 from llmobs.prompts.api import PromptResource
 from llmobs.providers.api import RouteResource
+from llmobs.reconcile import api as reconcile
 from llmobs.tenants import problem
 from llmobs.tenants.api import AuditTrail, KeyResource, TenantResource
 
@@ -42,6 +44,7 @@ router.register("scores", ScoreList, "score")
 router.register("security-events", SecurityEventList, "security-event")
 router.register("brake", Brakes, "brake")
 router.register("audit", AuditTrail, "audit")
+router.register("reconcile/reports", reconcile.ReportList, "reconcile-report")
 
 api = [
     *router.urls,
@@ -50,6 +53,8 @@ api = [
     path("traces/<str:trace_id>/", WholeTrace.as_view()),
     path("metrics/", Metrics.as_view()),
     path("usage/", UsageRows.as_view()),
+    path("reconcile/", Reconciled.as_view()),
+    path("reconcile/differences/", Differences.as_view()),
     path("cache/", Caches.as_view()),
     path("cache/invalidate/", Invalidate.as_view()),
 ]
@@ -63,6 +68,8 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
     re_path(r"^api/(?P<path>.*)$", problem.not_found),
     path("admin/", admin.site.urls),
+    path("reconcile/import/", reconcile.upload, name="reconcile-upload"),
+    path("reconcile/<slug:account>/<str:month>/again/", reconcile.again, name="reconcile-again"),
     path("", include("dashboards.urls")),  # draws the sign-in itself: before allauth's
     path("accounts/", include("allauth.account.urls")),
 ]

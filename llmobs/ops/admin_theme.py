@@ -73,6 +73,7 @@ THEME: dict[str, Any] = {
                     _entry("Budgets", "savings", "budgets_budget"),
                     _entry("Limits", "speed", "limits_limit"),
                     _entry("Prices", "sell", "pricing_price"),
+                    _entry("Provider accounts", "receipt_long", "reconcile_account"),
                 ],
             },
             {
