@@ -12,7 +12,7 @@ import msgspec
 from gateway.call import COUNT_TOKENS, Attempt, Call
 from gateway.dialects.dialect import Asked, BadRequest
 from gateway.dialects.translation import Translation, translation
-from gateway.errors import Refusal
+from gateway.errors import Refusal, not_recorded
 from gateway.over_budget import exhausted
 from gateway.plane import Plane
 from gateway.routing.strategies import CASCADE
@@ -155,7 +155,7 @@ def begin(call: Call, attempt: Attempt, plane: Plane) -> None:
     try:
         plane.recorder.begin(call, attempt)
     except JournalError as error:
-        raise Refusal("journal_full", f"the call cannot be recorded, so it is not sent: {error}") from None
+        raise not_recorded(str(error)) from None
     attempt.has_begun = True
     call.attempts.append(attempt)
     call.attempt = attempt

@@ -1,13 +1,12 @@
-"""The gateway's addresses: a raw ASGI application."""
+"""The gateway's addresses."""
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway import pipeline
-from gateway.call import Answer, Call, Receive, Send
+from gateway.call import Call
 from gateway.collector import Collector
 from gateway.dialects.anthropic import Anthropic
 from gateway.dialects.count_tokens import CountTokens
@@ -15,13 +14,13 @@ from gateway.dialects.dialect import Dialect
 from gateway.dialects.embeddings import Embeddings
 from gateway.dialects.openai import OpenAI
 from gateway.dialects.responses import Responses
+from gateway.door import Door
 from gateway.errors import ANTHROPIC, OPENAI, GatewayError, error_response
 from gateway.models import models
-from gateway.one_write import EXTENSION
 from gateway.plane import Plane
 from llmobs.core.env import read_str
 
-Handler = Callable[[dict[bytes, bytes], Receive, Send, int], Awaitable[None]]
+Handler = Callable[[Door, int], Awaitable[None]]
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -31,14 +30,14 @@ class App:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         trusted = read_str("FORWARDED_ALLOW_IPS", "127.0.0.1")  # uvicorn's own variable and default
-        self._behind_proxy = ProxyHeadersMiddleware(self._forwarded, trusted_hosts=trusted)  # type: ignore[arg-type]
+        self._behind_proxy = ProxyHeadersMiddleware(_nothing, trusted_hosts=trusted)
         collector = Collector(plane)
 
-        async def logs(headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
-            await collector.drop("logs", headers, receive, send, now_ns)
+        async def logs(door: Door, now_ns: int) -> None:
+            await collector.drop("logs", door, now_ns)
 
-        async def metrics(headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
-            await collector.drop("metrics", headers, receive, send, now_ns)
+        async def metrics(door: Door, now_ns: int) -> None:
+            await collector.drop("metrics", door, now_ns)
 
         self._calls: dict[str, Dialect] = {
             "/v1/chat/completions": OpenAI(),
@@ -60,68 +59,60 @@ class App:
             "/metrics": self._metrics,
         }
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        headers = dict(scope["headers"])
-        if b"x-forwarded-for" in headers:
-            await self._behind_proxy(scope, receive, send)  # type: ignore[arg-type]
-        else:
-            await self._answer(scope, headers, receive, send)
-
-    async def _forwarded(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        """With the caller's own address, as a proxy that is trusted says it (`FORWARDED_ALLOW_IPS`)."""
-        await self._answer(scope, dict(scope["headers"]), receive, send)
-
-    async def _answer(self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
-        path, method = scope["path"], scope["method"]
-        now_ns = time.time_ns()
+    async def __call__(self, door: Door) -> None:
+        if b"x-forwarded-for" in door.headers:
+            await self._see_through(door)
+        path, method = door.path, door.method
         dialect = self._calls.get(path)
         if dialect is not None and method == "POST":
-            started = time.monotonic_ns()
-            call = Call(dialect, headers, receive, send, now_ns, started, scope.get("client"))
-            extensions = scope.get("extensions")
-            if extensions:
-                call.door = extensions.get(EXTENSION)
+            call = Call(dialect, door.headers, door, time.time_ns(), time.monotonic_ns())
             await pipeline.run(call, self._plane)
             return
         handler = (self._posts if method == "POST" else self._gets).get(path)
         if handler is not None and method in ("POST", "GET", "HEAD"):
-            await handler(headers, receive, send, now_ns)
+            await handler(door, time.time_ns())
         else:
-            await self._nowhere(path, headers, send)
+            self._nowhere(door)
 
-    async def _nowhere(self, path: str, headers: dict[bytes, bytes], send: Send) -> None:
+    async def _see_through(self, door: Door) -> None:
+        """The caller's own address, as a proxy that is trusted says it (`FORWARDED_ALLOW_IPS`)."""
+        scope = {"type": "http", "scheme": "http", "client": (door.ip, 0), "headers": list(door.headers.items())}
+        await self._behind_proxy(scope, _nothing, _nothing)  # type: ignore[arg-type]
+        door.ip = str(scope["client"][0])
+
+    def _nowhere(self, door: Door) -> None:
+        path = door.path
         is_known = path in self._calls or path in self._posts or path in self._gets
         reason = "method_not_allowed" if is_known else "not_found"
-        dialect = ANTHROPIC if path.startswith("/v1/messages") or b"anthropic-version" in headers else OPENAI
-        await _send(send, Answer(*error_response(reason, f"nothing is answered at {path[:200]!r} by that", dialect)))
+        dialect = ANTHROPIC if path.startswith("/v1/messages") or b"anthropic-version" in door.headers else OPENAI
+        door.answer(*error_response(reason, f"nothing is answered at {path[:200]!r} by that", dialect))
 
-    async def _models(self, headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
-        dialect = ANTHROPIC if b"anthropic-version" in headers else OPENAI
+    async def _models(self, door: Door, now_ns: int) -> None:
+        dialect = ANTHROPIC if b"anthropic-version" in door.headers else OPENAI
         try:
-            body = models(headers, self._plane, now_ns)
+            body = models(door.headers, self._plane, now_ns)
         except GatewayError as error:
-            await _send(send, Answer(*error_response(error.reason, error.message, dialect)))
+            door.answer(*error_response(error.reason, error.message, dialect))
             return
-        await _send(send, Answer(200, [(b"content-type", b"application/json")], body))
+        _answer(door, 200, b"application/json", body)
 
-    async def _healthz(self, headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
-        await _send(send, Answer(200, [(b"content-type", b"text/plain")], b"alive\n"))
+    async def _healthz(self, door: Door, now_ns: int) -> None:
+        _answer(door, 200, b"text/plain", b"alive\n")
 
-    async def _readyz(self, headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
+    async def _readyz(self, door: Door, now_ns: int) -> None:
         plane = self._plane
         missing = [] if plane.snapshot is not None else ["no snapshot of the configuration"]
         missing += [] if plane.recorder.is_writable else ["the journal takes nothing"]
         text = ("not ready: " + "; ".join(missing) if missing else "ready") + "\n"
-        await _send(send, Answer(503 if missing else 200, [(b"content-type", b"text/plain")], text.encode()))
+        _answer(door, 503 if missing else 200, b"text/plain", text.encode())
 
-    async def _metrics(self, headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
-        await _send(send, Answer(200, [(b"content-type", _TEXT)], self._plane.counts.text()))
+    async def _metrics(self, door: Door, now_ns: int) -> None:
+        _answer(door, 200, _TEXT, self._plane.counts.text())
 
 
-async def _send(send: Send, answer: Answer) -> None:
-    headers = [header for header in answer.headers if header[0] != b"content-length"]
-    headers.append((b"content-length", str(len(answer.body)).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+def _answer(door: Door, status: int, kind: bytes, body: bytes) -> None:
+    door.answer(status, [(b"content-type", kind), (b"content-length", b"%d" % len(body))], body)
+
+
+async def _nothing(*_: object) -> None:
+    """What is not asked of an application that only tells an address."""

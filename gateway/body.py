@@ -2,30 +2,30 @@
 
 import asyncio
 
-from gateway.call import Receive
+from gateway.door import Door
 from gateway.errors import Refusal
 
 SLOW_BODY_SECONDS = 60.0  # for all of a body
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], most_bytes: int) -> bytes:
+async def read_body(door: Door, most_bytes: int) -> bytes:
     """The whole body. Raises Refusal: too_large, or invalid_request when it does not come."""
-    length = headers.get(b"content-length")
+    length = door.headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > most_bytes:
         raise too_large(most_bytes)
     try:
         async with asyncio.timeout(SLOW_BODY_SECONDS):
-            return await _whole(receive, most_bytes)
+            return await _whole(door, most_bytes)
     except TimeoutError:
         raise Refusal("invalid_request", f"the body did not come within {SLOW_BODY_SECONDS:g} s") from None
 
 
-async def _whole(receive: Receive, most_bytes: int) -> bytes:
+async def _whole(door: Door, most_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     more = True
     while more:
-        message = await receive()
+        message = await door.receive()
         if message["type"] == "http.disconnect":
             raise Refusal("invalid_request", "the caller left before its body was whole")
         part = message.get("body", b"")

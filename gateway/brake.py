@@ -203,7 +203,7 @@ class Brake:
         finally:
             track.waiting -= 1
             self.waiting -= 1
-        if call.door is not None and call.door.disconnected:
+        if call.door.is_gone:
             call.is_client_gone = True
             raise Refusal("client_gone", "the caller left while the runaway brake had it wait")
         self._check(call, track, subject, tenant, time.time())  # it may be paused by now

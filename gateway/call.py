@@ -1,19 +1,20 @@
 """One client request on its way through the pipeline, and its attempts: each stage fills its own fields."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
+from gateway.connection import Connection, NeverSent
 from gateway.dialects.dialect import Asked, BadRequest, Dialect
 from gateway.dialects.translation import Translation
+from gateway.door import Door
 from gateway.errors import Headers, Refusal
-from gateway.one_write import Door
 from gateway.routing.cell import Verdict
 from llmobs.budgets.definition import Applied
 from llmobs.core import semconv
 from llmobs.core.ids import new_span_id
-from llmobs.ingest.entries import Finding
+from llmobs.ingest.entries import Entry, Finding
+from llmobs.ingest.journal import JournalError
 from llmobs.pricing.price import Price
 from llmobs.pricing.usage import Usage
 from llmobs.providers.registry import CandidateInfo, RouteInfo
@@ -21,9 +22,6 @@ from llmobs.tenants.attribution import Attribution
 from llmobs.tenants.roster import KeyInfo, TenantInfo
 
 COUNT_TOKENS = "count_tokens"
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Answer:
@@ -81,6 +79,8 @@ class Attempt(msgspec.Struct):
     held_nanousd: int | None = None
     applied: tuple[tuple[Applied, int], ...] = ()
     is_held: bool = False
+    connection: Connection | None = None
+    unrecorded: str = ""  # why Begin could not be journalled after all: it is not sent
     has_begun: bool = False
     verdict: Verdict | None = None  # of the candidate's breaker
     # the exchange
@@ -89,18 +89,21 @@ class Attempt(msgspec.Struct):
     findings: list[Finding] = []  # of the output's guard
     is_recorded: bool = False
 
+    def not_begun(self, entry: Entry, error: JournalError) -> None:
+        """The journal did not take Begin: what is not out yet stays here."""
+        self.unrecorded = str(error)
+        if self.connection is not None:
+            self.connection.take_back(NeverSent(self.unrecorded))
+
 
 class Call(msgspec.Struct):
     """One client request. Fields stand in the order of the stages that fill them."""
 
     dialect: Dialect
     headers: dict[bytes, bytes]  # the last one of a name counts
-    receive: Receive
-    send: Send
+    door: Door
     started_ns: int  # wall clock
     started: int  # monotonic, ns
-    client: tuple[str, int] | None = None  # address of the connection
-    door: Door | None = None  # where a whole answer goes at once
     # authenticate
     key: KeyInfo = None  # type: ignore[assignment]  # until then nobody asks for it
     tenant: TenantInfo | None = None

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from gateway.body import read_body
-from gateway.call import Receive, Send
+from gateway.door import Door
 from gateway.errors import FACES, Headers, Refusal
 from gateway.plane import Plane
 from gateway.stages.authenticate import holder, secret_of
@@ -45,45 +45,46 @@ class Collector:
         self._plane = plane
         self._bytes_under_way = 0
 
-    async def traces(self, headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
+    async def traces(self, door: Door, now_ns: int) -> None:
         """POST /v1/traces."""
+        headers = door.headers
         kind = headers.get(b"content-type", b"").decode("latin-1")
         try:
             tenant, key = self._holder(headers, now_ns)
-            body = await self._body(headers, receive)
+            body = await self._body(door)
             checked = await self._checked(body, kind, now_ns, tenant)
             if checked.accepted_spans:
                 entry = OtlpBody(tenant.id, key.id, now_ns, checked.content_type, body)
                 self._plane.recorder.journal.append(entry)
         except Refusal as refusal:
             status = FACES[refusal.reason].openai[0]
-            await _fail(send, status, refusal.message, refusal.reason, FACES[refusal.reason].headers)
+            _fail(door, status, refusal.message, refusal.reason, FACES[refusal.reason].headers)
         except UnknownContentType as error:
-            await _fail(send, 415, str(error), "invalid_request")
+            _fail(door, 415, str(error), "invalid_request")
         except OtlpError as error:
-            await _fail(send, 400, str(error), "invalid_request")
+            _fail(door, 400, str(error), "invalid_request")
         except JournalError as error:
             self._plane.counts.not_journalled["otlp"] += 1
-            await _fail(send, 503, str(error), "journal_full", FACES["journal_full"].headers)
+            _fail(door, 503, str(error), "journal_full", FACES["journal_full"].headers)
         except TooMuch:
-            await _fail(send, 429, "too much is under way; send again", "overloaded", FACES["journal_full"].headers)
+            _fail(door, 429, "too much is under way; send again", "overloaded", FACES["journal_full"].headers)
         else:
             self._plane.counts.spans_received += checked.accepted_spans
             self._plane.counts.spans_rejected += checked.rejected_spans
-            await _respond(send, 200, checked.response, [(b"content-type", checked.content_type.encode())])
+            _respond(door, 200, checked.response, [(b"content-type", checked.content_type.encode())])
 
-    async def drop(self, signal: str, headers: dict[bytes, bytes], receive: Receive, send: Send, now_ns: int) -> None:
+    async def drop(self, signal: str, door: Door, now_ns: int) -> None:
         """POST /v1/logs, /v1/metrics: exporters send all three, and must not repeat what we do not keep."""
         try:
-            self._holder(headers, now_ns)
-            await read_body(receive, headers, MOST_BODY_BYTES)
+            self._holder(door.headers, now_ns)
+            await read_body(door, MOST_BODY_BYTES)
         except Refusal as refusal:
-            await _fail(send, FACES[refusal.reason].openai[0], refusal.message, refusal.reason)
+            _fail(door, FACES[refusal.reason].openai[0], refusal.message, refusal.reason)
             return
         self._plane.counts.dropped[signal] += 1
-        is_json = b"json" in headers.get(b"content-type", b"")
+        is_json = b"json" in door.headers.get(b"content-type", b"")
         kind = b"application/json" if is_json else b"application/x-protobuf"
-        await _respond(send, 200, b"{}" if is_json else b"", [(b"content-type", kind)])
+        _respond(door, 200, b"{}" if is_json else b"", [(b"content-type", kind)])
 
     def _holder(self, headers: dict[bytes, bytes], now_ns: int) -> tuple[TenantInfo, KeyInfo]:
         snapshot = self._plane.snapshot
@@ -93,11 +94,11 @@ class Collector:
         secret = _basic_password(given[6:]) if given[:6].lower() == b"basic " else secret_of(headers)
         return holder(snapshot, secret, self._plane.platform_secret, now_ns)
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _body(self, door: Door) -> bytes:
         if self._bytes_under_way > MOST_BYTES_AT_ONCE:
             raise TooMuch
-        body = await read_body(receive, headers, MOST_BODY_BYTES)
-        encoding = headers.get(b"content-encoding", b"identity").lower()
+        body = await read_body(door, MOST_BODY_BYTES)
+        encoding = door.headers.get(b"content-encoding", b"identity").lower()
         if encoding in (b"identity", b""):
             return body
         if encoding not in (b"gzip", b"deflate"):
@@ -144,14 +145,12 @@ def _basic_password(encoded: bytes) -> str:
         raise Refusal("invalid_key", "the Authorization header is not Basic with the key as password") from None
 
 
-async def _fail(send: Send, status: int, message: str, reason: str, headers: Headers | None = None) -> None:
+def _fail(door: Door, status: int, message: str, reason: str, headers: Headers | None = None) -> None:
     """As OTLP wants it: a body that says why, and retry-after where it may be sent again."""
     body = msgspec.json.encode({"code": status, "message": message})
     own: Headers = [(b"content-type", b"application/json"), (b"x-llmobs-reason", reason.encode()), *(headers or [])]
-    await _respond(send, status, body, own)
+    _respond(door, status, body, own)
 
 
-async def _respond(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    headers = [*headers, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _respond(door: Door, status: int, body: bytes, headers: Headers) -> None:
+    door.answer(status, [*headers, (b"content-length", b"%d" % len(body))], body)

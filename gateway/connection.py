@@ -12,6 +12,8 @@ from typing import Protocol
 
 import httptools
 
+from gateway.turn import Turn
+
 PAUSE_BYTES = 256 * 1024  # unread of a stream before its socket is paused
 ENDING_SECONDS = 1.0  # for the end of a response after which nothing more is said
 
@@ -35,6 +37,10 @@ class TimedOut(UpstreamError):
     """A deadline passed."""
 
 
+class NeverSent(UpstreamError):
+    """It was taken back before a byte of it went out."""
+
+
 class Cut(UpstreamError):
     """The connection ended before the response did."""
 
@@ -48,6 +54,8 @@ class Keeper(Protocol):
 
     def keep(self, connection: "Connection", now: float) -> None: ...
     def lost(self, connection: "Connection") -> None: ...
+    @property
+    def turn(self) -> Turn: ...
 
 
 class Connection(asyncio.Protocol):
@@ -58,6 +66,7 @@ class Connection(asyncio.Protocol):
         "_error",
         "_is_paused",
         "_loop",
+        "_out",
         "_parser",
         "_parts",
         "_size",
@@ -94,6 +103,7 @@ class Connection(asyncio.Protocol):
     def _reset(self) -> None:
         self._error: UpstreamError | None = None
         self._parts: list[bytes] = []
+        self._out: tuple[bytes, bytes] | None = None
         self._size = 0
         self._want = 0
         self._is_paused = False
@@ -108,16 +118,30 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------ the exchange
 
     def send(self, head: bytes, body: bytes, most_bytes: int) -> None:
-        """Write one request. `most_bytes` bounds a response that is read as a whole."""
+        """Write one request, at the end of this turn. `most_bytes` bounds a response that is read as a whole."""
         self._reset()
         self.most_bytes = most_bytes
         transport = self._transport
         if transport is None or self.is_closed or transport.is_closing():
             self._error = ConnectFailed("the connection was closed before the request was sent")
-        elif len(body) < PAUSE_BYTES:
-            transport.write(head + body)
         else:
-            transport.writelines([head, body])
+            self._out = head, body
+            self.origin.turn.add(self._flush)
+
+    def take_back(self, error: NeverSent) -> None:
+        """Do not send what is not out yet."""
+        if self._out is not None:
+            self._out = None
+            self._fail(error)
+
+    def _flush(self) -> None:
+        out, self._out, transport = self._out, None, self._transport
+        if out is None or transport is None or self.is_closed:
+            return
+        if len(out[1]) < PAUSE_BYTES:
+            transport.write(out[0] + out[1])
+        else:
+            transport.writelines(out)
 
     async def head(self, deadline: float) -> None:
         """Wait for status and headers. Deadlines are of the loop's clock. Raises UpstreamError."""

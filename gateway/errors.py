@@ -56,6 +56,11 @@ class Refusal(GatewayError):
         self.told = told
 
 
+def not_recorded(why: str) -> Refusal:
+    """The journal does not take a call: it must not be sent."""
+    return Refusal("journal_full", f"the call cannot be recorded, so it is not sent: {why}")
+
+
 class AttemptFailed(GatewayError):
     """The provider did not give an answer. `may_be_billed`: it may have begun to work."""
 

@@ -12,8 +12,16 @@ import asyncio
 import msgspec
 
 from gateway.call import Attempt, Call
-from gateway.connection import ConnectFailed, NotHttp, TimedOut, Untrusted, UpstreamError
-from gateway.errors import AttemptFailed, ProviderGarbage, ProviderMisconfigured, ProviderTimeout, ProviderUnavailable
+from gateway.connection import ConnectFailed, NeverSent, NotHttp, TimedOut, Untrusted, UpstreamError
+from gateway.ending import settle_attempt
+from gateway.errors import (
+    AttemptFailed,
+    ProviderGarbage,
+    ProviderMisconfigured,
+    ProviderTimeout,
+    ProviderUnavailable,
+    not_recorded,
+)
 from gateway.headers import request_head
 from gateway.patience import patience_with
 from gateway.plane import Plane
@@ -31,6 +39,10 @@ async def ask(call: Call, attempt: Attempt, plane: Plane, most_seconds: float | 
     """
     try:
         return await _ask(call, attempt, plane, most_seconds)
+    except NeverSent as error:
+        plane.recorder.is_writable = False
+        _forget(call, attempt, plane)
+        raise not_recorded(str(error)) from None
     except UpstreamError as error:
         failure = _failure(error)
         _fill(attempt, failure)
@@ -64,6 +76,9 @@ async def _ask(call: Call, attempt: Attempt, plane: Plane, most_seconds: float |
     )
     flow: Flow | None = None
     try:
+        attempt.connection = connection
+        if attempt.unrecorded:
+            raise NeverSent(attempt.unrecorded)
         connection.send(request_head(call, attempt, lines, len(body)), body, MOST_ANSWER_BYTES)
         if attempt.streams:
             flow = await opened(call, attempt, connection, deadline)
@@ -81,6 +96,14 @@ async def _ask(call: Call, attempt: Attempt, plane: Plane, most_seconds: float |
         if flow is None:
             connection.done()
     return flow
+
+
+def _forget(call: Call, attempt: Attempt, plane: Plane) -> None:
+    """Its Begin was not written, so nothing was sent: there was no such attempt."""
+    attempt.has_begun = False
+    settle_attempt(call, attempt, plane)
+    call.attempts.remove(attempt)
+    call.attempt = call.attempts[-1] if call.attempts else None
 
 
 def _hide_credential(attempt: Attempt, target: Target) -> None:

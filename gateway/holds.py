@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.settling import both_settled
+from gateway.turn import Turn
 from gateway.valkey import Away, Valkey
 from llmobs.budgets.attempts import Attempts, Joining
 from llmobs.budgets.definition import Applied
@@ -61,10 +62,10 @@ class _Ended:
 class Holds:
     """Holds of this process. `start` connects; all on one event loop."""
 
-    def __init__(self, url: str, owner: str, scripts: Sequence[Script] = ()) -> None:
+    def __init__(self, url: str, owner: str, scripts: Sequence[Script] = (), turn: Turn | None = None) -> None:
         self._scripts = (*SCRIPTS, *scripts)
         self.attempts = Attempts(owner)
-        self.valkey = Valkey(url, self._on_connect)
+        self.valkey = Valkey(url, self._on_connect, turn)
         self._rejoining: asyncio.Task[None] | None = None
         self.waiting = 0  # settlements and releases without their reply
         self.unsettled = 0  # settlements whose reply never came: the writer's fold ends them

@@ -11,6 +11,7 @@ from gateway.recorder import Recorder
 from gateway.response_cache import ResponseCache
 from gateway.routing.strategies import Turns
 from gateway.snapshot import Snapshot
+from gateway.turn import Turn
 from gateway.upstream import Upstream
 from llmobs.ingest.journal import JournalWriter
 
@@ -26,18 +27,18 @@ class Plane:
     cache: ResponseCache
     health: Health  # of providers' models
     brake: Brake
-    upstream: Upstream = field(default_factory=Upstream)
+    upstream: Upstream
     counts: Counts = field(default_factory=Counts)
     snapshot: Snapshot | None = None
     turns: Turns = field(default_factory=Turns)
 
     @classmethod
-    def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes) -> "Plane":
+    def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes, turn: Turn) -> "Plane":
         counts, owner, valkey = Counts(), holds.attempts.owner, holds.valkey
         rates, cache, health = Rates(owner), ResponseCache(valkey, journal_key), Health(valkey, owner)
-        recorder = Recorder(journal, counts)
+        recorder, upstream = Recorder(journal, counts, turn), Upstream(turn=turn)
         brake = Brake(owner, valkey, recorder, counts, platform_secret)
-        return cls(holds, recorder, platform_secret, rates, cache, health, brake, counts=counts)
+        return cls(holds, recorder, platform_secret, rates, cache, health, brake, upstream, counts)
 
     @property
     def is_ready(self) -> bool:

@@ -66,9 +66,9 @@ class Rates:
         """Refuse a request beyond its caps; give one without an output ceiling the cap. Raises Refusal."""
         assert call.tenant is not None
         assert call.asked is not None
-        candidate, client = _first(call), call.client
+        candidate, door = _first(call), call.door
         provider, model = candidate.provider.name, candidate.model
-        caps = snapshot.limits.caps(call.tenant.id, call.attribution, model, provider, client[0] if client else "")
+        caps = snapshot.limits.caps(call.tenant.id, call.attribution, model, provider, door.ip)
         if caps is NO_CAPS or call.dialect.serves not in CHATS:
             return
         if caps.input_tokens is not None:
@@ -82,11 +82,9 @@ class Rates:
     def asking(self, call: Call, snapshot: Snapshot) -> Asking | None:
         """What the call asks; None: no limit applies to it."""
         assert call.tenant is not None
-        candidate, client = call.candidates[0], call.client
+        candidate, door = call.candidates[0], call.door
         provider, model = candidate.provider.name, candidate.model
-        applying = snapshot.limits.applying(
-            call.tenant.id, call.attribution, model, provider, client[0] if client else ""
-        )
+        applying = snapshot.limits.applying(call.tenant.id, call.attribution, model, provider, door.ip)
         if not applying:
             return None
         tokens, learnable, member = -1, 0, ""

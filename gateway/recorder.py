@@ -11,9 +11,10 @@ from collections import deque
 from gateway.call import Attempt, Call
 from gateway.counts import Counts
 from gateway.dialects.dialect import text
+from gateway.turn import Turn
 from llmobs.core import semconv
-from llmobs.ingest.entries import Begin, Braked, Called, End, Hold, Refused
-from llmobs.ingest.journal import JournalBroken, JournalError, JournalFull, JournalWriter
+from llmobs.ingest.entries import Begin, Braked, Called, End, Entry, Hold, Refused
+from llmobs.ingest.journal import JournalError, JournalFull, JournalWriter, Lost
 
 KEPT_BYTES = 1024 * 1024  # of each side's content
 MOST_LATE_ENDS = 200  # up to 2 MB each
@@ -24,8 +25,9 @@ RESCUED = frozenset({"stale_cache", "static"})  # answered by no attempt (gatewa
 class Recorder:
     """Writes the entries of this process's journal."""
 
-    def __init__(self, journal: JournalWriter, counts: Counts) -> None:
+    def __init__(self, journal: JournalWriter, counts: Counts, turn: Turn) -> None:
         self.journal = journal
+        self._turn = turn
         self._counts = counts
         self._late: deque[End] = deque(maxlen=MOST_LATE_ENDS)
         self._clients: dict[bytes, str] = {}
@@ -37,7 +39,7 @@ class Recorder:
         assert call.asked is not None
         candidate, speaks = attempt.candidate, attempt.speaks
         provider = candidate.provider
-        self._append(
+        self._queue(
             Begin(
                 attempt=attempt.span_id,
                 trace_id=call.trace_id,
@@ -61,7 +63,8 @@ class Recorder:
                 number=attempt.number,
                 prompt_version=call.prompt_version,
                 findings=call.findings if attempt.number == 1 else [],
-            )
+            ),
+            attempt.not_begun,
         )
 
     def _client(self, user_agent: bytes) -> str:
@@ -99,10 +102,12 @@ class Recorder:
             findings=attempt.findings,
             degraded=call.degraded if call.is_one_attempt else "",
         )
-        try:
-            self._append(entry)
-        except JournalError:
-            self._counts.not_journalled["end"] += 1
+        self._queue(entry, self._lost_end)
+
+    def _lost_end(self, entry: Entry, error: JournalError) -> None:
+        self.is_writable = False
+        self._counts.not_journalled["end"] += 1
+        if isinstance(entry, End):
             self._late.append(entry)
 
     def called(self, call: Call) -> None:
@@ -149,10 +154,7 @@ class Recorder:
             findings=[] if call.attempts else call.findings,
             failed_attempts=sum(tried.outcome.status in semconv.ERROR_STATUSES for tried in call.attempts),
         )
-        try:
-            self._append(entry)
-        except JournalError:
-            self._counts.not_journalled["called"] += 1
+        self._try_to_queue(entry, "called")
 
     def _content(self, call: Call, response: bytes, is_truncated: bool) -> tuple[bytes, bytes, bool]:
         """What is kept of request and answer, and whether it is less than all."""
@@ -185,34 +187,47 @@ class Recorder:
             prompt_version=call.prompt_version,
             findings=call.findings,
         )
-        try:
-            self._append(entry)
-        except JournalError:
-            self._counts.not_journalled["refused"] += 1
+        self._try_to_queue(entry, "refused")
 
     def braked(self, entry: Braked) -> None:
         """Say what the runaway brake did. Fails open: this gateway acts on it all the same."""
-        try:
-            self._append(entry)
-        except JournalError:
-            self._counts.not_journalled["braked"] += 1
+        self._try_to_queue(entry, "braked")
 
     def retry(self) -> None:
         """Append what the disk did not take before; called every second."""
         try:
             while self._late:
-                self._append(self._late[0])
+                self.journal.append(self._late[0])
                 self._late.popleft()
+                self.is_writable = True
         except JournalError:
-            pass
+            self.is_writable = False
 
-    def _append(self, entry: Begin | End | Refused | Called | Braked) -> None:
-        try:
-            self.journal.append(entry)
+    def flush(self) -> None:
+        """Write what the calls of this turn have said."""
+        journal = self.journal
+        if journal.has_queued:
             self.is_writable = True
-        except (JournalBroken, JournalFull):
+            journal.flush()  # says so where it is not
+
+    def _queue(self, entry: Entry, lost: Lost) -> None:
+        if not self._turn.is_due:
+            self._turn.due()
+        try:
+            self.journal.queue(entry, lost)
+        except JournalFull:
             self.is_writable = False
             raise
+
+    def _try_to_queue(self, entry: Called | Refused | Braked, kind: str) -> None:
+        def lost(entry: Entry, error: JournalError) -> None:
+            self.is_writable = False
+            self._counts.not_journalled[kind] += 1
+
+        try:
+            self._queue(entry, lost)
+        except JournalError as error:
+            lost(entry, error)
 
 
 def _holds(attempt: Attempt) -> list[Hold]:

@@ -120,7 +120,7 @@ class ResponseCache:
         if lookup.flight is not None:
             return False
         deadline = _deadline(call, lookup)
-        gone: asyncio.Future[Any] = asyncio.ensure_future(call.receive())
+        gone: asyncio.Future[Any] = asyncio.ensure_future(call.door.receive())
         try:
             while lookup.flight is None:
                 entry = await flights.answer(name, gone, deadline)
@@ -160,7 +160,7 @@ class ResponseCache:
     async def _wait_elsewhere(self, call: Call, lookup: Lookup) -> None:
         """Until no other gateway flies this request, or patience ends: then the call goes alone."""
         clock, deadline = asyncio.get_running_loop().time, _deadline(call, lookup)
-        gone: asyncio.Future[Any] = asyncio.ensure_future(call.receive())
+        gone: asyncio.Future[Any] = asyncio.ensure_future(call.door.receive())
         mark = store.flight_key(*lookup.name)
         try:
             while clock() < deadline:

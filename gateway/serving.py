@@ -6,21 +6,24 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import uvicorn
+from uvicorn.server import ServerState
 
 from gateway.app import App
 from gateway.brake import SHARE
+from gateway.client import Client, protocol
 from gateway.front import ADMIT
 from gateway.holds import Holds
-from gateway.one_write import OneWrite
 from gateway.plane import Plane
 from gateway.rates import RENEW, SETTLE
 from gateway.response_cache import SCRIPTS as CACHE_SCRIPTS
 from gateway.settling import SETTLE as SETTLE_ALL
 from gateway.snapshot import Snapshot, SnapshotFile, SnapshotKeeper, Stored
+from gateway.turn import Turn
 from llmobs.core.env import VALKEY_SOCKET, Place, read_str
 from llmobs.ingest.journal import JournalWriter
 
@@ -28,7 +31,7 @@ KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that 
 GRACE_SECONDS = 30  # for calls under way, when asked to stop
 STALLED_SECONDS = 60  # a client that takes none of what it is sent for so long has gone
 SCRIPTS = (ADMIT, SETTLE_ALL, SETTLE, RENEW, SHARE, *CACHE_SCRIPTS)  # loaded at each connection, besides the ledger's
-MOST_CALLS = 10_000  # at once; more is answered 503
+LOOK_SECONDS = 5  # how often idle connections are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,10 @@ def nearest(place: Place, valkey_url: str) -> str:
 async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.Server, Plane], None]) -> None:
     """Serve until the server is told to exit. Raises JournalError when the owner's journal cannot be had."""
     journal = JournalWriter(wiring.journal / wiring.owner, wiring.journal_key)
-    holds = Holds(wiring.valkey_url, wiring.owner, SCRIPTS)
-    plane = Plane.of(holds, journal, wiring.platform_secret, wiring.journal_key)
+    turn = Turn()
+    holds = Holds(wiring.valkey_url, wiring.owner, SCRIPTS, turn)
+    plane = Plane.of(holds, journal, wiring.platform_secret, wiring.journal_key, turn)
+    turn.first = plane.recorder.flush
     plane.brake.web_url = wiring.web_url
     plane.counts.gauges |= {
         "valkey_connected": lambda: float(holds.valkey.is_connected),
@@ -85,11 +90,11 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     keeper = _keeper(wiring, plane)
     await holds.start()
     keeper.start()
-    tick = asyncio.create_task(_tick(plane, keeper))
+    server = _server(App(plane), turn)
+    tick = asyncio.create_task(_tick(plane, keeper, server.server_state))
     health = asyncio.create_task(plane.health.keep())
     brake = asyncio.create_task(plane.brake.keep())
     _give_up_stalled(sock)
-    server = _server(App(plane))
     _spare_the_collector()
     started(server, plane)
     try:
@@ -129,32 +134,35 @@ def _keeper(wiring: Wiring, plane: Plane) -> SnapshotKeeper:
     return SnapshotKeeper(wiring.database_url, wiring.owner, file, make, install)
 
 
-def _server(app: App) -> uvicorn.Server:
+def _server(app: App, turn: Turn) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
-        http=OneWrite,
+        http=protocol(app, turn),  # type: ignore[arg-type]  # what makes a connection
         ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        limit_concurrency=MOST_CALLS,
-        reset_contextvars=False,
-        proxy_headers=False,  # `App` reads them where there are any
     )
     return uvicorn.Server(config)
 
 
-async def _tick(plane: Plane, keeper: SnapshotKeeper) -> None:
+async def _tick(plane: Plane, keeper: SnapshotKeeper, state: ServerState) -> None:
     """Once a second: what no call does."""
-    while True:
+    for second in count():
         await asyncio.sleep(1.0)
-        plane.upstream.close_old(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        plane.upstream.close_old(now)
+        if second % LOOK_SECONDS == 0:
+            _close_idle(state, now - KEEP_ALIVE_SECONDS)
         plane.recorder.retry()
         plane.holds.look()
         valkey = plane.holds.valkey
         for command in plane.rates.tick(time.monotonic(), valkey.is_connected, valkey.losses, keeper.gateways):
             plane.holds.tell(command)
+
+
+def _close_idle(state: ServerState, before: float) -> None:
+    for client in list(state.connections):
+        if isinstance(client, Client):
+            client.close_idle(before)

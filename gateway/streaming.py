@@ -207,16 +207,19 @@ class Flow:
     async def _pass_on(self, block: bytes) -> None:
         call = self.call
         if not self.has_started:
-            await self._start()
-        await call.send({"type": "http.response.body", "body": block, "more_body": True})
+            self._start()
+        door = call.door
+        if door.is_stalled:
+            await door.drained()
+        door.chunk(block)
 
-    async def _start(self) -> None:
+    def _start(self) -> None:
         call = self.call
         self.has_started = True
         headers = passed_back(self.connection.headers) + own_headers(call)
         headers.append((b"cache-control", b"no-cache"))
-        self.gone = asyncio.ensure_future(call.receive())
-        await call.send({"type": "http.response.start", "status": 200, "headers": headers})
+        self.gone = asyncio.ensure_future(call.door.receive())
+        call.door.start(200, headers)
 
     # ------------------------------------------------------------ the end
 

@@ -94,7 +94,7 @@ class Tries:
             plane.health.neither(attempt.candidate, attempt.verdict)
             raise
         finally:
-            if call.attempt is not attempt:  # a hedge's second was heard
+            if call.attempt is not None and call.attempt is not attempt:  # a hedge's second was heard
                 self.index, self.at_candidate = _index(call), 1
         return flow, None
 
@@ -288,7 +288,7 @@ def _tried(call: Call, attempt: Attempt, failure: AttemptFailed | None) -> Tried
 
 async def _leaves(call: Call, wait_s: float) -> bool:
     """Whether the client has closed its connection, or does within that time: nobody is left to try again for."""
-    watch = asyncio.ensure_future(call.receive())
+    watch = asyncio.ensure_future(call.door.receive())
     await asyncio.wait((watch,), timeout=wait_s)
     if not watch.done():
         watch.cancel()

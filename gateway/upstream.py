@@ -6,6 +6,7 @@ from collections import deque
 from urllib.parse import urlsplit
 
 from gateway.connection import ConnectFailed, Connection, Untrusted
+from gateway.turn import Turn
 from gateway.watched import Stamp, stamp
 
 MOST_CONNECTIONS = 2_000  # per origin, in use and kept
@@ -19,9 +20,10 @@ KEEP_TLS_SECONDS = 55.0
 class Origin:
     """Connections to one scheme, host and port."""
 
-    __slots__ = ("count", "host", "idle", "is_retired", "keep_seconds", "port", "tls")
+    __slots__ = ("count", "host", "idle", "is_retired", "keep_seconds", "port", "tls", "turn")
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, turn: Turn | None = None) -> None:
+        self.turn = turn if turn is not None else Turn()
         self.host = host
         self.port = port
         self.tls = tls
@@ -69,8 +71,9 @@ class Origin:
 class Upstream:
     """All origins. `origin` is called on the snapshot's thread, everything else on the event loop."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, turn: Turn | None = None) -> None:
         self._tls = tls
+        self._turn = turn if turn is not None else Turn()
         self._origins: dict[tuple[str, str, int, str, bool], Origin] = {}
         self._retired: list[Origin] = []
         self._stamps: dict[str, Stamp] = {}
@@ -84,7 +87,7 @@ class Upstream:
         self._look_at(ca_file)
         found = self._origins.get(key)
         if found is None:
-            found = Origin(key[1], port, self._context(ca_file, verify) if is_tls else None)
+            found = Origin(key[1], port, self._context(ca_file, verify) if is_tls else None, self._turn)
             self._origins[key] = found
         return found
 

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
 
+from gateway.turn import Turn
 from llmobs.budgets.ledger import Command, kill_connection
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,9 @@ class Answered(Protocol):
 class _Wire(asyncio.Protocol):
     """One connection's bytes."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn) -> None:
         self.loop = loop
+        self.turn = turn
         self.reader = hiredis.Reader()
         self.waiting: deque[tuple[Answered, float, Command | None]] = deque()
         self.transport: asyncio.Transport | None = None
@@ -99,7 +101,7 @@ class _Wire(asyncio.Protocol):
         """
         outgoing = self.outgoing
         if not outgoing:
-            self.loop.call_soon(self.flush)
+            self.turn.add(self.flush)
         outgoing.append(hiredis.pack_command(tuple(words)))
         self.waiting.append((answered, deadline, command))
 
@@ -117,7 +119,10 @@ class _Wire(asyncio.Protocol):
 class Valkey:
     """A client of one Valkey. `on_connect(run_id)` is awaited at each connection, before any command of a caller."""
 
-    def __init__(self, url: str, on_connect: Callable[[str], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, url: str, on_connect: Callable[[str], Awaitable[None]] | None = None, turn: Turn | None = None
+    ) -> None:
+        self._turn = turn if turn is not None else Turn()
         self._address = _Address(url)
         self._on_connect = on_connect
         self._wire: _Wire | None = None
@@ -209,7 +214,7 @@ class Valkey:
 
     async def _connect(self) -> _Wire:
         async with asyncio.timeout(CONNECT_SECONDS):  # one that accepts and then says nothing is no connection
-            wire = self._wire = await self._address.open()
+            wire = self._wire = await self._address.open(self._turn)
             await self._greet(wire)
         if self._on_connect is not None:
             async with asyncio.timeout(GREETING_SECONDS):
@@ -254,11 +259,11 @@ class _Address:
             auth = [("AUTH", self.user, self.password) if self.user else ("AUTH", self.password)]
         return [*auth, ("SELECT", self.db)]
 
-    async def open(self) -> _Wire:
+    async def open(self, turn: Turn) -> _Wire:
         loop = asyncio.get_running_loop()
         if self.path:
-            return (await loop.create_unix_connection(lambda: _Wire(loop), self.path))[1]
-        return (await loop.create_connection(lambda: _Wire(loop), self.host, self.port, ssl=self.tls))[1]
+            return (await loop.create_unix_connection(lambda: _Wire(loop, turn), self.path))[1]
+        return (await loop.create_connection(lambda: _Wire(loop, turn), self.host, self.port, ssl=self.tls))[1]
 
 
 def _checked(reply: Reply) -> Reply:

@@ -17,7 +17,7 @@ MOST_BODY_BYTES = 32 * 1024 * 1024  # as Anthropic's own limit
 
 def parse(call: Call, plane: Plane) -> Awaitable[None] | None:
     """Fill body, what it asks, and attribution. Raises Refusal."""
-    body = call.door.body_now() if call.door is not None else None
+    body = call.door.body_now()
     if body is None:
         return _received(call)
     _attributed(call, body)  # it came with its head, as most do
@@ -26,7 +26,7 @@ def parse(call: Call, plane: Plane) -> Awaitable[None] | None:
 
 async def _received(call: Call) -> None:
     try:
-        body = await read_body(call.receive, call.headers, MOST_BODY_BYTES)
+        body = await read_body(call.door, MOST_BODY_BYTES)
     except Refusal:
         call.attribution = _attribution(call.headers, None, call.key)
         raise

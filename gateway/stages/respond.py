@@ -11,7 +11,9 @@ async def respond(call: Call, plane: Plane) -> None:
     answer = call.answer
     if answer is None or call.is_client_gone:
         return
-    cost = call.cost_nanousd
+    cost, door = call.cost_nanousd, call.door
+    if door.is_stalled:
+        await door.drained()
     body = answer.body
     if answer.is_stream and cost is not None and call.headers.get(b"x-llmobs-stream-cost") == b"1":
         body += b": llmobs cost_usd=%s\n\n" % exact_usd(cost).encode()
@@ -19,10 +21,8 @@ async def respond(call: Call, plane: Plane) -> None:
         headers = answer.headers + own_headers(call)
         if cost is not None and not answer.is_stream:
             headers.append((b"x-llmobs-cost-usd", exact_usd(cost).encode()))
-        if call.door is not None and not answer.is_stream:
-            if call.door.is_stalled:
-                await call.door.drained()
-            call.door.answer(answer.status, headers, body)
+        if not answer.is_stream:
+            door.answer(answer.status, headers, body)
             return
-        await call.send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await call.send({"type": "http.response.body", "body": body})
+        door.start(answer.status, headers)
+    door.end(body)

@@ -2,7 +2,8 @@
 
 1. The owner holds `lock` by flock while it lives: who lives is known by the lock, never by a pid.
 2. It appends frames to `<position>.seg`; a position is the count of bytes from the owner's beginning, and a segment
-   is named by the position of its first byte. One frame is one write: length, CRC-32, sealed msgpack of an entry.
+   is named by the position of its first byte. A frame: length, CRC-32, sealed msgpack of an entry. `append` writes one
+   at once; what was `queue`d is written by `flush`, many frames in one write.
 3. A write that was cut short (kill -9, full disk) leaves a torn frame at a segment's end. The owner cuts it off or
    goes on in a new segment; a reader skips it, once a later segment exists or the owner is dead.
 4. The writer reads owners' folders, living and dead, and deletes segments that lie wholly below what it needs.
@@ -20,6 +21,7 @@ import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 from zlib import crc32
 
 import msgspec
@@ -34,6 +36,7 @@ RECHECK_SECONDS = 1.0  # how often a full journal looks whether the writer has m
 
 _HEADER = struct.Struct("<II")
 HEADER_BYTES = _HEADER.size
+MOST_QUEUED_BYTES = 1024 * 1024  # then they are written without waiting for the flush
 
 
 class JournalError(Exception):
@@ -50,6 +53,12 @@ class JournalFull(JournalError):
 
 class JournalBroken(JournalError):
     """The disk did not take the entry (full, or failing)."""
+
+
+class Lost(Protocol):
+    """Who is told that a queued entry could not be written."""
+
+    def __call__(self, entry: Entry, error: JournalBroken, /) -> None: ...
 
 
 def segment_name(position: int) -> str:
@@ -124,6 +133,9 @@ class JournalWriter:
         self._checked_at = time.monotonic()
         self._bound = self._position + most_bytes - journal_bytes(folder.parent)
         self._open_segment()
+        self._queued: list[bytes] = []
+        self._queued_bytes = 0
+        self._whose: list[tuple[Entry, Lost]] = []  # of the queued frames
 
     @property
     def owner(self) -> str:
@@ -132,7 +144,7 @@ class JournalWriter:
     @property
     def position(self) -> int:
         """Where the next entry goes."""
-        return self._position
+        return self._position + self._queued_bytes
 
     def append(self, entry: Entry) -> int:
         """Append one entry and return its position; it is durable against the death of any process from then on.
@@ -140,19 +152,64 @@ class JournalWriter:
         Raises JournalFull (but never for an End: what was let in must be able to end) and JournalBroken.
         """
         with self._guard:
-            sealed = self._sealer.seal(self._encode(entry))
-            frame = _HEADER.pack(len(sealed), crc32(sealed)) + sealed
-            position, size = self._position, len(frame)
-            if position + size > self._bound and type(entry) is not End:
-                self._look_for_room(size)
+            if self._queued:
+                self._flush()
+            frame = self._frame(entry)
+            position = self._position
             self._write(frame)
-            if position + size - self._segment_start >= self._segment_bytes:
-                self._rotate()
+            self._rotate_if_full()
             return position
+
+    def queue(self, entry: Entry, lost: Lost) -> None:
+        """Have one entry written by the next `flush`; `lost` is told if the disk does not take it.
+
+        Raises JournalFull (but never for an End).
+        """
+        with self._guard:
+            frame = self._frame(entry)
+            self._queued.append(frame)
+            self._queued_bytes += len(frame)
+            self._whose.append((entry, lost))
+            if self._queued_bytes > MOST_QUEUED_BYTES:
+                self._flush()
+
+    @property
+    def has_queued(self) -> bool:
+        return bool(self._queued)
+
+    def flush(self) -> None:
+        """Write what is queued: durable against the death of any process from then on."""
+        with self._guard:
+            if self._queued:
+                self._flush()
+
+    def _flush(self) -> None:
+        frames, whose = self._queued, self._whose
+        self._queued, self._queued_bytes, self._whose = [], 0, []
+        try:
+            self._write(frames[0] if len(frames) == 1 else b"".join(frames))
+        except JournalBroken as error:
+            for entry, lost in whose:
+                lost(entry, error)
+        else:
+            self._rotate_if_full()
+
+    def _frame(self, entry: Entry) -> bytes:
+        sealed = self._sealer.seal(self._encode(entry))
+        frame = _HEADER.pack(len(sealed), crc32(sealed)) + sealed
+        if self._position + self._queued_bytes + len(frame) > self._bound and type(entry) is not End:
+            self._look_for_room(self._queued_bytes + len(frame))
+        return frame
+
+    def _rotate_if_full(self) -> None:
+        if self._position - self._segment_start >= self._segment_bytes:
+            self._rotate()
 
     def close(self) -> None:
         """Let go of the lock: from then on the owner counts as dead and its journal is drained."""
         with self._guard:
+            if self._queued:
+                self._flush()
             if self._file >= 0:
                 os.close(self._file)
                 self._file = -1

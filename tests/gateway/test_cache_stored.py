@@ -21,6 +21,7 @@ from llmobs.ingest.writer import Writer
 from llmobs.ops.simulator.running import Running
 from llmobs.ops.verify import verify
 from llmobs.tenants.roster import TenantInfo
+from tests.gateway.doors import a_door
 from tests.gateway.running import Gateway, running
 from tests.gateway.test_cache import BODY, ask, cache_of, grow_older, requests
 from tests.gateway.test_cache_flights import at_once, slow
@@ -86,16 +87,13 @@ def test_an_applications_own_span_about_a_hit_is_not_billed(
 # ---------------------------------------------------------------- an emergency
 
 
-async def _nothing(*_: Any) -> Any:
-    raise AssertionError("nobody is asked")
-
-
 def another_call(gateway: Gateway, tenant_id: int, content: str) -> Call:
     """The same request once more, as the stages before admission leave it."""
     assert gateway.plane is not None
     assert gateway.plane.snapshot is not None
     dialect: Dialect = OpenAI()
-    call = Call(dialect, {b"x-llmobs-cache": b"exact"}, _nothing, _nothing, time.time_ns(), time.monotonic_ns())
+    headers = {b"x-llmobs-cache": b"exact"}
+    call = Call(dialect, headers, a_door(headers), time.time_ns(), time.monotonic_ns())
     roster = gateway.plane.snapshot.roster
     call.tenant = roster.tenants[tenant_id]
     assert isinstance(call.tenant, TenantInfo)

@@ -16,17 +16,10 @@ from llmobs.limits.admission import LEASE_SECONDS
 from llmobs.limits.definition import LimitInfo
 from llmobs.providers.registry import CandidateInfo, ProviderInfo
 from llmobs.tenants.roster import TenantInfo
+from tests.gateway.doors import a_door
 from tests.limits.made import info
 
 BODY = b'{"model": "m", "messages": [{"role": "user", "content": "one two"}], "max_tokens": 5}'
-
-
-async def receive() -> dict[str, Any]:
-    return {}
-
-
-async def send(message: dict[str, Any]) -> None:
-    pass
 
 
 def snapshot(*limits: LimitInfo) -> Snapshot:
@@ -35,7 +28,7 @@ def snapshot(*limits: LimitInfo) -> Snapshot:
 
 
 def a_call(span_id: bytes = b"12345678") -> Call:
-    call = Call(OpenAI(), {}, receive, send, 0, 0, ("192.0.2.1", 1))
+    call = Call(OpenAI(), {}, a_door(), 0, 0)
     call.tenant = TenantInfo(7, "acme", "Acme", "none", "full", "UTC", 400, True)
     call.body, call.asked, call.span_id = BODY, call.dialect.read(BODY), span_id
     provider = ProviderInfo(1, "openai", "openai", "http://h/v1", "", {}, "openai")

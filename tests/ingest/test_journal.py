@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmobs.ingest.entries import End, NativeSpans, OtlpBody
+from llmobs.ingest.entries import End, Entry, NativeSpans, OtlpBody
 from llmobs.ingest.journal import (
     JournalBroken,
     JournalFull,
@@ -180,3 +180,54 @@ def test_a_dead_owners_folder_can_be_removed_and_a_living_ones_not(folder: Path)
     writer.close()
     assert reader.delete_folder()
     assert owners(folder.parent) == []
+
+
+def test_queued_entries_are_written_together_in_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, writes = os.write, []
+
+    def counted(file: int, data: bytes) -> int:
+        writes.append(len(data))
+        return real(file, data)
+
+    def lost(entry: Entry, error: JournalBroken) -> None:
+        raise AssertionError("nothing is lost")
+
+    writer = JournalWriter(folder, KEY)
+    monkeypatch.setattr(os, "write", counted)
+    writer.queue(body(1), lost)
+    writer.queue(body(2), lost)
+    assert read_all(JournalReader(folder, KEY)) == []
+    third = writer.append(body(3))
+    assert writer.position > third
+    writer.queue(end(), lost)
+    writer.flush()
+    assert len(writes) == 3
+    assert read_all(JournalReader(folder, KEY)) == [body(1), body(2), body(3), end()]
+    writer.close()
+
+
+def test_a_disk_that_does_not_take_them_loses_all_that_was_queued_and_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    told = []
+    writer = JournalWriter(folder, KEY)
+    writer.queue(body(1), lambda entry, error: told.append((entry, str(error))))
+    writer.queue(end(), lambda entry, error: told.append((entry, str(error))))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        writer.flush()
+    assert [entry for entry, _ in told] == [body(1), end()]
+    assert "disk is full" in told[0][1]
+    writer.append(body(2))
+    assert read_all(JournalReader(folder, KEY)) == [body(2)]
+    writer.close()
+
+
+def test_what_is_queued_is_written_when_the_owner_closes(folder: Path) -> None:
+    writer = JournalWriter(folder, KEY)
+    writer.queue(end(), lambda entry, error: None)
+    writer.close()
+    assert read_all(JournalReader(folder, KEY)) == [end()]

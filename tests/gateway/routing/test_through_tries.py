@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from gateway.call import Attempt, Call
-from llmobs.ingest.journal import JournalFull
+from llmobs.ingest.journal import JournalBroken, JournalFull
 from llmobs.ops.simulator.faults import Faults
 from llmobs.ops.simulator.running import Running
 from tests.gateway.faulty import good, hang, status
@@ -107,6 +107,29 @@ def test_an_attempt_that_cannot_be_journalled_is_not_sent_and_gives_its_hold_bac
     assert who(pair.ask())[:3] == (503, "one", "1")
     assert pair.two.requests == 0
     assert pair.bills() == [("one", "failed", "server_error", "nothing")]
+
+
+def test_a_call_whose_begin_the_disk_does_not_take_is_not_sent_and_gives_its_hold_back(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S0-30: it is refused, and the next one is served."""
+    plane = pair.gateway.plane
+    assert plane is not None
+    journal = plane.recorder.journal
+    write, failed = journal._write, list[int]()
+
+    def fails_once(frames: bytes) -> None:
+        if not failed:
+            failed.append(len(frames))
+            raise JournalBroken("the disk is full")
+        write(frames)
+
+    monkeypatch.setattr(journal, "_write", fails_once)
+    answer = pair.ask()
+    assert (answer.status_code, answer.headers["x-llmobs-reason"]) == (503, "journal_full")
+    assert (pair.one.requests, pair.two.requests) == (0, 0)
+    pair.gateway.wait_until(lambda: not pair.world.ledger()["held"], "nothing is held")
+    assert who(pair.ask(text="again"))[:3] == (200, "one", "1")
 
 
 def test_a_slow_failure_leaves_its_successor_its_time(pair: Pair) -> None:
