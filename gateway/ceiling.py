@@ -23,15 +23,13 @@ def declared(call: Call) -> int | None:
 
 def set_ceiling(call: Call, most_output_tokens: int, snapshot: Snapshot) -> None:
     """Give a request without a ceiling this one. Raises Refusal where the body cannot be rewritten."""
-    asked, tenant, client = call.asked, call.tenant, call.client
+    asked, tenant = call.asked, call.tenant
     assert asked is not None
     assert tenant is not None
     if asked.most_output_tokens is not None or call.dialect.serves not in CHATS:
         return
     first = call.candidates[0]
-    caps = snapshot.limits.caps(
-        tenant.id, call.attribution, first.model, first.provider.name, client[0] if client else ""
-    )
+    caps = snapshot.limits.caps(tenant.id, call.attribution, first.model, first.provider.name, call.door.ip)
     if caps.output_tokens is not None:
         most_output_tokens = min(most_output_tokens, max(caps.output_tokens // max(asked.choices, 1), 1))
     # Under which name it is sent, the model decides that will answer: a route's own name says nothing of it.
