@@ -86,8 +86,8 @@ INSTALLED_APPS = [
     "llmobs.ingest",
     "llmobs.evals",
     "llmobs.alerts",
-    "llmobs.ops",
     "llmobs.reconcile",
+    "llmobs.ops",
 ]
 
 MIDDLEWARE = [
@@ -300,6 +300,8 @@ def _is_loopback(host: str) -> bool:
 
 globals().update(_email(read_str("LLMOBS_EMAIL_URL")))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = read_str("LLMOBS_EMAIL_FROM", "llmobs@localhost")
+
+PRICES_KEY = read_str("LLMOBS_PRICES_KEY")
 
 LOGGING = django_logging(read_str("LLMOBS_LOG_LEVEL", "info"))
 LOGGING_CONFIG = "llmobs.ops.logs.set_up"

@@ -134,10 +134,15 @@ def load(conn: psycopg.Connection[Any]) -> list[SnapshotInfo]:
     return [SnapshotInfo(name, ns_from_utc(at), bytes(body)) for name, at, body in rows]
 
 
+def content_of(body: bytes) -> bytes:
+    """The signed file of a stored snapshot."""
+    return zstandard.decompress(body, max_output_size=MOST_BYTES)
+
+
 @lru_cache(maxsize=MOST_PARSED)
 def data_of(body: bytes) -> DataSnapshot:
     """A stored snapshot's prices. (A second's work, and the same whatever the configuration's version.)"""
-    file = msgspec.json.decode(zstandard.decompress(body, max_output_size=MOST_BYTES), type=_File)
+    file = msgspec.json.decode(content_of(body), type=_File)
     return _data(bytes(file.providers))
 
 
