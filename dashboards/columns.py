@@ -329,7 +329,7 @@ def month_forecast(visit: Visit, spent: int) -> Forecast | None:
     history = Window(visit.now - HISTORY, visit.now, visit.zone)
     rows = totals(visit.cursor, visit.scope_of(history), over_time=True, bucket=HOUR)
     hours = [Spent(row.at, row.cost_nanousd) for row in rows if row.at]
-    return forecast(spent, hours, visit.now, month_end(visit.now, visit.zone))
+    return forecast(spent, hours, visit.now, month_end(visit.now, visit.zone), zone=visit.zone)
 
 
 def _slow(

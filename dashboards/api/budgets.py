@@ -13,15 +13,17 @@ from rest_framework.response import Response
 from dashboards.api.asked import Figures
 from dashboards.api.traces import usd
 from dashboards.live import budgets_now, ledger_client
-from dashboards.queries.budgets import current_window, spend_over_time
+from dashboards.queries.budgets import current_window
 from dashboards.queries.scope import Cursor
 from llmobs.budgets.definition import USD, BudgetInfo
-from llmobs.budgets.forecast import HISTORY, forecast
 from llmobs.budgets.models import Budget
+from llmobs.budgets.outlook import Outlook, budget_forecasts
 from llmobs.budgets.status import Status, status
 from llmobs.core.clock import ns_from_utc
 from llmobs.tenants import access
 from llmobs.tenants.authentication import caller_of
+
+FORETOLD = ("forecast", "forecast_low", "forecast_high", "exhausts_at")
 
 
 class ValueShown(serializers.Serializer):
@@ -31,6 +33,10 @@ class ValueShown(serializers.Serializer):
     spent = serializers.CharField()
     held = serializers.CharField(allow_null=True)
     remaining = serializers.CharField()
+    forecast = serializers.CharField(allow_null=True)
+    forecast_low = serializers.CharField(allow_null=True)
+    forecast_high = serializers.CharField(allow_null=True)
+    exhausts_at = serializers.DateTimeField(allow_null=True)
 
 
 class StatusShown(serializers.Serializer):
@@ -41,8 +47,10 @@ class StatusShown(serializers.Serializer):
     spent = serializers.CharField(allow_null=True)
     held = serializers.CharField(allow_null=True)
     remaining = serializers.CharField(allow_null=True)
-    forecast = serializers.CharField(allow_null=True)
-    exhausts_at = serializers.DateTimeField(allow_null=True)
+    forecast = serializers.CharField(allow_null=True, help_text="expected at the window's end")
+    forecast_low = serializers.CharField(allow_null=True, help_text="its 80 % range")
+    forecast_high = serializers.CharField(allow_null=True)
+    exhausts_at = serializers.DateTimeField(allow_null=True, help_text="when the limit is expected to be passed")
     window_start = serializers.DateTimeField(allow_null=True)
     window_end = serializers.DateTimeField(allow_null=True)
     is_live = serializers.BooleanField()
@@ -56,10 +64,11 @@ class BudgetStatus(Figures):
     @extend_schema(responses=StatusShown)
     def get(self, request: Request, pk: str) -> Response:
         budget = access.find(Budget.objects.select_related("tenant"), caller_of(request), pk=pk)
+        now = timezone.now()
         info = budgets_now().get(budget.pk)
         if info is None:  # switched off: nothing is counted
             return Response(_unknown(budget))
-        now = timezone.now()
+        info = info.at(int(now.timestamp()))
         with connection.cursor() as cursor:
             found = status(cursor, ledger_client(), info, ns_from_utc(now))
             return Response(status_json(cursor, info, found, now))
@@ -69,32 +78,37 @@ def status_json(cursor: Cursor, info: BudgetInfo, found: list[Status], now: date
     start, end = current_window(info, now)
     is_live = all(each.is_live for each in found)
     spent = sum(each.spent for each in found)
-    expected = None
-    if not info.each and end is not None:
-        expected = forecast(spent, spend_over_time(cursor, info, now - HISTORY, now), now, end, info.limit)
+    known = {(info.id, each.applied.value): each.spent for each in found}
+    outlooks = {each.value: each for each in budget_forecasts(cursor, [info], now, known)}
     return {
         "unit": info.unit,
         "limit": _amount(info, info.limit),
         "spent": _amount(info, spent),
         "held": _amount(info, sum(each.held or 0 for each in found) if is_live else None),
         "remaining": None if info.each else _amount(info, found[0].remaining),
-        "forecast": _amount(info, expected.amount if expected else None),
-        "exhausts_at": expected.passes_at if expected else None,
+        **_foretold(info, None if info.each else outlooks.get("")),
         "window_start": start,
         "window_end": end,
         "is_live": is_live,
         "is_counted": info.is_counted,
-        "values": [_value(info, each) for each in found] if info.each else [],
+        "values": [_value(info, each, outlooks.get(each.applied.value)) for each in found] if info.each else [],
     }
 
 
-def _value(info: BudgetInfo, each: Status) -> dict[str, Any]:
+def _value(info: BudgetInfo, each: Status, outlook: Outlook | None) -> dict[str, Any]:
     return {
         "value": each.applied.value,
         "spent": _amount(info, each.spent),
         "held": _amount(info, each.held),
         "remaining": _amount(info, each.remaining),
+        **_foretold(info, outlook),
     }
+
+
+def _foretold(info: BudgetInfo, outlook: Outlook | None) -> dict[str, Any]:
+    amounts = (None, None, None) if outlook is None else (outlook.amount, outlook.low, outlook.high)
+    told = [_amount(info, amount) for amount in amounts]
+    return dict(zip(FORETOLD, [*told, outlook.exhausts_at if outlook else None], strict=True))
 
 
 def _amount(info: BudgetInfo, amount: int | None) -> str | int | None:
@@ -102,7 +116,7 @@ def _amount(info: BudgetInfo, amount: int | None) -> str | int | None:
 
 
 def _unknown(budget: Budget) -> dict[str, Any]:
-    names = ("spent", "held", "remaining", "forecast", "exhausts_at", "window_start", "window_end")
+    names = ("spent", "held", "remaining", *FORETOLD, "window_start", "window_end")
     is_usd = budget.limit_nanousd is not None
     return {
         "unit": "usd" if is_usd else "tokens",

@@ -6,7 +6,7 @@ A roll-up knows neither users nor sessions nor prompts. Budgets of these have th
 
 # ruff: noqa: S608 - names in the SQL are constants of this module, values are always bound
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from llmobs.budgets.definition import COLUMNS, TOKENS, BudgetInfo, Scope, canonical_value, key_value
-from llmobs.budgets.forecast import HOUR, SHORT_STEP, Slots
-from llmobs.budgets.pace import Floats
+from llmobs.budgets.forecast import HOUR, Slots
+from llmobs.budgets.pace import Floats, Ints
 from llmobs.budgets.window import counted_since, window_bounds
 
 ROLLED_UP = ("feature", "environment", "service", "key", "model", "provider")
@@ -50,8 +50,11 @@ class Sums:
 
 def is_rolled_up(budget: BudgetInfo) -> bool:
     """Whether the roll-ups know all dimensions of its scopes."""
-    named = {*budget.each, *(dimension for scope in budget.scopes for dimension, _ in scope)}
-    return named <= set(ROLLED_UP)
+    return _dimensions(budget) <= set(ROLLED_UP)
+
+
+def _dimensions(budget: BudgetInfo) -> set[str]:
+    return {*budget.each, *(dimension for scope in budget.scopes for dimension, _ in scope)}
 
 
 def sums_of(
@@ -84,21 +87,31 @@ def sums_of(
     return found
 
 
-def amounts_of(cursor: Cursor, budgets: Iterable[BudgetInfo], slots: Slots) -> dict[tuple[int, str], Floats]:
-    """Amounts by slot of the past, by budget and value; TENANT_WIDE and "tenant id:unit" for the shape of a tenant."""
-    asked = [_Asked(b.id, b.tenant_id, b.unit == TOKENS, b.each, b.scopes) for b in budgets if is_rolled_up(b)]
-    wide = {(b.tenant_id, b.unit) for b in budgets if not is_rolled_up(b)}
-    shapes = [_Asked(-n - 1, tenant_id, unit == TOKENS, (), ((),)) for n, (tenant_id, unit) in enumerate(sorted(wide))]
-    names = {shape.id: (TENANT_WIDE, f"{shape.tenant_id}:{shape.unit}") for shape in shapes}
-    each_of = {each.id: each.each for each in asked}
+def amounts_of(cursor: Cursor, budgets: Sequence[BudgetInfo], slots: Slots) -> dict[tuple[int, str], Floats]:
+    """Amounts by slot of the past, by budget and value; of a tenant's whole spend by TENANT_WIDE and `shape_of`."""
+    rolled_up = [budget for budget in budgets if is_rolled_up(budget)]
+    shapes = {shape_of(budget) for budget in budgets if not is_rolled_up(budget)}
     found: dict[tuple[int, str], Floats] = {}
-    for budget_id, *values, indexes, amounts in _read(cursor, [*asked, *shapes], slots):
-        each = each_of.get(budget_id, ())
-        texts = tuple(_text(name, values[ROLLED_UP.index(name)]) for name in each)
-        key = names.get(budget_id) or (budget_id, canonical_value(texts[0] if len(texts) == 1 else texts))
+
+    def add(key: tuple[int, str], part: _Part, is_tokens: bool) -> None:
         row = found.setdefault(key, np.zeros(slots.past))
-        row[np.array(indexes)] += np.array(amounts, dtype=float)
+        row[part.slots] += part.tokens if is_tokens else part.costs
+
+    for part in _parts(cursor, budgets, rolled_up, slots):
+        for budget in rolled_up:
+            if budget.tenant_id == part.tenant_id and any(part.is_within(scope) for scope in budget.scopes):
+                texts = tuple(part.values[name] for name in budget.each)
+                value = canonical_value(texts[0] if len(texts) == 1 else texts)
+                add((budget.id, value), part, budget.unit == TOKENS)
+        for shape in shapes:
+            tenant_id, _, unit = shape.partition(":")
+            if int(tenant_id) == part.tenant_id:
+                add((TENANT_WIDE, shape), part, unit == TOKENS)
     return found
+
+
+def shape_of(budget: BudgetInfo) -> str:
+    return f"{budget.tenant_id}:{budget.unit}"
 
 
 def laid_out(sums: Sums, shape: Floats, slots: Slots, budget: BudgetInfo) -> Floats:
@@ -117,65 +130,57 @@ def laid_out(sums: Sums, shape: Floats, slots: Slots, budget: BudgetInfo) -> Flo
 
 
 @dataclass(frozen=True)
-class _Asked:
-    id: int
+class _Part:
+    """What one combination of values cost, by slot."""
+
     tenant_id: int
-    is_tokens: bool
-    each: tuple[str, ...]
-    scopes: tuple[Scope, ...]
+    values: Mapping[str, str]
+    slots: Ints
+    costs: Floats
+    tokens: Floats
 
-    @property
-    def unit(self) -> str:
-        return TOKENS if self.is_tokens else "usd"
-
-
-# A minute's and an hour's rows hold the same calls; what waits as a delta is in neither.
-SOURCES = {HOUR: (("rollup_hour", "hour"), ("rollup_delta", "minute")),
-           SHORT_STEP: (("rollup_minute", "minute"), ("rollup_delta", "minute"))}  # fmt: skip
-_COLUMNS = [COLUMNS[name] for name in ROLLED_UP]
-_VALUES = ", ".join(f"v{n}" for n in range(len(_COLUMNS)))
-_EACH = ", ".join(
-    f"CASE WHEN '{n}' = ANY(a.each_of) THEN r.{COLUMNS[n]}::text END AS v{i}" for i, n in enumerate(ROLLED_UP)
-)
-_WITHIN = " AND ".join(f"(s.{column} IS NULL OR s.{column} = r.{column}::text)" for column in _COLUMNS)
+    def is_within(self, scope: Scope) -> bool:
+        return all(self.values[name] == value for name, value in scope)
 
 
-def _read(cursor: Cursor, asked: Sequence[_Asked], slots: Slots) -> list[Any]:
-    """(id, a value for each of ROLLED_UP, slots, amounts) by id and value."""
-    if not asked or not slots.past:
-        return []
+def _parts(
+    cursor: Cursor, budgets: Sequence[BudgetInfo], rolled_up: Sequence[BudgetInfo], slots: Slots
+) -> Iterator[_Part]:
+    """Combinations of the values of those dimensions alone that a scope names."""
+    if not budgets or not slots.past:
+        return
+    named = {
+        name for b in rolled_up for name in (*b.each, *(dimension for scope in b.scopes for dimension, _ in scope))
+    }
+    by = [name for name in ROLLED_UP if name in named]
+    columns = "".join(f", {COLUMNS[name]}" for name in by)
     rows = " UNION ALL ".join(
-        f"SELECT tenant_id, {at} AS at, {', '.join(_COLUMNS)}, cost_nanousd, {COUNTED} AS tokens FROM {source} "
+        f"SELECT tenant_id{columns}, {at} AS at, cost_nanousd, {COUNTED} AS tokens FROM {source} "
         f"WHERE tenant_id = ANY(%s) AND {at} >= %s AND {at} < %s"
-        for source, at in SOURCES[slots.step]
+        for source, at in (_table(named, slots.step), ("rollup_delta", "minute"))
     )
-    scopes = [(one.id, *[dict(scope).get(name) for name in ROLLED_UP]) for one in asked for scope in one.scopes]
-    bounds = [sorted({one.tenant_id for one in asked}), slots.first, slots.first + slots.past * slots.step]
+    bounds = [sorted({b.tenant_id for b in budgets}), slots.first, slots.first + slots.past * slots.step]
     cursor.execute(
-        f"WITH s (id, {', '.join(_COLUMNS)}) AS MATERIALIZED (SELECT * FROM "
-        f"unnest(%s::bigint[], {', '.join(['%s::text[]'] * len(_COLUMNS))})), "
-        "a (id, tenant_id, is_tokens, each_of) AS MATERIALIZED (SELECT id, tenant_id, is_tokens, "
-        "string_to_array(each_of, ',') FROM unnest(%s::bigint[], %s::bigint[], %s::bool[], %s::text[]) "
-        "AS a (id, tenant_id, is_tokens, each_of)) "
-        f"SELECT id, {_VALUES}, array_agg(slot), array_agg(amount) FROM (SELECT a.id, {_EACH}, "
-        "floor(extract(epoch FROM r.at - %s) / %s)::int AS slot, "
-        "sum(CASE WHEN a.is_tokens THEN r.tokens ELSE r.cost_nanousd END)::bigint AS amount "
-        f"FROM ({rows}) r JOIN a USING (tenant_id) WHERE EXISTS (SELECT 1 FROM s WHERE s.id = a.id AND {_WITHIN}) "
-        f"GROUP BY a.id, {_VALUES}, slot) x WHERE amount <> 0 GROUP BY id, {_VALUES}",
-        [
-            *(list(column) for column in zip(*scopes, strict=True)),
-            [one.id for one in asked],
-            [one.tenant_id for one in asked],
-            [one.is_tokens for one in asked],
-            [",".join(one.each) for one in asked],
-            slots.first,
-            slots.step.total_seconds(),
-            *bounds * len(SOURCES[slots.step]),
-        ],
+        f"SELECT tenant_id{columns}, array_agg(slot), array_agg(cost), array_agg(tokens) FROM ("
+        f"SELECT tenant_id{columns}, floor(extract(epoch FROM at - %s) / %s)::int AS slot, "
+        f"sum(cost_nanousd)::bigint AS cost, sum(tokens)::bigint AS tokens FROM ({rows}) r "
+        f"GROUP BY tenant_id{columns}, slot) x GROUP BY tenant_id{columns}",
+        [slots.first, slots.step.total_seconds(), *bounds, *bounds],
     )
-    return cursor.fetchall()
+    for tenant_id, *values, indexes, costs, tokens in cursor.fetchall():
+        texts = {name: _text(name, value) for name, value in zip(by, values, strict=True)}
+        yield _Part(tenant_id, texts, np.array(indexes), np.array(costs, float), np.array(tokens, float))
 
 
-def _text(dimension: str, value: str | None) -> str:
+def _table(named: set[str], step: timedelta) -> tuple[str, str]:
+    """The coarsest roll-up that tells these apart, and its column of time."""
+    if step != HOUR:
+        return "rollup_minute", "minute"
+    if not named:
+        return "rollup_tenant_hour", "hour"
+    return ("rollup_model_hour" if named == {"model"} else "rollup_hour"), "hour"
+
+
+def _text(dimension: str, value: Any) -> str:
     """A value as `definition.applying` sees it."""
-    return key_value(int(value or 0)) if dimension == "key" else value or ""
+    return key_value(value) if dimension == "key" else str(value)

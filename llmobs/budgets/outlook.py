@@ -22,7 +22,7 @@ from llmobs.budgets.forecast import (
     floor,
     foretell,
 )
-from llmobs.budgets.history import TENANT_WIDE, Cursor, Sums, amounts_of, is_rolled_up, laid_out, sums_of
+from llmobs.budgets.history import TENANT_WIDE, Cursor, Sums, amounts_of, is_rolled_up, laid_out, shape_of, sums_of
 from llmobs.budgets.pace import Floats
 from llmobs.budgets.window import HOUR as HOUR_WINDOW
 from llmobs.budgets.window import NEVER_S, other_days, rolling_days, window_bounds
@@ -138,7 +138,7 @@ class _Together:
     def _amounts(self, budget: BudgetInfo, value: str, slots: Slots) -> Floats:
         if is_rolled_up(budget):
             return self.amounts.get((budget.id, value), self._empty)
-        shape = self.amounts.get((TENANT_WIDE, f"{budget.tenant_id}:{budget.unit}"), self._empty)
+        shape = self.amounts.get((TENANT_WIDE, shape_of(budget)), self._empty)
         return laid_out(self.sums.get((budget.id, value), Sums({}, {})), shape, slots, budget)
 
     def _leaving(self, budget: BudgetInfo, value: str, slots: Slots, today_s: int) -> Floats:

@@ -61,28 +61,39 @@ class Pace:
     def __init__(self, past: Past) -> None:
         self.past = past
         self._cut = _without_odd_days(past)
+        self._sums, self._cut_sums = (np.concatenate([[0.0], np.cumsum(row)]) for row in (past.amounts, self._cut))
+        self._longest = LONGEST_HALF_LIFE_DAYS * past.day
 
     def expected(self, coming: Ints) -> Floats:
         """Amounts of the coming slots, given by their slot of the week."""
-        return self._expected(coming, len(self.past), self._weights(len(coming)))
+        patterns, levels = self._known(np.array([len(self.past)]), len(coming))
+        found: Floats = patterns[0][coming] * levels[0]
+        return found
 
     def ratios(self, slots: int) -> Ratios:
         """How sums over as many slots differed from what would have been foretold."""
         past, length = self.past, len(self.past)
         least = min(7 * past.day, max(length // 3, 1))
         asked = min(slots, max((length - least) * 2 // 3, 1))
-        weights = self._weights(asked)
-        found, calm = [], []  # as it came, and without odd days: these shall widen the range, not shift the figure
         origins = self._origins(asked, least)
-        for origin in origins:
-            foretold = self._expected(past.slot_of_week[origin : origin + asked], origin, weights).sum()
-            if foretold > 0:
-                found.append(past.amounts[origin : origin + asked].sum() / foretold)
-                calm.append(self._cut[origin : origin + asked].sum() / foretold)
+        if len(origins) < 2:
+            return Ratios(*KNOWS_NOTHING)
+        patterns, levels = self._known(origins, asked)
+        coming = _upto(origins + asked, past.slot_of_week) - _upto(origins, past.slot_of_week)
+        foretold = levels * (coming * patterns).sum(1)
+        is_told = foretold > 0
+        # As it came, and without odd days: these shall widen the range, not shift the figure.
+        ends = origins + asked
+        found, calm = (
+            (sums[ends] - sums[origins])[is_told] / foretold[is_told] for sums in (self._sums, self._cut_sums)
+        )
         if len(found) < 2:
             return Ratios(*KNOWS_NOTHING)
+        low, high = (float(q) for q in np.quantile(found, (LOW, HIGH)))
+        middle = float(np.median(calm))
+        low, high = min(low, middle), max(high, middle)
         is_short = slots < past.day // 2
-        pasts = len(found) / 2 if is_short else (origins[0] - origins[-1]) / asked + 1
+        pasts = len(found) / 2 if is_short else float(origins[-1] - origins[0]) / asked + 1
         low, high = (float(q) for q in np.quantile(np.array(found), (LOW, HIGH)))
         middle = float(np.median(np.array(calm)))
         low, high = min(low, middle), max(high, middle)
@@ -92,53 +103,52 @@ class Pace:
             min(low, _towards(KNOWS_NOTHING[0], low, pasts)), middle, max(high, _towards(KNOWS_NOTHING[2], high, pasts))
         )
 
-    def _expected(self, coming: Ints, end: int, weights: Floats) -> Floats:
-        """The same from what came before slot `end` alone."""
-        keys, amounts = self.past.slot_of_week[:end], self._cut[:end]
-        pattern, recent = _pattern(keys, amounts), weights[len(weights) - end :]
-        usual = recent @ pattern[keys]
-        found: Floats = pattern[coming] * ((recent @ amounts) / usual if usual > 0 else 0.0)
-        return found
+    def _known(self, origins: Ints, horizon: int) -> tuple[Floats, Floats]:
+        """At each of these moments the pattern (slots of the week in a row each) and the level, from what was before.
 
-    def _weights(self, horizon: int) -> Floats:
-        """How much each slot of the past tells of the level, the newest last."""
-        half_life = min(max(horizon, LEAST_HALF_LIFE), LONGEST_HALF_LIFE_DAYS * self.past.day)
-        found: Floats = 0.5 ** (np.arange(len(self.past) - 1, -1, -1) / half_life)
-        return found
+        All at once: a hundred times the work of one would be felt where hundreds of budgets are foretold.
+        """
+        keys, half_life = self.past.slot_of_week, min(max(horizon, LEAST_HALF_LIFE), self._longest)
+        # Weights count from the end, not from each moment: the level is a ratio, in which that cancels.
+        weights = 0.5 ** (np.arange(len(keys) - 1, -1, -1) / half_life)
+        patterns = _patterns(_upto(origins, keys), _upto(origins, keys, self._cut))
+        usual = (_upto(origins, keys, weights) * patterns).sum(1)
+        came = np.concatenate([[0.0], np.cumsum(weights * self._cut)])[origins]
+        levels: Floats = np.divide(came, usual, out=np.zeros(len(origins)), where=usual > 0)
+        return patterns, levels
 
-    def _origins(self, slots: int, least: int) -> list[int]:
-        """Earlier moments, newest first, after which `slots` slots are known."""
-        last = len(self.past) - slots
-        if last < least:
-            return []
-        day = self.past.day
-        if slots >= day:
-            step = max((last - least) // MOST_ORIGINS, 1)
-            return list(range(last, least - 1, -step))[:MOST_ORIGINS]
-        near = max(NEAR_HOURS * day // 24, 1)
-        # Not the newest moments but those at the time of day at which the horizon now begins.
-        found = [t for t in range(last, least - 1, -1) if _away(len(self.past) - t, day) <= near]
-        return found[:: max(len(found) // MOST_ORIGINS, 1)][:MOST_ORIGINS]
+    def _origins(self, slots: int, least: int) -> Ints:
+        """Earlier moments, oldest first, after which `slots` slots are known."""
+        length, day = len(self.past), self.past.day
+        found = np.arange(length - slots, least - 1, -1, dtype=np.int64)
+        if slots < day:  # a short horizon: moments at the time of day at which it now begins
+            near = max(NEAR_HOURS * day // 24, 1)
+            apart = (length - found) % day
+            found = found[np.minimum(apart, day - apart) <= near]
+        return found[:: max(len(found) // MOST_ORIGINS, 1)][:MOST_ORIGINS][::-1]
+
+
+def _upto(moments: Ints, keys: Ints, weights: Floats | None = None) -> Floats:
+    """By moment (ascending) and slot of the week: how many slots were before, or the sum of their weights."""
+    interval = np.searchsorted(moments, np.arange(len(keys)), side="right")
+    size = (len(moments) + 1) * SLOTS_OF_WEEK
+    sums = np.bincount(interval * SLOTS_OF_WEEK + keys, weights, size).reshape(-1, SLOTS_OF_WEEK)
+    found: Floats = np.cumsum(sums[:-1].astype(np.float64), axis=0)
+    return found
+
+
+def _patterns(counts: Floats, sums: Floats) -> Floats:
+    """The mean of each slot of the week, drawn towards that of the day and of all."""
+    by_day = (len(counts), 7, 24)
+    mean = sums.sum(1) / np.maximum(counts.sum(1), 1)
+    of_day = (sums.reshape(by_day).sum(1) + mean[:, None]) / (counts.reshape(by_day).sum(1) + 1)
+    drawn = 1 / np.maximum(counts, 1) ** 2  # one week counts half, two eight ninths, four all but all
+    found: Floats = (sums + drawn * np.tile(of_day, 7)) / (counts + drawn)
+    return found
 
 
 def _towards(nothing: float, known: float, pasts: float) -> float:
     return (pasts * known + WEIGHT_OF_NOTHING * nothing) / (pasts + WEIGHT_OF_NOTHING)
-
-
-def _away(slots: int, day: int) -> int:
-    """How far apart two moments' times of day are."""
-    return min(slots % day, -slots % day)
-
-
-def _pattern(keys: Ints, amounts: Floats) -> Floats:
-    """The mean of each slot of the week, drawn towards that of the day and of all."""
-    sums = np.bincount(keys, amounts, SLOTS_OF_WEEK)
-    counts = np.bincount(keys, minlength=SLOTS_OF_WEEK)
-    mean = amounts.mean() if len(amounts) else 0.0
-    of_day = (sums.reshape(7, 24).sum(0) + mean) / (counts.reshape(7, 24).sum(0) + 1)
-    drawn = 1 / np.maximum(counts, 1) ** 2  # one week counts half, two eight ninths, four all but all
-    found: Floats = (sums + drawn * np.tile(of_day, 7)) / (counts + drawn)
-    return found
 
 
 def _without_odd_days(past: Past) -> Floats:

@@ -26,22 +26,31 @@ def cursor(pg: Conn) -> Iterator["psycopg.Cursor[Any]"]:
 
 def roll_up(pg: Conn, feature: str, cost: int, start: datetime, end: datetime, step: timedelta, **more: Any) -> None:
     """The same amounts in each slot of a time."""
-    table, column = ("rollup_hour", "hour") if step == timedelta(hours=1) else ("rollup_minute", "minute")
     named = {
         "tenant_id": 7, "service": "", "environment": "", "feature": feature, "key_id": 0, "provider_name": "p",
         "model": "m", "status": "ok", "error_type": "", **more,
     }  # fmt: skip
-    measures: dict[str, Any] = {n: [] if n.endswith(("buckets", "counts")) else BASE.get(n, 0) for n in MEASURES} | {
-        "cost_nanousd": cost
+    known = {
+        "rollup_minute": ("minute", tuple(named)),
+        "rollup_hour": ("hour", tuple(named)),
+        "rollup_tenant_hour": ("hour", ("tenant_id", "status")),
+        "rollup_model_hour": ("hour", ("tenant_id", "model", "status")),
     }
-    names = [*named, column, *measures]
-    at, rows = start, []
-    while at < end:
-        rows.append([*named.values(), at, *measures.values()])
-        at += step
-    statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})"
-    with pg.cursor() as writing:
-        writing.executemany(statement, rows)
+    tables = list(known)[1:] if step == timedelta(hours=1) else list(known)[:1]
+    measures: dict[str, Any] = {n: [] if n.endswith(("buckets", "counts")) else BASE.get(n, 0) for n in MEASURES}
+    measures["cost_nanousd"] = cost
+    slots = [start + n * step for n in range((end - start) // step)]
+    for table in tables:
+        column, dimensions = known[table]
+        names = [*dimensions, column, *measures]
+        update = "cost_nanousd = t.cost_nanousd + excluded.cost_nanousd"
+        statement = (
+            f"INSERT INTO {table} AS t ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) "
+            f"ON CONFLICT ({', '.join((*dimensions, column))}) DO UPDATE SET {update}"
+        )
+        with pg.cursor() as writing:
+            values = [named[name] for name in dimensions]
+            writing.executemany(statement, [[*values, at, *measures.values()] for at in slots])
 
 
 def spend(pg: Conn, budget: BudgetInfo, value: str, start: datetime, amount: int) -> None:
@@ -89,7 +98,9 @@ def test_each_window_has_its_own_end(pg: Conn, cursor: "psycopg.Cursor[Any]", wi
 
 
 def test_an_hour_is_foretold_from_minutes(pg: Conn, cursor: "psycopg.Cursor[Any]") -> None:
-    roll_up(pg, "chat", 10, NOW - timedelta(hours=12, minutes=6), NOW.replace(minute=5, second=0), timedelta(minutes=1))
+    roll_up(
+        pg, "chat", 10, NOW - timedelta(hours=12, minutes=6), NOW.replace(minute=5, second=40), timedelta(minutes=1)
+    )
     budget = info(10**9, window="hour")
     spend(pg, budget, "", HOUR_NOW, 66)
     assert only(budget_forecasts(cursor, [budget], NOW)).amount == pytest.approx(66 + 533, abs=15)
