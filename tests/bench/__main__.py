@@ -1,13 +1,21 @@
-"""All benchmarks, one after the other: `make bench`; or those that are named: `python -m tests.bench forecast`."""
+"""All benchmarks, one after the other: `make bench`; or the one that is named: `python -m tests.bench forecast`.
+
+What follows a name is that one's own: `python -m tests.bench proof --minutes 10 --seed 2`.
+"""
 
 import os
 import platform
 import sys
 
-from tests.bench import forecast, gateway, ingest
+from tests.bench import forecast, gateway, ingest, proof
 
 BENCHMARKS = {"gateway": gateway.main, "ingest": ingest.main, "forecast": forecast.main}
+words = sys.argv[1:]
 
 print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-for name in sys.argv[1:] or BENCHMARKS:
+if words[:1] == ["proof"]:
+    sys.exit(proof.main(words[1:]))
+for name in words or BENCHMARKS:
     BENCHMARKS[name]()
+if not words:
+    sys.exit(proof.main([]))

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sys
 import tempfile
 import time
 import urllib.request
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.machine import ROOT, manage, running
+from tests.bench.machine import manage, running
 
 SECRET = "llmobs-bench-0123456789abcdef0123456789abcdef"
 SECRETS = {name: f"llmobs-{name}-0123456789abcdef0123456789abcdef" for name in ("cached", "bare", "guarded")}
@@ -77,20 +78,27 @@ class Platform:
 @contextmanager
 def platform(fast: int, slow: int, gateways: int = 1) -> Iterator[Platform]:
     """Up with one gateway or several, configured against provider stand-ins on these ports; ended with the block."""
+    env = {"BENCH_KEY": SECRET, "BENCH_PROVIDER_KEY": "none"}
+    env |= {f"BENCH_{name.upper()}_KEY": secret for name, secret in SECRETS.items()}
+    with configured(CONFIGURATION.format(fast=fast, slow=slow), env, gateways) as up:
+        yield up
+
+
+@contextmanager
+def configured(configuration: str, env: dict[str, str], gateways: int) -> Iterator[Platform]:
+    """Up on a fresh folder with this configuration, whose secrets are in `env`; ended with the block."""
     with tempfile.TemporaryDirectory(prefix="llmobs-bench-") as folder:
         data = Path(folder)
         gateway_port, web_port = free_port(), free_port()
-        env = {"BENCH_KEY": SECRET, "BENCH_PROVIDER_KEY": "none"}
-        env |= {f"BENCH_{name.upper()}_KEY": secret for name, secret in SECRETS.items()}
         command = [
-            str(ROOT / ".venv/bin/python"), "manage.py", "up", "--data", str(data),
+            sys.executable, "manage.py", "up", "--data", str(data),
             "--gateway-port", str(gateway_port), "--web-port", str(web_port), "--gateway-workers", str(gateways),
         ]  # fmt: skip
         with running(command, env=env) as supervisor:
             up = Platform(data, gateway_port, supervisor)
             _wait_ready(gateway_port)
             file = data / "bench.yaml"
-            file.write_text(CONFIGURATION.format(fast=fast, slow=slow))
+            file.write_text(configuration)
             os.environ.update(env)
             manage(data, "apply", str(file))
             yield up
