@@ -41,6 +41,7 @@ class HostJournals:
         self._conn = conn
         self._me = me
         self._budgets = budgets
+        self.waited_s = 0.0  # for living owners to acknowledge
 
     def living(self) -> set[str]:
         """Gateways and other writers seen lately; one whose lock on this host is free is dead, however lately."""
@@ -90,7 +91,8 @@ class HostJournals:
 
     def wait(self, waited_s: float) -> float:
         time.sleep(PAUSE_SECONDS)
-        return waited_s + PAUSE_SECONDS
+        self.waited_s = waited_s + PAUSE_SECONDS
+        return self.waited_s
 
 
 def _hand_in(owner: str, begin: Begin, state: str, amounts: list[int]) -> HandIn:
@@ -162,8 +164,13 @@ class LedgerKeeper:
         self._epoch = None
         journals = HostJournals(self._journal, self._key, conn, self._owner, budgets)
         if open_epoch is None:
+            began = time.monotonic()
             recovered = recovery.recover(conn, self._client, journals, now_ns())
-            log.info("ledger recovered" if recovered else "ledger is recovered by another writer")
+            log.info(
+                "ledger recovered" if recovered else "ledger is recovered by another writer",
+                seconds=round(time.monotonic() - began, 2),
+                waited_seconds=round(journals.waited_s, 2),
+            )
         self._epoch = recovery.join(conn, self._client, journals, self._owner, now_ns())
 
     def _send(self) -> None:

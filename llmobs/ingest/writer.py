@@ -54,7 +54,7 @@ CONFIG_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
 OWNERS_SECONDS = 0.25
 OFFSETS_SECONDS = 0.5  # where only begins were read
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 0.5  # budgets that block wait for a writer that recovers
 
 Connection = psycopg.Connection[Any]
 
