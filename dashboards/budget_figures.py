@@ -10,14 +10,14 @@ from dashboards.queries.budgets import (
     ThresholdPassed,
     current_window,
     refusals_by_budget,
-    spend_over_time,
     thresholds_passed,
 )
 from dashboards.queries.scope import Cursor, Scope
 from dashboards.svg import BudgetBar
 from dashboards.window import Window
 from llmobs.budgets.definition import EACH, USD, BudgetInfo, Budgets
-from llmobs.budgets.forecast import HISTORY, Forecast, forecast
+from llmobs.budgets.forecast import Forecast
+from llmobs.budgets.outlook import Outlook, budget_forecasts
 from llmobs.budgets.status import Status, status
 from llmobs.budgets.valkey import Client
 from llmobs.budgets.window import window_words
@@ -49,17 +49,24 @@ class BudgetFigure:
     held: int | None
     values: tuple[Status, ...]
     forecast: Forecast | None
+    runs_out_at: datetime | None  # also of a lifetime, which has no end to foretell
     urgency: int
     kind: str
     state: str
     detail: str
     refused: int
     tenant_name: str = ""  # where figures of several tenants stand together
+    depth: int = 0  # below how many parents it is shown
 
     @property
     def name(self) -> str:
         """experiments; Acme · experiments where several tenants stand together."""
         return f"{self.tenant_name} · {self.info.name}" if self.tenant_name else self.info.name
+
+    @property
+    def indent(self) -> str:
+        """What stands before the name of a budget below another."""
+        return "\u2003" * (self.depth - 1) + "└ "
 
     @property
     def short_state(self) -> str:
@@ -79,10 +86,6 @@ class BudgetFigure:
     def forecast_amount(self) -> int | None:
         """What will have been asked for at the window's end; None where it has no end, or too little is known."""
         return self.forecast.amount if self.forecast else None
-
-    @property
-    def runs_out_at(self) -> datetime | None:
-        return self.forecast.passes_at if self.forecast else None
 
     @property
     def window_word(self) -> str:
@@ -175,27 +178,40 @@ def budget_figures(
 
     A budget of a tenant in `tenant_names` is shown with that name.
     """
-    infos = [info for info in budgets.infos if info.tenant_id in scope.tenant_ids]
+    now_s = int(now.timestamp())
+    infos = [info.at(now_s) for info in budgets.infos if info.tenant_id in scope.tenant_ids]
     if not infos:
         return []
     starts = {info.id: current_window(info, now)[0] for info in infos}
     earliest = max(min(starts.values()), now - LONGEST_LOOK_BACK)
     refused = refusals_by_budget(cursor, Scope(scope.tenant_ids, Window(earliest, now, ZoneInfo("UTC"))))
     passed = thresholds_passed(cursor, scope.tenant_ids, min(starts.values()))
-    figures = []
+    standings: dict[int, list[Status]] = {}
     for info in infos:
-        standing = status(cursor, client, info, ns_from_utc(now))
+        standings[info.id] = standing = status(cursor, client, info, ns_from_utc(now))
         if standing and not standing[0].is_live:
             client = None  # away or recovering: not asked again for each budget
-        figure = _figure(cursor, info, standing, refused, passed, now)
+    expected = _expected(cursor, infos, standings, now)
+    figures = []
+    for info in infos:
+        figure = _figure(info, standings[info.id], expected.get(info.id), refused, passed, now)
         figures.append(replace(figure, tenant_name=tenant_names.get(info.tenant_id, "")))
     return sorted(figures, key=lambda figure: (figure.urgency, _soonest(figure), -_share_used(figure), figure.name))
 
 
+def _expected(
+    cursor: Cursor, infos: Sequence[BudgetInfo], standings: Mapping[int, Sequence[Status]], now: datetime
+) -> dict[int, Outlook]:
+    """How each budget will stand, all asked at once; those of each value are told by REST and alerts alone."""
+    asked = [info for info in infos if not info.each]
+    spent = {(info.id, each.applied.value): each.spent for info in asked for each in standings[info.id]}
+    return {each.budget.id: each for each in budget_forecasts(cursor, asked, now, spent, with_path=True)}
+
+
 def _figure(
-    cursor: Cursor,
     info: BudgetInfo,
     standing: Sequence[Status],
+    outlook: Outlook | None,
     refused: Mapping[str, tuple[int, datetime]],
     passed: Sequence[ThresholdPassed],
     now: datetime,
@@ -203,9 +219,7 @@ def _figure(
     start, end = current_window(info, now)
     spent = sum(value.spent for value in standing)
     held = None if any(value.held is None for value in standing) else sum(value.held or 0 for value in standing)
-    expected = None
-    if not info.each and end is not None:
-        expected = forecast(spent, spend_over_time(cursor, info, now - HISTORY, now), now, end, info.limit)
+    expected = outlook.forecast if outlook is not None else None
     refusals, since = refused.get(info.name, (0, now))
     crossed = [event for event in passed if event.budget_id == info.id and event.at >= start]
     urgency, kind, state, detail = _state(info, standing, spent, held, expected, refusals, max(since, start), crossed)
@@ -216,7 +230,8 @@ def _figure(
         spent=spent,
         held=held,
         values=tuple(standing),
-        forecast=expected,
+        forecast=expected if outlook is not None and outlook.ends_at is not None else None,
+        runs_out_at=outlook.exhausts_at if outlook is not None else None,
         urgency=urgency,
         kind=kind,
         state=state,
@@ -268,6 +283,25 @@ def _state_of_each(info: BudgetInfo, values: Sequence[Status], refused: str) -> 
 
 def _when(at: datetime, zone: ZoneInfo) -> str:
     return f"{at.astimezone(zone):%-d %b, %H:%M}"
+
+
+def nested(figures: Sequence[BudgetFigure]) -> list[BudgetFigure]:
+    """Each budget below its parent; families stand where their most urgent one would."""
+    shown = {figure.info.id: figure for figure in figures}
+    children: dict[int | None, list[BudgetFigure]] = {}
+    for figure in figures:
+        parent = figure.info.parent_id if figure.info.parent_id in shown else None
+        children.setdefault(parent, []).append(figure)
+    places = {figure.info.id: at for at, figure in enumerate(figures)}
+
+    def family(figure: BudgetFigure, depth: int) -> list[BudgetFigure]:
+        below = [family(child, depth + 1) for child in children.get(figure.info.id, ())]
+        return [replace(figure, depth=depth), *(each for one in sorted(below, key=first) for each in one)]
+
+    def first(one: Sequence[BudgetFigure]) -> int:
+        return min(places[figure.info.id] for figure in one)
+
+    return [each for one in sorted((family(top, 0) for top in children.get(None, ())), key=first) for each in one]
 
 
 def _soonest(figure: BudgetFigure) -> float:

@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from dashboards.views import account, budgets, costs, frame, overview, prompts, providers, reconcile, trace, traces
+from dashboards.views import (
+    account,
+    budgets,
+    costs,
+    easing,
+    frame,
+    overview,
+    prompts,
+    providers,
+    reconcile,
+    trace,
+    traces,
+)
 
 app_name = "dashboards"
 urlpatterns = [
@@ -11,6 +23,7 @@ urlpatterns = [
     path("traces/<str:trace_id>/", trace.one_trace, name="trace"),
     path("costs/", costs.costs, name="costs"),
     path("budgets/", budgets.budgets, name="budgets"),
+    path("budgets/<str:pk>/ease/", easing.ease, name="ease"),
     path("reconcile/", reconcile.reconcile, name="reconcile"),
     path("providers/", providers.provider_list, name="providers"),
     path("prompts/", prompts.prompt_list, name="prompts"),

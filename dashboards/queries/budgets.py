@@ -15,6 +15,7 @@ from dashboards.queries.scope import Cursor, Filters, Scope
 from dashboards.window import HOUR, Window
 from llmobs.budgets.definition import EACH, TOKENS, BudgetInfo
 from llmobs.budgets.forecast import Spent
+from llmobs.budgets.spend import TOKENS_OF_BILL, scope_condition, scope_values
 from llmobs.budgets.window import counted_since, window_end
 
 MOST_EVENTS = 20
@@ -65,6 +66,8 @@ def spend_over_time(
     An "each" budget is asked over all its values together.
     """
     window = Window(start, end, ZoneInfo("UTC"))
+    if budget.below or any(name == "prompt" for name, _ in budget.scope):
+        return _of_bills(cursor, budget, start, end, bucket)
     fixed = {name: value for name, value in budget.scope if value != EACH}
     filters = Filters(**{n: int(v) if n == "key" else v for n, v in fixed.items()})  # type: ignore[arg-type]
     scope = Scope((budget.tenant_id,), window, filters)
@@ -73,6 +76,17 @@ def spend_over_time(
         return [Spent(at, tokens if budget.unit == TOKENS else cost) for at, cost, tokens in found]
     rows = totals(cursor, scope, over_time=True, bucket=bucket)
     return [Spent(row.at, row.tokens if budget.unit == TOKENS else row.cost_nanousd) for row in rows if row.at]
+
+
+def _of_bills(cursor: Cursor, budget: BudgetInfo, start: datetime, end: datetime, bucket: timedelta) -> list[Spent]:
+    """From the bills themselves: what roll-ups are not kept by, and what budgets below it count."""
+    amount = TOKENS_OF_BILL if budget.unit == TOKENS else "cost_nanousd"
+    cursor.execute(
+        f"SELECT date_bin(%s, begin_at, 'epoch'::timestamptz) AS at, COALESCE(sum({amount}), 0)::bigint FROM bill "
+        f"WHERE {scope_condition(budget).as_string(None)} GROUP BY 1 ORDER BY 1",
+        [bucket, budget.tenant_id, start, end, *scope_values(budget)],
+    )
+    return [Spent(at, int(amount)) for at, amount in cursor.fetchall()]
 
 
 def refusals_by_budget(cursor: Cursor, scope: Scope) -> dict[str, tuple[int, datetime]]:

@@ -10,8 +10,9 @@ from django.http import HttpResponse
 
 from dashboards import figures, numbers
 from dashboards.blocks import guarded
-from dashboards.budget_figures import LONGEST_LOOK_BACK, RUNS_OUT, BudgetFigure
+from dashboards.budget_figures import LONGEST_LOOK_BACK, RUNS_OUT, BudgetFigure, nested
 from dashboards.queries.budgets import spend_over_time, thresholds_passed
+from dashboards.views.easing import easing_of
 from dashboards.views.frame import rail_notes
 from dashboards.views.overview import shown_budgets
 from dashboards.visit import Visit, page, show
@@ -26,7 +27,7 @@ SHORT = timedelta(hours=6)  # a running sum over no more is drawn by the minute
 @page("budgets")
 def budgets(visit: Visit) -> HttpResponse:
     """All budgets, most urgent first, and the selected one."""
-    found = shown_budgets(visit)
+    found = nested(shown_budgets(visit))
     rail_notes(visit, found)
     asked = visit.request.GET.get("budget", "")
     selected = next((figure for figure in found if str(figure.info.id) == asked), None) or _first(found)
@@ -48,6 +49,7 @@ def budgets(visit: Visit) -> HttpResponse:
         else None,
         events=_events(visit, selected) if selected else [],
         values=_values(selected) if selected else [],
+        easing=easing_of(visit, selected) if selected else None,
     )
 
 

@@ -7,21 +7,28 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.db import connection
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from llmobs.budgets.bar import amount, bar
 from llmobs.budgets.definition import TOKENS, USD, Budgets, load
+from llmobs.budgets.easing import By, raise_limit, release
 from llmobs.budgets.models import Budget
 from llmobs.budgets.status import status
 from llmobs.core.clock import now_ns
 from llmobs.core.money import exact_usd, parse_usd
-from llmobs.tenants.audited import Audited
+from llmobs.tenants.audited import Audited, actor_of
 from llmobs.tenants.plain_connection import plain_connection
 
 TIMEOUT_SECONDS = 0.5  # a page is not kept waiting for what it can leave out
+
+
+BY_CLICK = "by a click in the admin"
+RAISED_PERCENT = 10
 
 
 class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -67,6 +74,18 @@ class BudgetAdmin(Audited):
         "tenant", "name", "limit_usd", "limit_tokens", "window", "scope", "parent", "action", "downgrade_to",
         "static_text", "thresholds", "is_active",
     )  # fmt: skip
+
+    actions = ("release_now", "raise_now")
+
+    @admin.action(description="Release until the window ends")
+    def release_now(self, request: HttpRequest, queryset: QuerySet[Budget]) -> None:
+        for budget in queryset:
+            release(budget, actor_of(request), BY_CLICK, timezone.now())
+
+    @admin.action(description=f"Raise by {RAISED_PERCENT} %% in this window")
+    def raise_now(self, request: HttpRequest, queryset: QuerySet[Budget]) -> None:
+        for budget in queryset:
+            raise_limit(budget, By(percent=RAISED_PERCENT), actor_of(request), BY_CLICK, timezone.now())
 
     def get_readonly_fields(self, request: HttpRequest, obj: Budget | None = None) -> tuple[str, ...]:
         return ("tenant",) if obj else ()

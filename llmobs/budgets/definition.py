@@ -129,6 +129,18 @@ class BudgetInfo(msgspec.Struct, frozen=True):
                 limit += each.amount
         return limit
 
+    def at(self, at_s: int) -> "BudgetInfo":
+        """As it is in the window that holds `at_s`: with what it was raised by, alert only where it was released."""
+        for_all = [each for each in self.raises if each.value is None]
+        if not for_all:
+            return self
+        starts_s = window_bounds(self.window, ZoneInfo(self.zone), at_s)[0]
+        limit = replace(self, raises=tuple(for_all)).limit_in(starts_s)
+        of_values = tuple(each for each in self.raises if each.value is not None)
+        if limit is None:
+            return replace(self, action=ALERT, raises=of_values)
+        return replace(self, limit=limit, raises=of_values)
+
     def amount(self, cost_nanousd: int | None, tokens: int) -> int:
         """What a bill takes of it; an unpriced one takes no USD, but its tokens."""
         if self.unit == TOKENS:
