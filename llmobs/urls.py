@@ -10,7 +10,7 @@ from dashboards.api.budgets import BudgetStatus
 from dashboards.api.figures import Metrics, UsageRows
 from dashboards.api.reconcile import Differences, Reconciled
 from dashboards.api.traces import TraceList, WholeTrace
-from llmobs.alerts.api import ChannelResource
+from llmobs.alerts.api import AlertList, ChannelResource, DeliveryList, RuleResource, press
 from llmobs.brake.api import Brakes
 from llmobs.budgets.api import BudgetResource
 from llmobs.cache.api import Caches, Invalidate
@@ -40,6 +40,9 @@ router.register("routes", RouteResource, "route")
 router.register("prompts", PromptResource, "prompt")
 router.register("judges", JudgeResource, "judge")
 router.register("alert-channels", ChannelResource, "channel")
+router.register("alert-rules", RuleResource, "alert-rule")
+router.register("alerts/deliveries", DeliveryList, "delivery")
+router.register("alerts", AlertList, "alert")
 router.register("scores", ScoreList, "score")
 router.register("security-events", SecurityEventList, "security-event")
 router.register("brake", Brakes, "brake")
@@ -67,6 +70,7 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
     re_path(r"^api/(?P<path>.*)$", problem.not_found),
+    path("alerts/<slug:what>/<int:pk>/<slug:verb>/", press, name="alert-press"),
     path("admin/", admin.site.urls),
     path("reconcile/import/", reconcile.upload, name="reconcile-upload"),
     path("reconcile/<slug:account>/<str:month>/again/", reconcile.again, name="reconcile-again"),

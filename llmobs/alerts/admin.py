@@ -3,14 +3,15 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from llmobs.alerts import changing
 from llmobs.alerts.addresses import EXAMPLE
-from llmobs.alerts.models import Alert, Channel, Delivery
+from llmobs.alerts.kinds import DIMENSIONS, RULES
+from llmobs.alerts.models import Alert, AlertRule, Channel, Delivery
 from llmobs.tenants.audited import Audited, ReadOnly, actor_of
 
 
@@ -25,7 +26,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Channel
-        fields = ("tenant", "name", "is_enabled")
+        fields = ("tenant", "name", "kinds", "severities", "tenants", "is_enabled")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -45,16 +46,63 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Channel)
 class ChannelAdmin(Audited):
     form = ChannelForm
-    list_display = ("name", "tenant", "target", "is_enabled")
+    list_display = ("name", "tenant", "goes_to", "is_enabled")
     list_filter = ("tenant", "is_enabled")
     list_select_related = ("tenant",)
     search_fields = ("name",)
-    fields = ("tenant", "name", "target", "new_url", "is_enabled")
-    readonly_fields = ("target",)
+    fields = ("tenant", "name", "goes_to", "new_url", "kinds", "severities", "tenants", "is_enabled")
+    readonly_fields = ("goes_to",)
+    actions = ("send_test", "rotate")
 
     @admin.display(description="Goes to")
-    def target(self, obj: Channel) -> str:
-        return obj.target if obj.url else "–"
+    def goes_to(self, obj: Channel) -> str:
+        return obj.target or "–"
+
+    def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change and (secret := obj.open_secret()):
+            self.message_user(request, f"The signing secret of {obj}, shown this once: {secret}")
+
+    @admin.action(description="Send a test")
+    def send_test(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
+        for channel in queryset:
+            error = changing.test(channel, actor_of(request))
+            level = messages.ERROR if error else messages.SUCCESS
+            self.message_user(request, f"{channel}: {error or 'took the test'}", level)
+
+    @admin.action(description="Rotate the signing secret")
+    def rotate(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
+        for channel in queryset:
+            if channel.is_signed:
+                secret = changing.rotate(channel, actor_of(request))
+                self.message_user(request, f"The new signing secret of {channel}, shown this once: {secret}")
+
+
+class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
+    kind = forms.ChoiceField(
+        choices=[(kind.name, f"{kind.name}: {kind.words}") for kind in RULES.values()], widget=UnfoldAdminSelectWidget
+    )
+    group_by = forms.ChoiceField(
+        choices=[("", "nothing"), *((name, name) for name in DIMENSIONS)], required=False,
+        widget=UnfoldAdminSelectWidget,
+    )  # fmt: skip
+
+    class Meta:
+        model = AlertRule
+        fields = "__all__"
+
+
+@admin.register(AlertRule)
+class AlertRuleAdmin(Audited):
+    form = RuleForm
+    list_display = ("name", "tenant", "kind", "threshold", "group_by", "severity", "is_enabled")
+    list_filter = ("kind", "severity", "tenant", "is_enabled")
+    list_select_related = ("tenant",)
+    search_fields = ("name",)
+    filter_horizontal = ("channels",)
+
+    def view_on_site(self, obj: AlertRule) -> str:
+        return f"/alerts/?kind={obj.kind}"
 
 
 @admin.register(Alert)

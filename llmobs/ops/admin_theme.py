@@ -99,6 +99,7 @@ THEME: dict[str, Any] = {
                 "title": "Alerts",
                 "items": [
                     _entry("Channels", "campaign", "alerts_channel"),
+                    _entry("Rules", "rule", "alerts_alertrule"),
                     _entry("Alerts", "notifications", "alerts_alert"),
                     _entry("Deliveries", "outbox", "alerts_delivery"),
                 ],

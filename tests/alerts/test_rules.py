@@ -255,6 +255,12 @@ def test_a_forecast_is_of_the_budgets_own_window(
     rule(acme, "budget_forecast", threshold=100, severity="critical")
     for hours in range(24 * 8):
         figures.hour(pg, acme.pk, noon - (hours + 1) * HOUR, cost=USD)
+        figures.tenant_hour(pg, acme.pk, noon - (hours + 1) * HOUR, cost=USD, calls=1, tokens=1)
+    pg.execute(
+        "INSERT INTO budget_spend (tenant_id, budget_id, revision, value, window_start, spent, version) "
+        "SELECT tenant_id, id, revision, '', %s, %s, 1 FROM budgets_budget",
+        (noon - 12 * HOUR, 12 * USD),
+    )
     for _ in range(2):
         evaluated(noon)
     assert [title for _, title in evaluated(noon)] == (

@@ -16,6 +16,7 @@ from tests.tenants.cast import Cast, make_budget, make_cast
 LISTS = (
     "tenants/tenant", "tenants/key", "tenants/user", "tenants/auditentry", "budgets/budget", "pricing/price",
     "providers/provider", "providers/route", "evals/judge", "evals/judgement", "evals/score", "alerts/channel",
+    "alerts/alertrule",
     "alerts/alert", "alerts/delivery",
 )  # fmt: skip
 INLINE = {"-TOTAL_FORMS": "0", "-INITIAL_FORMS": "0"}

@@ -1,5 +1,6 @@
 """The parts of the configuration file, in the order in which they are applied."""
 
+from llmobs.ops.configuring.alert_rules import RULES_OF_ALL
 from llmobs.ops.configuring.channels import CHANNELS
 from llmobs.ops.configuring.entry import Part
 from llmobs.ops.configuring.judges import JUDGES
@@ -19,4 +20,5 @@ PARTS: tuple[Part, ...] = (
     PROMPTS,
     JUDGES,
     CHANNELS,
+    RULES_OF_ALL,
 )

@@ -1,6 +1,8 @@
 """What a tenant of the file can have, in the order in which it is applied."""
 
+from llmobs.ops.configuring.alert_rules import TENANT_RULES
 from llmobs.ops.configuring.budgets import BUDGETS
+from llmobs.ops.configuring.channels import TENANT_CHANNELS
 from llmobs.ops.configuring.entry import Part
 from llmobs.ops.configuring.keys import KEYS
 from llmobs.ops.configuring.limits import TENANT_LIMITS
@@ -17,4 +19,6 @@ TENANT_PARTS: tuple[Part, ...] = (
     CACHE,
     GUARDS,
     BRAKE,
+    TENANT_CHANNELS,
+    TENANT_RULES,
 )
