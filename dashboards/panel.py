@@ -81,6 +81,14 @@ class CostTold:
     budgets: list[str]
     versions: list[str]
     more: int
+    stated_nanousd: int | None = None  # by the providers themselves; None where any of the calls says nothing
+
+    @property
+    def apart_nanousd(self) -> int | None:
+        """How much more the providers state than we bill."""
+        if self.stated_nanousd is None or self.total_nanousd is None:
+            return None
+        return self.stated_nanousd - self.total_nanousd
 
     @property
     def given_back_nanousd(self) -> int | None:
@@ -105,7 +113,14 @@ def cost_of(cursor: Cursor, found: TraceRow, node: Node) -> CostTold:
         budgets=budget_names(cursor, found.tenant_id, [i for charge in charges for i in charge.bill.budget_ids]),
         versions=list(dict.fromkeys(charge.bill.price_version for charge in charges if charge.bill.price_version)),
         more=max(len(calls) - MOST_BILLED, 0),
+        stated_nanousd=_stated(calls),
     )
+
+
+def _stated(calls: Sequence[Node]) -> int | None:
+    said = [call.span.stated_cost_nanousd for call in calls]
+    known = [nanousd for nanousd in said if nanousd is not None]
+    return sum(known) if known and len(known) == len(said) else None
 
 
 def messages_of(text: str | None) -> list[Message]:

@@ -51,6 +51,8 @@ class Outcome(msgspec.Struct):
     usage: Usage | None = None
     is_estimated: bool = False
     cost_nanousd: int | None = None
+    price_version: str = ""
+    stated_nanousd: int | None = None
     ttft_ns: int | None = None
     retry_after_s: float | None = None  # as the provider asked
     may_retry: bool = True  # unless the provider says that it is of no use

@@ -9,14 +9,21 @@ from gateway.plane import Plane
 from gateway.security import tell
 from llmobs.budgets.ledger import Command
 from llmobs.pricing.cost import cost
+from llmobs.pricing.stated import stated_version
 
 
 def record_attempt(call: Call, attempt: Attempt, plane: Plane) -> None:
     """Cost, once, where the usage is known; and End in the journal. Never raises."""
     outcome, counts = attempt.outcome, plane.counts
-    if outcome.usage is not None and attempt.price is not None:
-        outcome.cost_nanousd = cost(outcome.usage, attempt.price)
-        counts.cost_nanousd += outcome.cost_nanousd or 0
+    if attempt.price is not None:
+        outcome.price_version = attempt.price.version
+        if outcome.usage is not None:
+            outcome.cost_nanousd = cost(outcome.usage, attempt.price)
+    if outcome.stated_nanousd is not None and plane.snapshot is not None:
+        name = attempt.candidate.provider.name
+        if name in plane.snapshot.book.trusted and outcome.usage is not None:
+            outcome.cost_nanousd, outcome.price_version = outcome.stated_nanousd, stated_version(name)
+    counts.cost_nanousd += outcome.cost_nanousd or 0
     if outcome.usage is not None:
         counts.tokens["input"] += outcome.usage.input_tokens
         counts.tokens["output"] += outcome.usage.output_tokens

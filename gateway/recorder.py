@@ -94,13 +94,14 @@ class Recorder:
             usage=outcome.usage,
             is_estimated=outcome.is_estimated,
             cost_nanousd=outcome.cost_nanousd,
-            price_version=attempt.price.version if attempt.price is not None else "",
+            price_version=outcome.price_version,
             request_body=request,
             response_body=response,
             is_truncated=is_truncated,
             call_span_id=None if call.is_one_attempt else call.span_id,
             findings=attempt.findings,
             degraded=call.degraded if call.is_one_attempt else "",
+            stated_nanousd=outcome.stated_nanousd,
         )
         self._queue(entry, self._lost_end)
 

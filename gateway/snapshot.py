@@ -69,6 +69,7 @@ class Stored(msgspec.Struct, array_like=True):
     limits: list[LimitInfo] = []
     pauses: list[PauseInfo] = []
     signed_prices: list[SnapshotInfo] = []
+    trusted_providers: list[str] = []
 
 
 class Snapshot:
@@ -82,7 +83,7 @@ class Snapshot:
         self.budgets = Budgets(stored.budgets, stored.version)
         self.limits = Limits(stored.limits)
         self.pauses = Pauses(stored.pauses)
-        self.book = PriceBook(stored.overrides, signed=stored.signed_prices)
+        self.book = PriceBook(stored.overrides, signed=stored.signed_prices, trusted=stored.trusted_providers)
         self.prompts = Prompts(stored.prompts)
         self.files = files_of(stored.providers)  # as they were before they are read
         self.targets = {p.id: ready(p, upstream, encryption_keys) for p in stored.providers}
@@ -144,6 +145,7 @@ def load(conn: psycopg.Connection[Any]) -> Stored:
             list(limits.load(conn).infos),
             pauses.load(conn),
             prices.signed,
+            sorted(prices.trusted),
         )
 
 

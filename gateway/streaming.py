@@ -233,7 +233,7 @@ class Flow:
         outcome.finish_reasons, outcome.error_type = answered.finish_reasons, answered.error_type
         outcome.response_body = b"".join(self.kept)
         outcome.is_truncated = self.kept_bytes > len(outcome.response_body)
-        outcome.usage = answered.usage
+        outcome.usage, outcome.stated_nanousd = answered.usage, answered.stated_nanousd
         if answered.usage is None:
             self._estimate()
         if self.guard is not None:

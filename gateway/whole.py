@@ -38,7 +38,7 @@ def finish(call: Call, attempt: Attempt, status: int, headers: Headers, body: by
         return
     outcome.response_id, outcome.response_model = answered.response_id, answered.response_model
     outcome.finish_reasons = answered.finish_reasons
-    outcome.usage = answered.usage
+    outcome.usage, outcome.stated_nanousd = answered.usage, answered.stated_nanousd
     if answered.usage is None and attempt.is_billed:
         outcome.usage = estimate(call, attempt, len(body))
         outcome.is_estimated = True

@@ -25,6 +25,7 @@ def ended_span(begin: Begin, end: End) -> Span:
     span.is_estimated = end.is_estimated
     span.cost_nanousd = end.cost_nanousd if end.usage is not None else None
     span.price_version = end.price_version or begin.price_version
+    span.stated_cost_nanousd = end.stated_nanousd
     span.input = request_messages(end.request_body)
     span.output = response_messages(end.response_body)
     if end.http_status:

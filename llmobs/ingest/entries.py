@@ -81,6 +81,7 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):
     call_span_id: bytes | None = None  # the call went on after this attempt: its own span is the parent
     findings: list[Finding] = []
     degraded: str = ""  # the call's only attempt was not at the first choice
+    stated_nanousd: int | None = None  # what the provider says that it cost
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):

@@ -18,6 +18,7 @@ from llmobs.ingest.watch import Watch
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
+from llmobs.pricing.stated import stated_version
 from llmobs.spans.record import Span
 from llmobs.tenants.attribution import Attribution
 from llmobs.tenants.roster import Roster
@@ -116,6 +117,9 @@ class Translator:
     def _price(self, span: Span, piece: Piece) -> None:
         """By the model that answered, else the one that was asked; None stays: unpriced, never a guess."""
         assert span.usage is not None
+        if span.stated_cost_nanousd is not None and span.provider_name in self.config.book.trusted:
+            span.cost_nanousd, span.price_version = span.stated_cost_nanousd, stated_version(span.provider_name)
+            return
         for model in dict.fromkeys((span.response_model, span.request_model)):
             price = self.config.book.price(span.tenant_id, span.provider_name, model, span.start_ns) if model else None
             if price is not None:

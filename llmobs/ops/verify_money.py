@@ -14,6 +14,7 @@ from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
 from llmobs.ops.difference import COMPLETE_SINCE, MOST_DIFFERENCES, Connection, Difference
 from llmobs.ops.verify_sums import USAGE
 from llmobs.pricing.cost import cost
+from llmobs.pricing.stated import is_stated
 from llmobs.pricing.usage import stored_usage
 from llmobs.pricing.versions import rates_by_version
 from llmobs.spans.shown import ALL_SHOWN
@@ -60,6 +61,8 @@ def costs(conn: Connection) -> Iterator[Difference]:
         "GROUP BY tenant_id, price_version, cost_nanousd, kind, units, tier, " + ", ".join(USAGE)
     ).fetchall()
     for tenant_id, version, nanousd, kind, units, tier, *classes, count, bill_id in rows:
+        if is_stated(version):
+            continue  # the provider's word: no rates stand behind it
         price = prices.get(version)
         where = f"tenant {tenant_id}, {count} {kind} bill(s) from {bill_id} on, price {version!r}"
         if price is None:

@@ -5,8 +5,8 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from llmobs.pricing.models import Price
-from llmobs.tenants.audited import Audited
+from llmobs.pricing.models import Price, PriceSnapshot, TrustedProvider
+from llmobs.tenants.audited import Audited, ReadOnly
 
 
 @admin.register(Price)
@@ -24,3 +24,16 @@ class PriceAdmin(Audited):
 
     def view_on_site(self, obj: Price) -> str:
         return "/costs/"
+
+
+@admin.register(PriceSnapshot)
+class PriceSnapshotAdmin(ReadOnly):
+    """Taken over by `manage.py prices update` alone, which checks the signature."""
+
+    list_display = ("name", "effective_from", "key_fingerprint", "created_at")
+    exclude = ("body", "signature")
+
+
+@admin.register(TrustedProvider)
+class TrustedProviderAdmin(Audited):
+    list_display = ("provider", "created_at")

@@ -22,7 +22,7 @@ from llmobs.tenants.resource import Resource, Shown, TenantField
 CSV = "text/csv"
 
 
-class CsvText(BaseParser):  # type: ignore[misc]
+class CsvText(BaseParser):
     """A sheet as it comes, without a form around it."""
 
     media_type = CSV
@@ -50,7 +50,7 @@ class PriceShown(Shown):
         raise Conflict("A price is never edited: calls were priced by it. Make another with a later effective_from.")
 
 
-class SheetShown(serializers.Serializer):  # type: ignore[misc]
+class SheetShown(serializers.Serializer):
     """What an import changes, or changed."""
 
     is_applied = serializers.BooleanField()

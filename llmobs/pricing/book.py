@@ -19,7 +19,7 @@ import psycopg
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 
 from llmobs.core.clock import ns_from_utc, utc_from_ns
-from llmobs.pricing import snapshots
+from llmobs.pricing import snapshots, stated
 from llmobs.pricing.bundled import BUNDLED_IDS, bundled_price, fill_rates, make_price
 from llmobs.pricing.ceilings import most_output_tokens
 from llmobs.pricing.price import AtTier, Price, Rates, Tier
@@ -65,7 +65,9 @@ class PriceBook:
         overrides: Iterable[Override] = (),
         bundled: DataSnapshot | None = None,
         signed: Iterable[SnapshotInfo] = (),
+        trusted: Iterable[str] = (),
     ) -> None:
+        self.trusted = frozenset(trusted)
         self._bundled = bundled or get_snapshot()
         self.signed = sorted(signed, key=lambda s: s.effective_from_ns)
         self._overrides: dict[tuple[int | None, str, str], list[Override]] = {}
@@ -148,7 +150,8 @@ def load(conn: psycopg.Connection[Any]) -> PriceBook:
         "tiers, input_usd_per_mtok, output_usd_per_mtok, cache_read_usd_per_mtok, cache_write_5m_usd_per_mtok, "
         "cache_write_1h_usd_per_mtok FROM pricing_price"
     ).fetchall()
-    return PriceBook([_override_from_row(row) for row in rows], signed=snapshots.load(conn))
+    overrides = [_override_from_row(row) for row in rows]
+    return PriceBook(overrides, signed=snapshots.load(conn), trusted=stated.load(conn))
 
 
 def _override_from_row(row: tuple[Any, ...]) -> Override:

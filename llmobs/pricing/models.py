@@ -81,6 +81,19 @@ class PriceSnapshot(models.Model):
         return f"{self.name} from {self.effective_from:%Y-%m-%d}"
 
 
+class TrustedProvider(models.Model):
+    """A provider whose own word for what an answer cost is what is billed; ours is then not computed."""
+
+    provider = models.CharField(max_length=100, unique=True, help_text="its name, as calls have it: openrouter")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("provider",)
+
+    def __str__(self) -> str:
+        return self.provider
+
+
 class Slot(models.Model):
     """The colour of a model or provider, given in order of first sight and kept for ever (FACES.md, Tokens)."""
 

@@ -274,3 +274,15 @@ def test_begins_alone_are_no_spans(pg: Connection, journal: JournalWriter, write
     journal.append(begin())
     assert writer.turn() == 0
     assert sums(pg).spans == 0
+
+
+def test_what_the_provider_states_is_kept_beside_our_cost(
+    pg: Connection, journal: JournalWriter, writer: Writer
+) -> None:
+    begun = begin()
+    ended = end(begun, stated_nanousd=12_345)
+    journal.append(begun)
+    journal.append(ended)
+    writer.drain()
+    row = pg.execute("SELECT cost_nanousd, stated_cost_nanousd FROM span").fetchone()
+    assert row == (ended.cost_nanousd, 12_345)

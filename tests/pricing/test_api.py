@@ -18,7 +18,7 @@ def cast(db: None) -> Cast:
     cast = make_cast()
     make_key(None, "ops", "operator")
     Price.objects.create(
-        tenant=cast.acme, provider="local", model="own", effective_from=timezone.now(), input_usd_per_mtok=1
+        tenant=cast.acme, provider="local", model="own", effective_from=timezone.now(), input_usd_per_mtok="1"
     )
     Price.objects.create(provider="local", model="shared", effective_from=timezone.now(), input_usd_per_mtok=1)
     return cast

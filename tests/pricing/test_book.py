@@ -87,4 +87,6 @@ def test_our_cost_is_the_librarys_own_to_the_nano_usd(provider: str, model: str)
         provider_id=provider,
         genai_request_timestamp=datetime(2026, 11, 21, tzinfo=UTC),
     ).total_price
-    assert Decimal(cost(usage, price)) == (theirs * USD).to_integral_value(rounding="ROUND_CEILING")
+    ours = cost(usage, price)
+    assert ours is not None
+    assert Decimal(ours) == (theirs * USD).to_integral_value(rounding="ROUND_CEILING")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,7 +95,7 @@ def test_a_changed_byte_is_refused_and_nothing_is_stored(publisher: Path) -> Non
 @given(st.data())
 def test_no_other_bytes_pass_the_signature(data: st.DataObject) -> None:
     content = b'{"name": "n", "effective_from": "2026-07-01T00:00:00Z", "providers": []}'
-    key = snapshots.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     signature = snapshots.sign(content, key)
     check_signature(content, signature, key.public_key())
     at, flip = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(1, 255))
