@@ -32,6 +32,7 @@ app.conf.beat_schedule = {
     "let go": every(86_400, "rollups.let_go"),
     "fetch reports": every(3600, "reconcile.fetch_due"),
     "reconcile": every(60, "reconcile.reconcile_due"),
+    "reprice": every(60, "ingest.reprice"),
 }
 
 

@@ -71,13 +71,13 @@ def find_to_undo(conn: Connection, stretch: Stretch, repricing_id: int) -> None:
         "CREATE TEMP TABLE changed ON COMMIT DROP AS "
         "SELECT c.*, CASE WHEN n.unpriced < 0 THEN 0 ELSE c.old - n.cost END AS new, "
         "v.price_version AS version_then, n.unpriced::integer AS gains FROM candidate c JOIN ("
-        "SELECT trace_id, span_id, begin_at, COALESCE(sum(cost_nanousd), 0)::bigint AS cost, "
+        "SELECT trace_id, span_id, begin_at, COALESCE(sum(cost_nanousd), 0)::bigint AS cost, min(bill_id) AS first, "
         "COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0) AS unpriced FROM bill "
         "WHERE tenant_id = %(tenant_id)s AND begin_at >= %(since)s AND begin_at < %(until)s AND kind = 'adjustment' "
         "AND reason = ANY(%(reasons)s) GROUP BY 1, 2, 3) n USING (trace_id, span_id, begin_at) CROSS JOIN LATERAL ("
         "SELECT price_version FROM bill b WHERE b.tenant_id = %(tenant_id)s AND b.trace_id = c.trace_id "
         "AND b.span_id = c.span_id AND b.begin_at = c.begin_at AND b.kind <> 'reversal' "
-        "AND b.reason <> ALL(%(reasons)s) ORDER BY b.bill_id DESC LIMIT 1) v "
+        "AND b.bill_id < n.first ORDER BY b.bill_id DESC LIMIT 1) v "
         "WHERE n.cost <> 0 OR n.unpriced <> 0",
         {**_bounds(stretch), "reasons": reasons_of(repricing_id)},
     )

@@ -73,7 +73,7 @@ def _insert(conn: Connection, copied: list[str], reason: str, which: str, values
 
 _OF_TRACES = (
     f"(SELECT trace_id, sum({_DIFFERENCE})::bigint AS nanousd, sum(gains)::integer AS gained FROM changed "
-    "GROUP BY trace_id ORDER BY trace_id)"
+    "GROUP BY trace_id)"
 )
 _TOTALS = (
     "cost_nanousd = t.cost_nanousd + d.nanousd, priced_count = t.priced_count + d.gained, "

@@ -1,8 +1,29 @@
 """A re-pricing: which bills, by which price, and what became of it (llmobs/ingest/adjust_run.py)."""
 
-from django.db import models
+from datetime import datetime
+from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from llmobs.ingest.adjust import providers_priced_as
+from llmobs.pricing import book
+from llmobs.pricing.book import PriceBook
+from llmobs.pricing.models import Price
+from llmobs.pricing.quotes import RATES
+from llmobs.pricing.repricing import Question
+from llmobs.tenants import audit
 from llmobs.tenants.models import Tenant
+from llmobs.tenants.plain_connection import plain_connection
+
+NEW, PREVIEWED, APPLYING, APPLIED, UNDOING, UNDONE = "new", "previewed", "applying", "applied", "undoing", "undone"
+STATES = (NEW, PREVIEWED, APPLYING, APPLIED, UNDOING, UNDONE)
+PRICE_FIELDS = (
+    "provider", "model", "effective_from", "effective_to", *RATES, "units", "long_context", "tiers",
+    "max_output_tokens",
+)  # fmt: skip
 
 
 class Repricing(models.Model):
@@ -34,3 +55,86 @@ class Repricing(models.Model):
 
     def __str__(self) -> str:
         return f"re-pricing {self.pk}"
+
+    def clean(self) -> None:
+        """Which bills, and by what. A price of its own names the model, and from when on."""
+        for name in ("providers", "model_names"):
+            given = getattr(self, name)
+            if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+                raise ValidationError({name: "A list of names; an empty one: all."})
+        if (price := self.new_price()) is not None:
+            price.full_clean(validate_unique=not self.price_id, validate_constraints=not self.price_id)
+            self.providers = self.providers or _billed_as(price.provider)
+            self.model_names = self.model_names or [price.model]
+        if self.since >= self.until:
+            raise ValidationError({"until": "It must be after the time from which on bills change."})
+
+    def question(self) -> Question:
+        """What the engine is asked."""
+        return Question(self.tenant_id, self.since, self.until, tuple(self.providers), tuple(self.model_names))
+
+    def new_price(self) -> Price | None:
+        """The price that is set with it, not saved. Raises ValidationError on what is none."""
+        if self.price is None:
+            return None
+        unknown = sorted(set(self.price) - set(PRICE_FIELDS)) if isinstance(self.price, dict) else ["price"]
+        if unknown:
+            raise ValidationError({"price": f"Unknown: {', '.join(unknown)[:200]}."})
+        values: dict[str, Any] = {name: value for name, value in self.price.items() if value is not None}
+        for name in ("effective_from", "effective_to"):
+            if name in values:
+                values[name] = _moment(name, values[name])
+        return Price(tenant=self.tenant, **values)
+
+    def book(self) -> PriceBook:
+        """Today's book, with the price that it is to set; nothing is kept of that."""
+        price = self.new_price()
+        with transaction.atomic():
+            if price is not None and self.price_id is None:
+                price.save()
+            found = book.load(plain_connection())
+            transaction.set_rollback(True)
+        return found
+
+    def begin(self, actor: str) -> None:
+        """Let it be applied: the price is set, and what is to be done is a row. Raises ValidationError."""
+        self._move((PREVIEWED,), APPLYING, actor, "apply")
+        if (price := self.new_price()) is not None:
+            audit.save(price, actor)
+            self.price_id = price.pk
+            self.save(update_fields=["price_id"])
+
+    def begin_undoing(self, actor: str) -> None:
+        """Let it be undone; the price that came with it goes, for calls to come. Raises ValidationError."""
+        if later := self._later():
+            raise ValidationError(f"{str(later).capitalize()} changed some of the same bills since: undo that first.")
+        self._move((APPLIED,), UNDOING, actor, "undo")
+        if self.price_id and (price := Price.objects.filter(pk=self.price_id).first()) is not None:
+            audit.delete(price, actor)
+
+    def _later(self) -> "Repricing | None":
+        rows = Repricing.objects.filter(pk__gt=self.pk, since__lt=self.until, until__gt=self.since)
+        if self.tenant_id is not None:
+            rows = rows.filter(models.Q(tenant=self.tenant_id) | models.Q(tenant__isnull=True))
+        return rows.filter(state__in=(APPLYING, APPLIED, UNDOING)).first()
+
+    def _move(self, before: tuple[str, ...], after: str, actor: str, action: str) -> None:
+        """Compare and set, with its audit entry."""
+        if not Repricing.objects.filter(pk=self.pk, state__in=before).update(state=after):
+            self.refresh_from_db(fields=["state"])
+            raise ValidationError(f"It is {self.state}; only what is {' or '.join(before)} can be done so.")
+        audit.record(actor, action, self, {"state": [self.state, after]})
+        self.state = after
+
+
+def _billed_as(provider: str) -> list[str]:
+    """The provider, and those of ours that go by its prices."""
+    priced_as = providers_priced_as(plain_connection())
+    return [provider, *sorted(name for name, like in priced_as.items() if like == provider and name != provider)]
+
+
+def _moment(name: str, given: Any) -> datetime:
+    at = parse_datetime(given) if isinstance(given, str) else None
+    if at is None:
+        raise ValidationError({name: f"{str(given)[:60]!r} is no time; one is 2026-11-20T12:00Z"})
+    return timezone.make_aware(at) if timezone.is_naive(at) else at

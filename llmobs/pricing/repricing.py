@@ -71,7 +71,7 @@ def rated(book: PriceBook, tenant_id: int, called: Iterable[Called], priced_as: 
     `priced_as`: by which provider's prices those of the gateway's go (`prices_like`).
     """
     found: list[Rated] = []
-    changes = sorted({o.effective_from_ns for o in book.overrides})
+    changes = sorted({at for o in book.overrides for at in (o.effective_from_ns, o.effective_to_ns) if at is not None})
     for each in sorted(called, key=_place):
         provider = priced_as.get(each.provider_name, each.provider_name) if each.is_gateway else each.provider_name
         quarter_ns = ns_from_utc(each.quarter)

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from tests.bench import forecast, gateway, ingest, proof
+from tests.bench import forecast, gateway, ingest, proof, reprice
 
 BENCHMARKS = {"gateway": gateway.main, "ingest": ingest.main, "forecast": forecast.main}
 words = sys.argv[1:]
@@ -15,6 +15,8 @@ words = sys.argv[1:]
 print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
 if words[:1] == ["proof"]:
     sys.exit(proof.main(words[1:]))
+if words[:1] == ["reprice"]:
+    sys.exit(reprice.main(words[1:]))
 for name in words or BENCHMARKS:
     BENCHMARKS[name]()
 if not words:
