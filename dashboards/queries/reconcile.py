@@ -109,7 +109,10 @@ def accounts(cursor: Cursor, tenant_ids: Sequence[int] | None) -> list[AccountRo
         f"FROM reconcile_account a WHERE {where} ORDER BY a.name",
         parameters,
     )
-    return [AccountRow(*row[:3], tuple(_json(row[3]) or [row[1]]), *row[4:]) for row in cursor.fetchall()]
+    return [
+        AccountRow(number, name, kind, tuple(_json(providers) or [name]), *rest)
+        for number, name, kind, providers, *rest in cursor.fetchall()
+    ]
 
 
 def months(cursor: Cursor, tenant_ids: Sequence[int] | None) -> list[date]:

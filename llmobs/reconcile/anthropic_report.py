@@ -49,7 +49,7 @@ def _usage(day: date, result: Mapping[str, Any]) -> list[Row]:
         rows.OUTPUT: fields.count(result, "output_tokens"),
         rows.WEB_SEARCH: fields.count(tools, "web_search_requests"),
     }
-    where = {
+    where: dict[str, Any] = {
         "model": fields.text(result, "model"),
         "key": fields.text(result, "api_key_id"),
         "workspace": fields.text(result, "workspace_id"),

@@ -32,7 +32,7 @@ from llmobs.tenants.plain_connection import plain_connection
 from llmobs.tenants.resource import Listed
 
 
-class ReportShown(serializers.ModelSerializer):  # type: ignore[misc]
+class ReportShown(serializers.ModelSerializer):
     account = serializers.CharField(source="account.name")
 
     class Meta:

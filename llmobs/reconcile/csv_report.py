@@ -141,7 +141,7 @@ _COUNTS = frozenset({*rows.CLASSES, *(name for name in OPENAI_USAGE if name.ends
 def _add(found: Parsed, told: Mapping[str, str]) -> None:
     day = _day(told["start"])
     found.days.add(day)
-    where = {"key": told["key"], "workspace": told["workspace"]}
+    where: dict[str, Any] = {"key": told["key"], "workspace": told["workspace"]}
     if found.kind == COST:
         if not told["amount"]:  # OpenAI's export has a line without anything for a day without costs
             return
@@ -161,12 +161,12 @@ def _add(found: Parsed, told: Mapping[str, str]) -> None:
         found.rows += [Row(day, token_class=name, quantity=n, **where) for name, n in counts.items() if n]
 
 
-def _openai_cost(day: date, told: Mapping[str, str], where: dict[str, str]) -> Row:
+def _openai_cost(day: date, told: Mapping[str, str], where: dict[str, Any]) -> Row:
     quantity = int(Decimal(told["quantity"])) if told["quantity"].replace(".", "", 1).isdecimal() else None
     return openai_report.cost_row(day, told["line"], _money(told["amount"]), where, quantity)
 
 
-def _cost(day: date, told: Mapping[str, str], where: dict[str, str]) -> Row:
+def _cost(day: date, told: Mapping[str, str], where: dict[str, Any]) -> Row:
     given = told["token_type"].lower()
     if given and given not in names.TOKEN_TYPES:
         raise ReportError(f"token_type is {given!r}; known are {', '.join(names.TOKEN_TYPES)}.")

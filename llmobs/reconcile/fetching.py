@@ -25,7 +25,7 @@ MOST_BYTES = 32 * 1024 * 1024
 
 BASE_URLS = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 ANTHROPIC_VERSION = "2023-06-01"
-Parameters = list[tuple[str, str]]
+Parameters = list[tuple[str, str | int | float | bool | None]]
 
 
 class FetchError(Exception):

@@ -56,9 +56,7 @@ class Account(models.Model):
             "base_url": "" if not self.base_url or _is_web(self.base_url) else "https://…, without a query.",
             "providers": "" if _texts(self.providers, list) else 'A list of names: ["openai"].',
             "keys": "" if _texts(self.keys, dict) else 'Names by id: {"key_abc": "openai"}.',
-            "models": ""
-            if _texts(self.models, dict)
-            else 'Our names by theirs: {"Claude Haiku 3.5": "claude-3-5-haiku"}.',
+            "aliases": "" if _texts(self.aliases, dict) else 'Our names by theirs: {"Claude Haiku": "claude-haiku"}.',
         }
         if found := {name: error for name, error in errors.items() if error}:
             raise ValidationError(found)

@@ -34,20 +34,20 @@ def classes(books: Books) -> list[Part]:
 
 
 def _level(books: Books, keys: Iterable[Key], name: str) -> list[Part]:
-    gaps = {key: books.gap(key) for key in keys}
-    if not any(gaps.values()) or sum(gaps.values()):
+    gaps: dict[Key, int] = {key: books.gap(key) for key in keys}
+    if not any(gaps.values()) or sum(gaps.values()) != 0:
         return []
     parts = []
-    takers = [[key, gap] for key, gap in gaps.items() if gap > 0]
-    for giver, gap in gaps.items():
+    takers = [key for key, gap in gaps.items() if gap > 0]
+    for giver, gap in list(gaps.items()):
         left = -gap
         while left > 0:
             taker = takers[0]
-            tokens = min(left, taker[1])  # type: ignore[type-var]
-            parts += _move(books, giver, taker[0], tokens, name)  # type: ignore[arg-type]
-            left -= tokens  # type: ignore[operator]
-            taker[1] -= tokens  # type: ignore[operator]
-            if not taker[1]:
+            tokens = min(left, gaps[taker])
+            parts += _move(books, giver, taker, tokens, name)
+            left -= tokens
+            gaps[taker] -= tokens
+            if not gaps[taker]:
                 takers.pop(0)
     return parts
 

@@ -74,7 +74,7 @@ def line_item(text: str) -> tuple[str, str, str]:
     """
     head, _, tail = text.rpartition(", ")
     words = re.sub(r"[()|,]", " ", tail.lower()).split()
-    tier = next((_TIERS[word] for word in [*words, *head.lower().split()] if word in _TIERS), "")
+    tier = next((_TIERS[word] for word in [*words, *re.sub(r"[()|]", " ", head.lower()).split()] if word in _TIERS), "")
     kind = _CLASS_WORDS.get(" ".join(word for word in words if word not in _TIERS and word not in ("tokens", "api")))
     if head and kind:
         model = re.sub(r"\s+\(?(?:batch|priority|flex)\)?$", "", head.rpartition("|")[2].strip(), flags=re.IGNORECASE)

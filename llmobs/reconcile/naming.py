@@ -63,12 +63,13 @@ def _other_keys(books: Books, mapped: Mapping[str, str]) -> list[Part]:
                 detail: dict[str, object] = {"key": stranger}
                 parts.append(Part(Key(*group, ""), amounts.NOT_MAPPED, Decimal(0), tokens, detail=detail))
                 continue
-            calls = books.their_calls_by_key.get(group, {}).get(stranger, 0)
-            for n, key in enumerate(keys):
+            calls = told = books.their_calls_by_key.get(group, {}).get(stranger, 0)
+            for key in keys:
                 there = books.theirs.get(key)
                 tokens = there.by_key.get(stranger, 0) if there is not None else 0
                 if there is not None and tokens:
-                    parts.append(_outside(books, key, there, tokens, calls if n == 0 else 0, {"key": stranger}))
+                    parts.append(_outside(books, key, there, tokens, told, {"key": stranger}))
+                    told = 0  # once for all of its classes
             if calls:
                 books.their_calls[group] -= calls
     return parts

@@ -35,7 +35,7 @@ def parse(buckets: Iterable[Mapping[str, Any]]) -> Parsed:
     return found
 
 
-def usage_rows(day: date, result: Mapping[str, int], where: dict[str, str]) -> list[Row]:
+def usage_rows(day: date, result: Mapping[str, int], where: dict[str, Any]) -> list[Row]:
     """Counts as OpenAI gives them, as disjoint classes."""
     audio, cached_audio = result.get("input_audio_tokens", 0), result.get("input_cached_audio_tokens", 0)
     cached, written = result.get("input_cached_tokens", 0), result.get("input_cache_write_tokens", 0)
@@ -58,7 +58,7 @@ def usage_rows(day: date, result: Mapping[str, int], where: dict[str, str]) -> l
     return [Row(day, token_class=name, quantity=n, **where) for name, n in counts.items() if n]
 
 
-def cost_row(day: date, line: str, usd: Any, where: dict[str, str], quantity: int | None = None) -> Row:
+def cost_row(day: date, line: str, usd: Any, where: dict[str, Any], quantity: int | None = None) -> Row:
     """A line of the costs."""
     model, tier, token_class = names.line_item(line)
     told = quantity if token_class != rows.OTHER else None
@@ -86,7 +86,7 @@ def _usage(day: date, result: Mapping[str, Any]) -> list[Row]:
     counted = {name: fields.count(result, name) for name in result if name.endswith("_tokens")}
     counted["num_model_requests"] = fields.count(result, "num_model_requests")
     batch = result.get("batch")
-    where = {
+    where: dict[str, Any] = {
         "model": fields.text(result, "model"),
         "key": fields.text(result, "api_key_id"),
         "workspace": fields.text(result, "project_id"),
@@ -100,7 +100,7 @@ def _cost(day: date, result: Mapping[str, Any]) -> Row:
     if not isinstance(amount, dict):
         raise ReportError("A cost has an amount with value and currency.")
     fields.currency(amount.get("currency"))
-    where = {"key": fields.text(result, "api_key_id"), "workspace": fields.text(result, "project_id")}
+    where: dict[str, Any] = {"key": fields.text(result, "api_key_id"), "workspace": fields.text(result, "project_id")}
     return cost_row(day, fields.text(result, "line_item"), amount.get("value"), where, _tokens(result))
 
 

@@ -15,7 +15,7 @@ import csv
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -316,7 +316,7 @@ def _as_csv(account: str, usage: UsageSums, costs: Costs) -> tuple[str, str]:
             _table(head + "input_cached_tokens", used),
             _table("start_time_iso,amount_value,amount_currency,line_item", billed),
         )
-    used = [
+    used_here = [
         (at, model, key, "Default", "standard", "≤ 200k", s["uncached_input"], s["cache_write_5m"], 0, s["cache_read"],
          s["output"], 0)
         for (at, model, key), s in usage.items()
@@ -328,11 +328,12 @@ def _as_csv(account: str, usage: UsageSums, costs: Costs) -> tuple[str, str]:
     )
     types = {"uncached_input": "input_no_cache", "cache_read": "input_cache_read"}
     types |= {"cache_write_5m": "input_cache_write_5m", "output": "output"}
-    billed = [(at, model, "Default", "standard", types[name], usd, "token") for at, model, name, usd in costs]
-    return _table(head, used), _table("usage_date_utc,model,workspace,usage_type,token_type,cost_usd,cost_type", billed)
+    billed_here = [(at, model, "Default", "standard", types[name], usd, "token") for at, model, name, usd in costs]
+    types_head = "usage_date_utc,model,workspace,usage_type,token_type,cost_usd,cost_type"
+    return _table(head, used_here), _table(types_head, billed_here)
 
 
-def _table(head: str, lines: list[tuple[Any, ...]]) -> str:
+def _table(head: str, lines: Iterable[tuple[Any, ...]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(head.split(","))

@@ -53,6 +53,7 @@ def test_what_is_found_says_where(planted: tuple[Planted, list[Outcome]]) -> Non
     _, outcomes = planted
     parts = [part for outcome in outcomes for part in outcome.parts]
     by = {name: [part for part in parts if part.name == name] for name in ("outside", "price", "tokens", "time_zone")}
+    assert [p.calls for p in by["outside"] if p.calls] == [3, 3, 3]
     assert {(p.key.day.day, p.detail["key"]) for p in by["outside"]} == {(d, "key_laptop") for d in (12, 13, 14)}
     assert {(p.detail["their_rate"], p.detail["our_rate"]) for p in by["price"]} == {("18", "15")}
     assert {p.key.day.day for p in by["price"]} == set(range(16, 32))
