@@ -4,6 +4,8 @@ from django.urls import path
 
 from dashboards.views import (
     account,
+    alerts,
+    brake,
     budgets,
     costs,
     easing,
@@ -26,7 +28,11 @@ urlpatterns = [
     path("budgets/<str:pk>/ease/", easing.ease, name="ease"),
     path("reconcile/", reconcile.reconcile, name="reconcile"),
     path("providers/", providers.provider_list, name="providers"),
+    path("alerts/", alerts.alerts_page, name="alerts"),
     path("prompts/", prompts.prompt_list, name="prompts"),
+    path("brake/", brake.brake_list, name="brake"),
+    path("brake/<str:given>/", brake.one_runaway, name="runaway"),
+    path("brake/<str:given>/end/", brake.end, name="end-runaway"),
     path("accounts/login/", account.SignIn.as_view(), name="sign-in"),
     path("theme/", frame.theme, name="theme"),
 ]

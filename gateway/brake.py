@@ -127,7 +127,7 @@ class Brake:
         return known[1]
 
     def _roll(self, tenant_id: int, track: Track, now_s: float, limits: Marks) -> None:
-        before, cost = track.bucket, track.now.cost_nanousd
+        before, cost = track.bucket, track.now.cost_nanousd if track.is_usual else 0
         track.roll(now_s, limits)
         if before and track.bucket != before and cost:
             usual = self._usual.get(tenant_id, cost)

@@ -53,7 +53,7 @@ def key(tenant_id: int, mark: str) -> str:
 
 def share(owner: str, counted: Sums, pause: Pause | None, window_seconds: int, now_s: float) -> list[str]:
     """The script's arguments."""
-    words = f"{counted.calls} {counted.alike} {counted.tools} {counted.grown} {counted.cost_nanousd}"
+    words = f"{counted.calls} {counted.repeated} {counted.tools} {counted.grown} {counted.cost_nanousd}"
     if pause is None:
         return [owner, words, "", str(window_seconds), "0"]
     lasts = max(1, int(pause.until_s - now_s))
@@ -69,4 +69,4 @@ def read(reply: Sequence[Any]) -> tuple[Sums, Pause | None]:
     pause_id, _, rest = words[5].partition(" ")
     until, _, told = rest.partition(" ")
     pause = Pause(pause_id, int(until), told) if pause_id and until.isdecimal() else None
-    return Sums(calls, alike, tools, grown, cost), pause
+    return Sums(calls, alike, tools=tools, grown=grown, cost_nanousd=cost), pause

@@ -43,7 +43,8 @@ def signature(body: bytes, has_words: bool) -> Signature:
     if begin < 0:
         return UNKNOWN
     edges, between = _edges(body, begin, end)
-    normal = b" ".join(_IDS.sub(b"", edges).lower().split())
+    edges = _IDS.sub(b"", edges).replace(b"\\n", b" ").replace(b"\\t", b" ")  # as JSON writes white space
+    normal = b" ".join(edges.lower().split())
     return Signature(crc32(normal, between), _bits(normal, between) if has_words else 0, _tool(body, begin))
 
 
@@ -62,7 +63,9 @@ def _last_message(body: bytes) -> tuple[int, int]:
     begin = -1
     for reach in REACHES:
         low = max(0, len(body) - reach)
-        begin = max(body.rfind(b'"role"', low), body.rfind(b'"function_call_output"', low))
+        begin = body.rfind(b'"role"', low)
+        if reach == REACHES[0]:
+            begin = max(begin, body.rfind(b'"function_call_output"', low))
         if begin >= 0 or not low:
             break
     if begin < 0:

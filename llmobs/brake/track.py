@@ -1,8 +1,9 @@
 """What is remembered of one session, and what it comes to: evidence of a runaway, and its score.
 
 Counts are of a sliding window, by two buckets (the last one counts by the share of it that the window still covers).
-A call that says something new takes three quarters of the repetitions away: a batch job that brings new texts, or
-many samples of one question after another, never gathers what a loop gathers at once.
+Repetitions are counted twice, and the larger count is the sign. `same` are calls of the prompt that came most often,
+whatever comes between. `alike` are calls in a row that say nothing new: one that does takes nearly all of them away, so
+that a batch of new texts, or many samples of one question after another, never gathers what a loop gathers at once.
 
 The score is a sum of signs, each at most what it is worth; none but repetition reaches 1 alone, and nothing is acted
 upon below the cost mark.
@@ -11,8 +12,8 @@ upon below the cost mark.
 | --- | --- | --- |
 | prompts as good as the same | `alike_calls` | 1 |
 | the same tool calls again | `tool_calls` | 1 |
-| input that grows with each call | `growth_calls`, and `growth_factor` times the beginning | 0.6 |
-| cost against what is usual | `slope_factor` times | 0.4 |
+| input that grows with each call | `growth_calls`, and `growth_factor` times the beginning | 0.7 |
+| cost against what is usual | `slope_factor` times | 0.3 |
 """
 
 import msgspec
@@ -20,10 +21,11 @@ import msgspec
 from llmobs.brake.signature import WORD_BITS, Signature
 from llmobs.tenants.braking import Marks
 
-RING = 4  # prompts and tool calls that alternate are told by so many last ones
+RING = 8  # prompts and tool calls that alternate are told by so many last ones
+KEEPS_ONE_IN = 16  # repetitions, when something new is said
 MOST_BITS = WORD_BITS // 4  # then the words said are forgotten: a new one is taken for known one time in four at most
 SHRINKS = 0.9  # less input than that of the last call ends a row of growth; a little less does not
-GROWTH_WORTH, SLOPE_WORTH = 0.6, 0.4
+GROWTH_WORTH, SLOPE_WORTH = 0.7, 0.3
 SLOWS_AT, PAUSES_AT = 0.6, 1.0
 SLOWS_AT_COST = 4  # a part of the cost mark
 FIRST_MARK = 0.1  # from that score on gateways tell each other
@@ -34,9 +36,14 @@ class Sums(msgspec.Struct):
 
     calls: int = 0
     alike: int = 0
+    same: int = 0
     tools: int = 0
     grown: int = 0
     cost_nanousd: int = 0
+
+    @property
+    def repeated(self) -> int:
+        return max(self.alike, self.same)
 
 
 class Evidence(msgspec.Struct, frozen=True, array_like=True):
@@ -58,8 +65,8 @@ class Track:
     """One session, user or conversation of a key."""
 
     __slots__ = (
-        "bucket", "delays", "exact", "grown_from", "last", "last_bytes", "now", "others", "pause_id", "paused_until_s",
-        "state", "told", "tools", "usual_nanousd", "waiting", "words",
+        "before", "bucket", "delays", "exact", "grown_from", "last", "last_bytes", "now", "others", "pause_id",
+        "paused_until_s", "state", "told", "tools", "top", "usual_nanousd", "waiting", "words",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -67,7 +74,9 @@ class Track:
         self.now, self.last = Sums(), Sums()
         self.others = Sums()  # of the same session at other gateways
         self.words = 0
-        self.exact: tuple[int, ...] = ()
+        self.exact: dict[int, int] = {}  # the last prompts, the newest last: how often each came in this bucket
+        self.before: dict[int, int] = {}  # the same of the bucket before
+        self.top = 0  # the prompt that came most often
         self.tools: tuple[int, ...] = ()
         self.grown_from = self.last_bytes = 0
         self.usual_nanousd = 0  # of a window, as it was so far
@@ -86,8 +95,8 @@ class Track:
             if said.tool in self.tools:
                 now.tools += 1
             else:
-                now.tools //= 4
-                self.last.tools //= 4
+                now.tools //= KEEPS_ONE_IN
+                self.last.tools //= KEEPS_ONE_IN
                 self.tools = (*self.tools[1 - RING :], said.tool)
         if body_bytes > self.last_bytes and self.last_bytes:
             now.grown += 1
@@ -97,21 +106,31 @@ class Track:
         self.last_bytes = body_bytes
 
     def _repeats(self, said: Signature) -> None:
-        now = self.now
-        is_known = said.exact in self.exact
-        if not is_known and said.exact:
-            self.exact = (*self.exact[1 - RING :], said.exact)
+        now, is_known = self.now, said.exact in self.exact
+        if said.exact:
+            times = self.exact.pop(said.exact, 0)
+            if len(self.exact) >= RING:
+                del self.exact[next(iter(self.exact))]
+            self.exact[said.exact] = times + 1
+            if times >= now.same:
+                now.same, self.top = times, said.exact
+        if not is_known:
             # Words are asked for of sessions alone: a call without a word that was not said before says nothing new.
             is_known = bool(said.words) and bool(self.words) and not said.words & ~self.words
         if is_known:
             now.alike += 1
         else:
-            now.alike //= 4
-            self.last.alike //= 4
+            now.alike //= KEEPS_ONE_IN
+            self.last.alike //= KEEPS_ONE_IN
         if said.words:
             self.words |= said.words
             if self.words.bit_count() > MOST_BITS:
                 self.words = said.words
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether what this bucket cost may be taken for usual: what a loop costs is not."""
+        return 2 * self.now.repeated < self.now.calls
 
     def roll(self, now_s: float, marks: Marks) -> None:
         """Go on to the bucket of this moment."""
@@ -119,17 +138,19 @@ class Track:
         passed = bucket - self.bucket
         if passed <= 0:
             return
-        if self.bucket:
+        if self.bucket and self.is_usual:
             cost = self.now.cost_nanousd
             self.usual_nanousd += (cost - self.usual_nanousd) // 4 if self.usual_nanousd else cost
         self.last = self.now if passed == 1 else Sums()
         self.now, self.others, self.bucket = Sums(), Sums(), bucket
+        self.exact, self.before = dict.fromkeys(self.exact, 0), self.exact if passed == 1 else {}
 
     def evidence(self, now_s: float, marks: Marks, factor: int, usual_nanousd: int) -> Evidence:
         """What is known now. `factor`: how much higher its marks are. `usual_nanousd`: of the tenant's sessions."""
         left = 1 - now_s / marks.window_seconds % 1
         now, last, others = self.now, self.last, self.others
-        alike = now.alike + int(last.alike * left) + others.alike
+        same = now.same + int(self.before.get(self.top, 0) * left)
+        alike = max(now.alike + int(last.alike * left), same) + others.alike
         tools = now.tools + int(last.tools * left) + others.tools
         grown = now.grown + int(last.grown * left) + others.grown
         cost = now.cost_nanousd + int(last.cost_nanousd * left) + others.cost_nanousd
@@ -147,7 +168,7 @@ class Track:
         )
         calls = now.calls + int(last.calls * left) + others.calls
         return Evidence(
-            int(1000 * score), calls, alike, tools, grown, self.grown_from, self.last_bytes, cost, usual,
+            round(1000 * score), calls, alike, tools, grown, self.grown_from, self.last_bytes, cost, usual,
             marks.window_seconds,
         )  # fmt: skip
 

@@ -175,6 +175,9 @@ def test_gateways_share_their_evidence_and_the_pause(
         assert ask(other, 1) == [""]
         assert ask(other, 2)[-1] == "runaway_paused"
         here = next(t for s, t in gateway.plane.brake._tracks.items() if s.name == "night-job")
+        second.wait_until(
+            lambda: [key for key in valkey.scan_iter("brake:*") if valkey.hexists(key, "#")], "it is told"
+        )
         ask(http, 1)
         gateway.wait_until(lambda: here.state == "paused", "the other's pause has come")
         assert ask(http, 1) == ["runaway_paused"]
