@@ -137,7 +137,7 @@ def month(cursor: Cursor, tenant_ids: Sequence[int] | None, first_day: date) -> 
         f"JOIN reconcile_account a ON a.id = m.account_id WHERE {where} AND m.first_day = %s ORDER BY a.name",
         [*parameters, first_day],
     )
-    return {row[1]: MonthRow(*row[:6], _json(row[6]), *row[7:]) for row in cursor.fetchall()}
+    return {row[1]: MonthRow(*[*row[:6], _json(row[6]), *row[7:]]) for row in cursor.fetchall()}
 
 
 def part_sums(cursor: Cursor, month_id: int) -> list[PartSum]:
@@ -149,7 +149,7 @@ def part_sums(cursor: Cursor, month_id: int) -> list[PartSum]:
         "FROM reconcile_part WHERE month_id = %s GROUP BY name",
         [month_id],
     )
-    found = {row[0]: PartSum(*row[:3], tuple(row[3] or ()), *row[4:]) for row in cursor.fetchall()}
+    found = {row[0]: PartSum(*[*row[:3], tuple(row[3] or ()), *row[4:]]) for row in cursor.fetchall()}
     return [found[name] for name in PART_WORDS if name in found]
 
 
@@ -162,7 +162,7 @@ def parts(cursor: Cursor, month_id: int, name: str = "", after_id: int = 0, most
         "WHERE p.month_id = %s AND (%s = '' OR p.name = %s) AND p.id > %s ORDER BY p.id LIMIT %s",
         [month_id, name, name, after_id, most],
     )
-    return [PartRow(*row[:9], _json(row[9]), *row[10:]) for row in cursor.fetchall()]
+    return [PartRow(*[*row[:9], _json(row[9]), *row[10:]]) for row in cursor.fetchall()]
 
 
 def _seen(tenant_ids: Sequence[int] | None) -> tuple[str, list[Any]]:

@@ -339,3 +339,43 @@ def _table(head: str, lines: Iterable[tuple[Any, ...]]) -> str:
     writer.writerow(head.split(","))
     writer.writerows(lines)
     return text.getvalue()
+
+
+def load(data: str) -> None:
+    """Put the month before this one, with its reports, into the platform that runs on this folder."""
+    import os
+
+    os.environ["LLMOBS_DATA"] = data
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmobs.settings")
+    import django
+
+    django.setup()
+    from django.utils import timezone
+
+    from llmobs.core.env import Place
+    from llmobs.reconcile.api import take_in
+    from llmobs.reconcile.models import Account
+    from llmobs.reconcile.tasks import reconcile_one
+    from llmobs.tenants.models import Tenant
+
+    tenants = [Tenant.objects.get_or_create(slug=f"planted-{n}", defaults={"name": f"Planted {n}"})[0] for n in (1, 2)]
+    month = (datetime.now(UTC).date().replace(day=1) - timedelta(days=1)).replace(day=1)
+    made = plant(month, tuple(tenant.pk for tenant in tenants))
+    with psycopg.connect(Place.from_env().connections().database_url, autocommit=True) as conn:
+        commit_planted(conn, made)
+    for (account, kind), text in made.reports("json").items():
+        take_in(account, text.encode(), f"planted {kind}.json", "planted month")
+        Account.objects.filter(name=account).update(keys={GATEWAY_KEYS[account]: account})
+    while reconcile_one(timezone.now()):
+        pass
+    print(f"/reconcile/?month={month:%Y-%m}")
+    for name, usd in made.expected.items():
+        print(f"  {name}: {usd}")
+
+
+if __name__ == "__main__":
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser(description="Load the planted month into a running platform.")
+    parser.add_argument("--data", default="var")
+    load(parser.parse_args().data)

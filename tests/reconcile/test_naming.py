@@ -106,7 +106,7 @@ def test_a_key_of_ours_that_is_not_mapped_is_told_and_costs_nothing() -> None:
     ours(made, OUT, 1_500)
     theirs(made, OUT, 1_500, by_key={"ours": 1_000, "rotated": 500})
     (part,) = name_differences(made, {"ours": "openai"})
-    assert (part.name, part.amount, part.quantity) == ("not_mapped", 0, 500)
+    assert (part.name, part.amount, part.quantity) == ("not_mapped", Decimal(0), 500)
 
 
 def test_cache_writes_billed_as_input_are_another_class() -> None:
