@@ -4,6 +4,7 @@ from django.urls import path
 
 from dashboards.views import (
     account,
+    alerts,
     brake,
     budgets,
     costs,
@@ -27,6 +28,7 @@ urlpatterns = [
     path("budgets/<str:pk>/ease/", easing.ease, name="ease"),
     path("reconcile/", reconcile.reconcile, name="reconcile"),
     path("providers/", providers.provider_list, name="providers"),
+    path("alerts/", alerts.alerts_page, name="alerts"),
     path("prompts/", prompts.prompt_list, name="prompts"),
     path("brake/", brake.brake_list, name="brake"),
     path("brake/<str:given>/", brake.one_runaway, name="runaway"),

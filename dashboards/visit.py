@@ -20,6 +20,7 @@ from django.views.decorators.http import require_safe
 
 from dashboards import window as windows
 from dashboards.access import ALL, Seen, seen_by
+from dashboards.queries.alerts import Whose, open_count
 from dashboards.queries.freshness import Freshness, freshness
 from dashboards.queries.scope import Cursor, Filters, Scope
 from dashboards.window import Window
@@ -39,7 +40,7 @@ RAIL = (
     ("", (("overview", "Overview"),)),
     ("Explore", (("traces", "Traces"),)),
     ("Money", (("costs", "Costs"), ("budgets", "Budgets"), ("brake", "Runaways"), ("reconcile", "Reconcile"))),
-    ("Service", (("providers", "Providers"),)),
+    ("Service", (("providers", "Providers"), ("alerts", "Alerts"))),
     ("Quality", (("prompts", "Prompts"),)),
 )
 
@@ -143,6 +144,7 @@ def _remember(now: datetime) -> None:
 
 def frame(visit: Visit) -> dict[str, Any]:
     """What surrounds every page: rail, switches, top bar, foot."""
+    _note_alerts(visit)
     offset = visit.local(visit.now).strftime("%z")
     return {
         "theme": theme_of(visit.request),
@@ -156,6 +158,18 @@ def frame(visit: Visit) -> dict[str, Any]:
         "fresh": visit.fresh,
         "all": ALL,
     }
+
+
+def whose_alerts(seen: Seen) -> Whose:
+    """Whose alerts a page shows: an operator who chose no tenant sees those of none too."""
+    return Whose(seen.tenant_ids, seen.is_operator and seen.chosen is None)
+
+
+def _note_alerts(visit: Visit) -> None:
+    """How many alerts wait for a person, beside "Alerts"."""
+    total, critical = open_count(visit.cursor, whose_alerts(visit.seen))
+    if total:
+        visit.rail_notes["alerts"] = (f"{total} open", "bad" if critical else "warn")
 
 
 def theme_of(request: HttpRequest) -> str:
