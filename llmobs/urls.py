@@ -9,6 +9,7 @@ from rest_framework.routers import SimpleRouter
 from dashboards.api.budgets import BudgetStatus
 from dashboards.api.figures import Metrics, UsageRows
 from dashboards.api.reconcile import Differences, Reconciled
+from dashboards.api.repricings import RepricingResource, UnpricedRows
 from dashboards.api.traces import TraceList, WholeTrace
 from llmobs.alerts.api import AlertList, ChannelResource, DeliveryList, RuleResource, press
 from llmobs.brake.api import Brakes
@@ -37,6 +38,7 @@ router.register("limits", LimitResource, "limit")
 router.register("providers", ProviderHealthResource, "provider")
 router.register("models", PriceResource, "price")
 router.register("routes", RouteResource, "route")
+router.register("repricings", RepricingResource, "repricing")
 router.register("prompts", PromptResource, "prompt")
 router.register("judges", JudgeResource, "judge")
 router.register("alert-channels", ChannelResource, "channel")
@@ -57,6 +59,7 @@ api = [
     path("metrics/", Metrics.as_view()),
     path("usage/", UsageRows.as_view()),
     path("reconcile/", Reconciled.as_view()),
+    path("unpriced/", UnpricedRows.as_view()),
     path("reconcile/differences/", Differences.as_view()),
     path("cache/", Caches.as_view()),
     path("cache/invalidate/", Invalidate.as_view()),

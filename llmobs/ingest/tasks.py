@@ -5,6 +5,8 @@ import redis
 import structlog
 from celery import shared_task
 from django.conf import settings
+from django.db import connection
+from kombu.exceptions import OperationalError
 
 from llmobs.budgets import definition
 from llmobs.budgets.ledger import Fold
@@ -33,6 +35,14 @@ def reprice() -> None:
             # The row keeps what it is, so that the next wake-up goes on; it says why it has not yet.
             Repricing.objects.filter(pk=repricing.pk).update(error=f"{type(error).__name__}: {error}"[:400])
             log.exception("re-pricing stopped", repricing=repricing.pk)
+
+
+def wake() -> None:
+    """Let a worker begin now; without a broker it begins with the next minute."""
+    try:
+        reprice.apply_async(retry=False)
+    except OperationalError:
+        log.warning("no worker could be woken; the schedule does it within a minute")
 
 
 def go_on(repricing: Repricing) -> None:
@@ -73,7 +83,8 @@ def is_small(repricing: Repricing) -> bool:
 
 def connect() -> Connection:
     """A connection of its own: the work is psycopg's, in transactions of its own."""
-    return psycopg.connect(settings.CONNECTIONS.database_url, autocommit=True)
+    database = connection.settings_dict["NAME"]
+    return psycopg.connect(settings.CONNECTIONS.database_url, dbname=database, autocommit=True)
 
 
 def _send(folds: list[Fold]) -> None:
