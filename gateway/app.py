@@ -103,6 +103,7 @@ class App:
         plane = self._plane
         missing = [] if plane.snapshot is not None else ["no snapshot of the configuration"]
         missing += [] if plane.recorder.is_writable else ["the journal takes nothing"]
+        missing += [plane.canary.problem] if plane.canary.problem else []
         text = ("not ready: " + "; ".join(missing) if missing else "ready") + "\n"
         _answer(door, 503 if missing else 200, b"text/plain", text.encode())
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.brake import Brake
+from gateway.canary import Canary
 from gateway.counts import Counts
 from gateway.health import Health
 from gateway.holds import Holds
@@ -31,6 +32,7 @@ class Plane:
     counts: Counts = field(default_factory=Counts)
     snapshot: Snapshot | None = None
     turns: Turns = field(default_factory=Turns)
+    canary: Canary = field(default_factory=Canary)
 
     @classmethod
     def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes, turn: Turn) -> "Plane":
@@ -42,5 +44,5 @@ class Plane:
 
     @property
     def is_ready(self) -> bool:
-        """It can do its work: it knows who may call, and can journal."""
-        return self.snapshot is not None and self.recorder.is_writable
+        """It can do its work: it knows who may call, can journal, and is not known to let budgets be passed."""
+        return self.snapshot is not None and self.recorder.is_writable and not self.canary.problem

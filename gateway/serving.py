@@ -94,6 +94,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     tick = asyncio.create_task(_tick(plane, keeper, server.server_state))
     health = asyncio.create_task(plane.health.keep())
     brake = asyncio.create_task(plane.brake.keep())
+    canary = asyncio.create_task(plane.canary.sing(_door_of(server), lambda: server.started and bool(plane.snapshot)))
     _give_up_stalled(sock)
     _spare_the_collector()
     started(server, plane)
@@ -103,6 +104,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
         tick.cancel()
         health.cancel()
         brake.cancel()
+        canary.cancel()
         await asyncio.to_thread(keeper.stop)
         await holds.stop()
         plane.upstream.close()
@@ -125,13 +127,13 @@ def _give_up_stalled(sock: socket.socket) -> None:
 
 def _keeper(wiring: Wiring, plane: Plane) -> SnapshotKeeper:
     def make(stored: Stored) -> Snapshot:
-        return Snapshot(stored, plane.upstream, wiring.encryption_keys)
+        return Snapshot(stored, plane.upstream, wiring.encryption_keys, plane.canary.key())
 
     def install(snapshot: Snapshot) -> None:
         plane.snapshot = snapshot
 
     file = SnapshotFile(wiring.snapshot, wiring.journal_key)
-    return SnapshotKeeper(wiring.database_url, wiring.owner, file, make, install)
+    return SnapshotKeeper(wiring.database_url, wiring.owner, file, make, install, lambda: plane.canary.state)
 
 
 def _server(app: App, turn: Turn) -> uvicorn.Server:
@@ -145,6 +147,16 @@ def _server(app: App, turn: Turn) -> uvicorn.Server:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     return uvicorn.Server(config)
+
+
+def _door_of(server: uvicorn.Server) -> Callable[[], asyncio.Protocol]:
+    """The server's side of a connection, as it makes one for each that it accepts."""
+
+    def accept() -> asyncio.Protocol:
+        config = server.config
+        return config.http_protocol_class(config=config, server_state=server.server_state, app_state={})
+
+    return accept
 
 
 async def _tick(plane: Plane, keeper: SnapshotKeeper, state: ServerState) -> None:

@@ -21,12 +21,14 @@ from typing import Any
 import msgspec
 import psycopg
 
+from gateway.canary import CANDIDATE, TENANT
 from gateway.target import files_of, ready
 from gateway.upstream import Upstream
 from gateway.watched import stamp
 from llmobs.brake import pauses
 from llmobs.brake.pauses import PauseInfo, Pauses
 from llmobs.budgets import definition
+from llmobs.budgets.canary import BUDGET, TENANT_ID
 from llmobs.budgets.definition import BudgetInfo, Budgets
 from llmobs.core.env import replace_file
 from llmobs.ingest.seal import SealBroken, Sealer
@@ -75,12 +77,16 @@ class Stored(msgspec.Struct, array_like=True):
 class Snapshot:
     """Configuration as of one version. Immutable but for what it remembers of its own answers."""
 
-    def __init__(self, stored: Stored, upstream: Upstream, encryption_keys: tuple[str, ...]) -> None:
+    def __init__(
+        self, stored: Stored, upstream: Upstream, encryption_keys: tuple[str, ...], canary: KeyInfo | None = None
+    ) -> None:
         self.stored = stored
         self.version = stored.version
-        self.roster = Roster(stored.tenants, stored.keys)
+        is_canary_there = canary is not None
+        own_tenants, own_keys = ([TENANT], [canary]) if canary is not None else ([], [])
+        self.roster = Roster([*stored.tenants, *own_tenants], [*stored.keys, *own_keys])
         self.registry = Registry(stored.providers, stored.routes)
-        self.budgets = Budgets(stored.budgets, stored.version)
+        self.budgets = Budgets([*stored.budgets, *([BUDGET] if is_canary_there else [])], stored.version)
         self.limits = Limits(stored.limits)
         self.pauses = Pauses(stored.pauses)
         self.book = PriceBook(stored.overrides, signed=stored.signed_prices, trusted=stored.trusted_providers)
@@ -103,7 +109,7 @@ class Snapshot:
             def serves(provider: ProviderInfo, asked: str) -> bool:
                 return self.book.price(tenant_id, provider.priced_as, asked, at_ns) is not None
 
-            found = self.registry.candidates(model, serves, dialect)
+            found = self.registry.candidates(model, serves, dialect) if tenant_id != TENANT_ID else (CANDIDATE,)
             _remember(self._candidates, key, found)
         return found
 
@@ -180,12 +186,14 @@ class SnapshotKeeper:
         file: SnapshotFile,
         make: Callable[[Stored], Snapshot],
         install: Callable[[Snapshot], None],
+        canary: Callable[[], str] = str,
     ) -> None:
         self._database_url = database_url
         self._owner = owner
         self._file = file
         self._make = make
         self._install = install
+        self._canary = canary  # what the heartbeat says of it
         self._loop = asyncio.get_running_loop()
         self._version = -1
         self._snapshot: Snapshot | None = None
@@ -223,7 +231,7 @@ class SnapshotKeeper:
             changed = self._poll(conn)
             self.is_database_away = False
             if changed or polls % int(BEAT_SECONDS / POLL_SECONDS) == 0:
-                _beat(conn, self._owner, self._version)
+                _beat(conn, self._owner, self._version, self._canary())
                 self.gateways = _count_gateways(conn)
             polls += 1
             self._stopping.wait(POLL_SECONDS)
@@ -273,16 +281,16 @@ _PATIENCE: dict[str, Any] = {
     "keepalives_count": 2,
 }
 _BEAT = """
-INSERT INTO heartbeat (owner, kind, host, pid, config_version) VALUES (%s, 'gateway', %s, %s, %s)
+INSERT INTO heartbeat (owner, kind, host, pid, config_version, canary) VALUES (%s, 'gateway', %s, %s, %s, %s)
 ON CONFLICT (owner) DO UPDATE SET kind = 'gateway', host = excluded.host, pid = excluded.pid,
-    config_version = excluded.config_version, seen_at = now()
+    config_version = excluded.config_version, canary = excluded.canary, seen_at = now()
 """
 
 _GATEWAYS = "SELECT count(*) FROM heartbeat WHERE kind = 'gateway' AND seen_at > now() - make_interval(secs => %s)"
 
 
-def _beat(conn: psycopg.Connection[Any], owner: str, version: int) -> None:
-    conn.execute(_BEAT, (owner, socket.gethostname(), os.getpid(), version))
+def _beat(conn: psycopg.Connection[Any], owner: str, version: int, canary: str) -> None:
+    conn.execute(_BEAT, (owner, socket.gethostname(), os.getpid(), version, canary))
 
 
 def _count_gateways(conn: psycopg.Connection[Any]) -> int:

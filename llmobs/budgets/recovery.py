@@ -24,6 +24,7 @@ from typing import Protocol
 
 from llmobs.budgets import ledger
 from llmobs.budgets.attempts import sound_epoch
+from llmobs.budgets.canary import BUDGET as CANARY
 from llmobs.budgets.definition import Budgets, Connection, load
 from llmobs.budgets.ledger import CLOSED, EPOCH_KEY, OPEN, PREFIX, WIPING, Fold, text
 from llmobs.budgets.spend import announcement, fold_of, spent_row
@@ -199,7 +200,7 @@ def _bases(conn: Connection, budgets: Budgets, at_ns: int) -> Iterator[Fold]:
     )
     for row in conn.execute(_BASES, parameters):
         yield fold_of(spent_row(row))
-    for budget in counted:
+    for budget in (*counted, CANARY):
         yield announcement(budget)
 
 

@@ -176,6 +176,21 @@ def _processes() -> Iterator[Item]:
     for kind in ("gateway", "writer"):
         count = running.get(kind, 0)
         yield _item("P0", bool(count), f"a running {kind}", "`manage.py up`", f"{count} seen")
+    if running.get("gateway", 0):
+        yield _canary()
+
+
+def _canary() -> Item:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT canary FROM heartbeat WHERE kind = 'gateway' AND seen_at > now() - make_interval(secs => %s)",
+            [SEEN_SECONDS],
+        )
+        said = [canary for (canary,) in cursor.fetchall()]
+    what, refused = "a call under a budget of zero is refused", said.count("refused")
+    wrong = sorted({canary for canary in said if canary not in ("", "refused")})  # "": not tried yet, or it recovers
+    how = f"{', '.join(wrong)} instead, at one of {len(said)} gateways; its `/readyz` and log say more"
+    return _item("P0", not wrong, what, how, f"by {refused} of {len(said)} gateways")
 
 
 def _verified() -> Item:
