@@ -7,10 +7,11 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from dashboards.api.budgets import BudgetStatus
-from dashboards.api.figures import Metrics, UsageRows
+from dashboards.api.figures import Metrics
 from dashboards.api.reconcile import Differences, Reconciled
 from dashboards.api.repricings import RepricingResource, UnpricedRows
 from dashboards.api.traces import TraceList, WholeTrace
+from dashboards.api.usage import UsageRows
 from llmobs.alerts.api import AlertList, ChannelResource, DeliveryList, RuleResource, press
 from llmobs.brake.api import Brakes
 from llmobs.budgets.api import BudgetResource

@@ -1,7 +1,5 @@
-"""Figures over REST: `metrics/` out of the roll-ups, `usage/` out of the bills."""
+"""Figures over REST: `metrics/` out of the roll-ups. `usage/`, out of the bills, is in `dashboards.api.usage`."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,17 +8,15 @@ from django.db import connection
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import NotAcceptable, ValidationError
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from dashboards.api.asked import Figures, next_page
+from dashboards.api.asked import Figures
 from dashboards.api.traces import slugs_of, usd
 from dashboards.queries.costs import key_names
 from dashboards.queries.rollup import COLUMNS, Latency, Totals, latencies, totals
 from dashboards.queries.scope import Cursor, Scope
-from dashboards.queries.usage import UsageRow, usage
 from llmobs.tenants.problem import TooLarge
 
 INTERVALS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -48,9 +44,6 @@ LATER = ("quality",)
 GROUPS = tuple(COLUMNS)
 MOST_BUCKETS = 10_000
 MOST_ROWS = 50_000
-
-PAGE, MOST_PAGE = 500, 5_000
-MOST_CSV_ROWS = 100_000
 
 
 class MetricsShown(serializers.Serializer):
@@ -155,111 +148,3 @@ def _shown(
         }
         for (at, key), metrics in rows.items()
     ]
-
-
-class UsageShown(serializers.Serializer):
-    """What one combination was billed on one day (UTC)."""
-
-    tenant = serializers.CharField()
-    feature = serializers.CharField(allow_null=True)
-    user = serializers.CharField(allow_null=True)
-    service = serializers.CharField(allow_null=True)
-    environment = serializers.CharField(allow_null=True)
-    model = serializers.CharField(allow_null=True)
-    provider = serializers.CharField(allow_null=True)
-    day = serializers.DateField()
-    requests = serializers.IntegerField()
-    input_tokens = serializers.IntegerField()
-    output_tokens = serializers.IntegerField()
-    cache_read_input_tokens = serializers.IntegerField()
-    cache_creation_input_tokens = serializers.IntegerField()
-    reasoning_output_tokens = serializers.IntegerField()
-    cost_usd = serializers.CharField(allow_null=True)
-    unpriced_requests = serializers.IntegerField()
-
-
-class UsagePageShown(serializers.Serializer):
-    results = UsageShown(many=True)
-    next = serializers.URLField(allow_null=True)
-
-
-COLUMNS_OF_USAGE = tuple(UsageShown().fields)
-
-
-class CsvRenderer(BaseRenderer):
-    """Text that the view has made."""
-
-    media_type = "text/csv"
-    format = "csv"
-
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        return str(data).encode()
-
-
-class UsageRows(Figures):
-    """Chargeback rows of what was billed; the last 30 days unless asked. CSV holds the whole answer, JSON pages."""
-
-    renderer_classes = (JSONRenderer, CsvRenderer)
-
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        try:
-            return super().perform_content_negotiation(request, force)
-        except NotAcceptable:
-            raise NotAcceptable(
-                "Usage comes as application/json or text/csv; Parquet is not in this version."
-            ) from None
-
-    @extend_schema(
-        parameters=[
-            OpenApiParameter(name, OpenApiTypes.STR)
-            for name in (
-                "tenant",
-                "from",
-                "to",
-                "last",
-                "feature",
-                "user",
-                "service",
-                "environment",
-                "model",
-                "provider",
-            )
-        ],
-        responses={(200, "application/json"): UsagePageShown, (200, "text/csv"): OpenApiTypes.STR},
-    )
-    def get(self, request: Request) -> Response:
-        scope = self.scope()
-        is_csv = request.accepted_renderer.format == "csv"
-        limit = MOST_CSV_ROWS if is_csv else max(self.number("limit", PAGE, MOST_PAGE) or PAGE, 1)
-        with connection.cursor() as cursor:
-            try:
-                found, mark = usage(cursor, scope, limit, "" if is_csv else request.query_params.get("cursor", ""))
-            except ValueError as error:
-                raise ValidationError({"cursor": str(error)}) from None
-        slugs = slugs_of({row.tenant_id for row in found})
-        rows = [_usage_json(row, slugs) for row in found]
-        if not is_csv:
-            return Response({"results": rows, "next": next_page(request, scope.window, mark)})
-        if mark:
-            raise TooLarge(f"More than {MOST_CSV_ROWS} rows; narrow the window, or page through JSON.")
-        return Response(_csv(rows), headers={"Content-Disposition": 'attachment; filename="usage.csv"'})
-
-
-def _usage_json(row: UsageRow, slugs: Mapping[int, str]) -> dict[str, Any]:
-    known = {name: getattr(row, name, None) for name in COLUMNS_OF_USAGE}
-    texts = {name: value or None for name, value in known.items() if isinstance(value, str)}
-    return {**known, **texts, "tenant": slugs.get(row.tenant_id), "cost_usd": usd(row.cost_nanousd), "day": row.day}
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS_OF_USAGE)
-    for row in rows:
-        writer.writerow([_cell(row[name]) for name in COLUMNS_OF_USAGE])
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """A name that a spreadsheet would run as a formula gets a quote before it: users choose their own ids."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
