@@ -75,8 +75,9 @@ class BrakedRow:
             ("calls", str(found.get("calls", 0))),
             ("near-identical prompts", str(found.get("alike_calls", 0))),
             ("repeated tool calls", str(found.get("tool_calls", 0))),
-            ("in a row with growing input", f"{found.get('growth_calls', 0)} ({kilo[0]:g} to {kilo[1]:g} kB)"),
-            ("score (slowed from 0.6, paused from 1)", f"{found.get('score_permille', 0) / 1000:.2f}"),
+            ("in a row with growing input", str(found.get("growth_calls", 0))),
+            ("input, kB", f"{kilo[0]:g} → {kilo[1]:g}"),
+            ("score", f"{found.get('score_permille', 0) / 1000:.2f}"),
         ]
 
 

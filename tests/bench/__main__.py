@@ -7,9 +7,9 @@ import os
 import platform
 import sys
 
-from tests.bench import forecast, gateway, ingest, proof, reprice
+from tests.bench import brake, forecast, gateway, ingest, proof, reprice
 
-BENCHMARKS = {"gateway": gateway.main, "ingest": ingest.main, "forecast": forecast.main}
+BENCHMARKS = {"gateway": gateway.main, "ingest": ingest.main, "forecast": forecast.main, "brake": brake.main}
 words = sys.argv[1:]
 
 print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")

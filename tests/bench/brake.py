@@ -5,8 +5,8 @@ sessions nor texts. What is assumed, by the way:
 
 1. Conversations: a request whose context continues an earlier one's (its context, answer and a new message of at most
    2,000 tokens, within ten minutes) belongs to that conversation; else it begins one. Texts are made by Zipf's law, the
-   system prompt is the same for all, one user turn in twenty is said again, and one call in a hundred is repeated three
-   times at once, as clients do on errors.
+   system prompt is the same for all, every message begins with one of five templates of sixty words, one user turn in
+   twenty is said again, and one call in a hundred is repeated three times at once, as clients do on errors.
 2. The same requests dealt to few sessions (each takes the next one in turn), so that sessions are as busy as the trace
    can make them; and all of them under one key without sessions.
 3. Each is played at its own speed and twenty times as fast. Prices are those of a dear model: 5 and 25 USD per million.
@@ -21,7 +21,7 @@ from time import process_time
 from llmobs.ops.demo.trace import Row, read_trace
 from llmobs.tenants.attribution import Attribution
 from tests.brake import loops
-from tests.brake.sessions import Asked, Seen, Speaker, chat, in_order, replay
+from tests.brake.sessions import WORDS_PER_TOKEN, Asked, Seen, Speaker, chat, in_order, replay
 
 INPUT_NANOUSD, OUTPUT_NANOUSD = 5_000, 25_000  # of a token
 SYSTEM = "You are a careful assistant of a large company. Answer shortly, and say so when you do not know. " * 8
@@ -29,6 +29,7 @@ PATIENCE_S, LONGEST_TURN_TOKENS = 600.0, 2000
 REPEATED_ONE_IN, SAID_AGAIN_ONE_IN, REPEATS = 100, 20, 3
 MOST_WORDS = 600  # of a message: more only makes the replay slower, the brake looks at its ends
 FASTER = 20
+MOST_FALSE_STOPS = 0.001
 
 
 def cost(row: Row) -> int:
@@ -60,13 +61,15 @@ def dealt(rows: list[Row], speaker: Speaker, speed: float, sessions: int) -> Ite
         yield from said(row, Attribution(session_id=session, key_id=1), speaker, speed)
 
 
+TEMPLATES = [Speaker(seed).text(60) for seed in range(5)]
 _last: dict[str, str] = {}
 
 
 def said(row: Row, who: Attribution, speaker: Speaker, speed: float) -> Iterator[Asked]:
     """One request, with what is said again and what clients repeat."""
     draw = speaker.random.random
-    text = speaker.text(min(MOST_WORDS, int(row.context_tokens * 0.75)))
+    text = speaker.text(min(MOST_WORDS, int(row.context_tokens * WORDS_PER_TOKEN)))
+    text = f"{TEMPLATES[int(draw() * len(TEMPLATES))]} {text}"
     if draw() * SAID_AGAIN_ONE_IN < 1:
         text = _last.get(who.session_id, text)
     _last[who.session_id] = text
@@ -88,6 +91,7 @@ def played(name: str, calls: list[Asked]) -> tuple[int, int]:
 
 def trace() -> None:
     print("runaway brake, default marks, on the real trace (limit: 0.1 % false stops)")
+    all_stopped = all_sessions = 0
     for service in ("conv", "code"):
         rows = read_trace(service)
         for speed in (1, FASTER):
@@ -100,7 +104,10 @@ def trace() -> None:
                 ("one key, no sessions", lambda: dealt(rows, speaker, speed, 0)),  # noqa: B023
             ]
             for name, make in ways:
-                played(f"{service}, {speed}x, {name}", in_order(make()))
+                stopped, sessions = played(f"{service}, {speed}x, {name}", in_order(make()))
+                all_stopped, all_sessions = all_stopped + stopped, all_sessions + sessions
+    share = all_stopped / all_sessions
+    print(f"  false stops: {all_stopped} of {all_sessions} sessions, {share:.4%} (limit {MOST_FALSE_STOPS:.1%})")
 
 
 def jobs() -> None:

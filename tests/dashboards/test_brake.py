@@ -2,6 +2,7 @@
 
 import pytest
 from django.conf import settings
+from django.test import Client
 
 from llmobs.brake.link import token
 from llmobs.brake.models import BrakedSession
@@ -41,11 +42,16 @@ def test_the_list_shows_what_is_paused_first(empty_cast: Cast, paused: BrakedSes
     assert "$1.04" in shown
 
 
-def test_the_link_shows_the_session_and_asks_for_a_sign_in(empty_cast: Cast, paused: BrakedSession, client) -> None:  # type: ignore[no-untyped-def]
+def test_the_link_shows_the_session_and_asks_for_a_sign_in(
+    empty_cast: Cast,
+    paused: BrakedSession,
+    client: Client,
+) -> None:
     assert client.get(link_to(paused)).status_code == 302
     shown = page(empty_cast, link_to(paused))
     assert "night &lt;job&gt;" in shown
     assert "0.6, paused from 1" in shown
+    assert '<td class="num">1.01</td>' in shown
     assert "No call of it is stored near that time." in shown
     assert "Release: let its calls pass" not in shown  # Alice reads
     assert "Someone who is admin of Acme" in shown
