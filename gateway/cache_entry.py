@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 class Lookup:
     """What one call asks of the cache and what came of it; the journal reads who answered and what was saved."""
 
-    __slots__ = ("asking", "deadline", "entry", "flight", "most_bytes", "renewal", "response_id", "values")
+    __slots__ = ("asking", "deadline", "entry", "flight", "most_bytes", "renewal", "values")
 
     def __init__(self, asking: Asking, most_bytes: int) -> None:
         self.asking = asking
@@ -43,7 +43,6 @@ class Lookup:
         self.renewal: Renewal | None = None
         self.deadline = 0.0  # of waiting for others; 0.0: it has not waited
         self.entry: Entry | None = None  # what the call was answered from
-        self.response_id = ""
 
     @property
     def name(self) -> Name:

@@ -138,6 +138,7 @@ class Call(msgspec.Struct):
     attempt: Attempt | None = None
     is_client_gone: bool = False
     degraded: str = ""  # why the answer is not the primary's
+    answered_id: str = ""  # the response id of an answer that is no attempt's: the cache's, or a static one
     # at the end
     answer: Answer | None = None
     own_headers: Headers = []  # what stages tell the caller

@@ -45,10 +45,12 @@ def says(call: Call, text: str) -> bool:
     assert call.asked is not None
     if not text:
         return False
+    response_id = _fresh_id(call)
     try:
-        call.answer = answer_of(call, static_answer(call.dialect, text, call.asked.model, _fresh_id(call)))
+        call.answer = answer_of(call, static_answer(call.dialect, text, call.asked.model, response_id))
     except BadRequest:
         return False
+    call.answered_id = response_id
     call.degraded = STATIC
     call.own_headers.append((b"x-llmobs-attempts", b"%d" % len(call.attempts)))
     return True

@@ -146,7 +146,7 @@ class Recorder:
             saved_input_tokens=getattr(cached, "saved_input_tokens", 0),
             saved_output_tokens=getattr(cached, "saved_output_tokens", 0),
             saved_nanousd=getattr(cached, "saved_nanousd", None),
-            response_id=getattr(cached, "response_id", "") if outcome is None else outcome.response_id,
+            response_id=call.answered_id if outcome is None else outcome.response_id,
             finish_reasons=list(outcome.finish_reasons) if outcome is not None else [],
             request_body=request,
             response_body=response,

@@ -204,8 +204,9 @@ class ResponseCache:
             headers.append((b"content-length", b"%d" % len(body)))
         call.answer = Answer(200, headers, body, is_stream=asked.is_stream)
         call.cache = STALE_HIT if is_stale else HIT
+        call.answered_id = response_id
         if not is_stale:
-            lookup.entry, lookup.response_id = entry, response_id
+            lookup.entry = entry
         if call.attempt is None or is_stale:
             call.own_headers += [
                 (b"x-llmobs-provider", entry.provider.encode()),

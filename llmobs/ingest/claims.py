@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
-from llmobs.ingest.count_once import CLOCK_SKEW_NS, ClaimInfo, Key, claim_of
+from llmobs.ingest.count_once import CLOCK_SKEW_NS, ClaimInfo, Key, claim_of, has_claim
 from llmobs.spans.record import Span
 
 # Calls last at most this long: both official SDKs give up after 600 seconds unless told otherwise.
@@ -87,6 +87,8 @@ class KeysToLoad:
         self._widen(claim.start_ns, claim.end_ns)
         if claim.response_id:
             self.response_ids.add(claim.response_id)
+        if claim.is_witness:
+            return
         if claim.yields:
             self.without_id_at.append((claim.start_ns, claim.end_ns))
         elif not claim.response_id:
@@ -106,7 +108,7 @@ def load_related(conn: psycopg.Connection[Any], tenant_id: int, spans: list[Span
     related = Related(parents={(span.trace_id, span.span_id): span.parent_span_id for span in spans})
     keys = KeysToLoad()
     for span in spans:
-        if span.is_call:
+        if has_claim(span):
             claim = related.own[span.trace_id, span.span_id] = claim_of(span)
             keys.add(claim)
         else:

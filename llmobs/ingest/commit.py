@@ -42,7 +42,7 @@ from llmobs.ingest.copying import (
     copy_spans,
     span_row,
 )
-from llmobs.ingest.count_once import ClaimInfo, claim_of, decide
+from llmobs.ingest.count_once import ClaimInfo, claim_of, decide, has_claim
 from llmobs.ingest.entries import Finding, Hold
 from llmobs.ingest.flips import Flip, load_flips, write_flips
 from llmobs.pricing.price import Price
@@ -172,7 +172,8 @@ def _moves_aside(span: Span, known_source: int, related: Related) -> bool:
     span.attributes["llmobs.trace_id"] = span.trace_id.hex()
     span.trace_id = sha256(span.trace_id + span.span_id).digest()[:16]
     span.parent_span_id = None
-    related.own[span.trace_id, span.span_id] = claim_of(span)
+    if has_claim(span):
+        related.own[span.trace_id, span.span_id] = claim_of(span)
     return True
 
 
@@ -201,8 +202,9 @@ def _decide(spans: list[Span], related: dict[int, Related]) -> set[SpanKey]:
     counted: set[SpanKey] = set()
     new: dict[int, list[ClaimInfo]] = {tenant_id: [] for tenant_id in related}
     for span in spans:
-        if span.is_call:
-            new[span.tenant_id].append(related[span.tenant_id].own[span.trace_id, span.span_id])
+        claim = related[span.tenant_id].own.get((span.trace_id, span.span_id))
+        if claim is not None:
+            new[span.tenant_id].append(claim)
     for tenant_id, found in related.items():
         claims = [claim.info for claim in found.claims.values()] + new[tenant_id]
         counted |= {(tenant_id, *key) for key in decide(claims, found.parents)}

@@ -11,6 +11,8 @@ around it, an SDK's own span inside. The rule, in steps:
       answers: a response cache answers many calls with one id;
    c. one of them gives way and the other has no response id, the times overlap and the usage is equal (or neither
       has any: one failure, seen twice).
+3. A witness counts nothing, and reports of its response id are the same call: the gateway's own span of a call whose
+   attempts failed and that was answered from what it keeps, under an id that no attempt had.
 
 A claim's fate depends only on claims reachable over these relations, which `ingest.claims` loads.
 """
@@ -29,6 +31,9 @@ Key = tuple[bytes, bytes]  # trace id, span id
 # Scopes whose spans repeat what any instrumentation around them reports.
 YIELDING_SCOPES = frozenset({"com.anthropic.sdk.python"})
 YIELDING_NAMES = frozenset({"raw_gen_ai_request"})
+
+# Answers of the gateway that are no attempt's (`llmobs.degraded`): its own span alone knows their response id.
+NOBODYS_ANSWERS = frozenset({"stale_cache", "static"})
 
 # The gateway and the application may be two machines with two clocks.
 CLOCK_SKEW_NS = 60 * NS_PER_SECOND
@@ -54,9 +59,14 @@ class ClaimInfo(msgspec.Struct, frozen=True, gc=False):
     def key(self) -> Key:
         return self.trace_id, self.span_id
 
+    @property
+    def is_witness(self) -> bool:
+        """No span of the gateway's gives way: the mark is free to tell these."""
+        return self.yields and self.source == SOURCE_GATEWAY
+
 
 def claim_of(span: Span) -> ClaimInfo:
-    """The claim of a call span; only spans with `is_call` have one."""
+    """The claim of a call span, or of a witness; no other span has one."""
     return ClaimInfo(
         trace_id=span.trace_id,
         span_id=span.span_id,
@@ -65,7 +75,7 @@ def claim_of(span: Span) -> ClaimInfo:
         end_ns=span.end_ns // 1000 * 1000,
         source=span.source,
         scope_name=span.scope_name,
-        yields=gives_way(span),
+        yields=gives_way(span) or is_witness(span),
         response_id=span.response_id,
         usage=None if span.usage is None else _classes(span.usage),
     )
@@ -88,6 +98,18 @@ def gives_way(span: Span) -> bool:
     return span.source != SOURCE_GATEWAY and (span.scope_name in YIELDING_SCOPES or span.name in YIELDING_NAMES)
 
 
+def is_witness(span: Span) -> bool:
+    """Whether it tells a response id that is the gateway's own, and counts nothing itself."""
+    if span.source != SOURCE_GATEWAY or span.is_call or not span.response_id:
+        return False
+    return span.attributes.get("llmobs.degraded") in NOBODYS_ANSWERS
+
+
+def has_claim(span: Span) -> bool:
+    """Whether count-once must know it."""
+    return span.is_call or is_witness(span)
+
+
 def decide(claims: Iterable[ClaimInfo], parents: Mapping[Key, bytes | None]) -> set[Key]:
     """The (trace id, span id) of the claims that count: each provider response once.
 
@@ -98,7 +120,9 @@ def decide(claims: Iterable[ClaimInfo], parents: Mapping[Key, bytes | None]) -> 
     chains = {key: _call_ancestors(claim, by_key, parents) for key, claim in by_key.items()}
     board = _Board(chains)
     for claim in sorted(by_key.values(), key=lambda claim: _rank(claim, len(chains[claim.key]))):
-        if not board.has_counted(claim):
+        if claim.is_witness:
+            board.hear(claim)
+        elif not board.has_counted(claim):
             board.count(claim)
     return board.counted
 
@@ -152,6 +176,9 @@ class _Board:
             self._by_response.setdefault(claim.response_id, []).append(claim)
         elif not claim.yields:
             self._without_id.setdefault(_tokens(claim), []).append(claim)
+
+    def hear(self, witness: ClaimInfo) -> None:
+        self._by_response.setdefault(witness.response_id, []).append(witness)
 
     def has_counted(self, claim: ClaimInfo) -> bool:
         """Whether the call of this claim counts already. The gateway's own spans are each a call of their own."""

@@ -136,6 +136,7 @@ def test_an_emergency_is_answered_with_what_is_past_its_time(
     assert (call.cache, call.degraded, call.answer.status) == ("stale", "stale_cache", 200)
     assert int(dict(call.answer.headers)[b"age"]) >= 7200
     assert first.json()["choices"][0]["message"]["content"].encode() in call.answer.body
+    assert json.loads(call.answer.body)["id"] == call.answered_id != first.json()["id"]
 
 
 def test_an_emergency_never_brings_back_what_was_invalidated(

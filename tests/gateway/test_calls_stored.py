@@ -90,5 +90,5 @@ def test_a_static_answer_is_a_call_of_its_own_over_the_attempt_that_failed(
         (False, "degraded", "static", 1, 1, False),
         (True, "failed", None, None, None, True),
     ]
-    stored = pg.execute("SELECT encode(span_id, 'hex'), provider_name FROM span WHERE NOT is_call").fetchall()
-    assert stored == [(answer.headers["x-llmobs-span-id"], "")]
+    sql = "SELECT encode(span_id, 'hex'), provider_name, response_id FROM span WHERE NOT is_call"
+    assert pg.execute(sql).fetchall() == [(answer.headers["x-llmobs-span-id"], "", answer.json()["id"])]
