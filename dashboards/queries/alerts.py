@@ -145,7 +145,8 @@ def channels(cursor: Cursor, whose: Whose) -> list[ChannelRow]:
         f"WHERE {whose.condition} ORDER BY 3, 4",
         whose.values,
     )
-    return [ChannelRow(*row[:5], _decoded(row[5]), _decoded(row[6]), row[7]) for row in cursor.fetchall()]
+    rows = cursor.fetchall()
+    return [ChannelRow(*(_decoded(v) if i in (5, 6) else v for i, v in enumerate(row))) for row in rows]
 
 
 def open_by_budget(cursor: Cursor, tenant_ids: Sequence[int]) -> dict[int, int]:
@@ -164,7 +165,7 @@ def _given(given: dict[str, str]) -> tuple[str, list[Any]]:
 
 
 def _alert(row: Sequence[Any]) -> AlertRow:
-    return AlertRow(*row[:6], _decoded(row[6]), *row[7:])
+    return AlertRow(*(_decoded(value) if index == 6 else value for index, value in enumerate(row)))
 
 
 def _decoded(value: Any) -> Any:

@@ -23,6 +23,7 @@ def cast(db: None) -> Cast:
 
 def alerted(cast: Cast, key: str = "k") -> Alert:
     made = raise_alert(plain_connection(), cast.acme.pk, "cost", key, "warning", "Dear", {}, timezone.now())
+    assert made is not None
     return Alert.objects.get(pk=made)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from llmobs.alerts.kinds import RULES, WARNING
+from llmobs.alerts.kinds import RULES
 from llmobs.alerts.models import AlertRule, Channel
 from llmobs.ops.configuring.applying import Applying, at, refuse, row
 from llmobs.ops.configuring.entry import Entry, Part
@@ -19,7 +19,7 @@ class RuleEntry(Entry, frozen=True):
     minimum_count: int | None = None
     filters: dict[str, str | int | bool] = {}
     group_by: str = ""
-    severity: Literal["info", "warning", "critical"] = WARNING
+    severity: Literal["info", "warning", "critical"] = "warning"
     quiet_minutes: int = 5
     remind_hours: int = 24
     channels: list[str] = []
