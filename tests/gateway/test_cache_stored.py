@@ -1,6 +1,7 @@
 """What of a hit reaches the database, whoever reports it; and the answer kept for an emergency."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from typing import Any
