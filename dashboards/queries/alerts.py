@@ -11,7 +11,7 @@ from typing import Any
 from dashboards.queries.scope import Cursor
 
 MOST_OPEN, MOST_RESOLVED, MOST_DELIVERIES = 200, 50, 50
-FILTERS = ("kind", "severity", "state")
+FILTERS = {"kind": "a.kind", "severity": "a.severity", "state": "a.state", "budget": "a.body->>'budget_id'"}
 _COLUMNS = (
     "a.id, a.tenant_id, coalesce(t.name, ''), a.kind, a.severity, a.title, a.body, a.link, a.state, a.at, a.last_at, "
     "a.acknowledged_at, a.acknowledged_by, a.resolved_at, a.resolved_by"
@@ -149,19 +149,9 @@ def channels(cursor: Cursor, whose: Whose) -> list[ChannelRow]:
     return [ChannelRow(*(_decoded(v) if i in (5, 6) else v for i, v in enumerate(row))) for row in rows]
 
 
-def open_by_budget(cursor: Cursor, tenant_ids: Sequence[int]) -> dict[int, int]:
-    """By budget: alerts that are not resolved."""
-    cursor.execute(
-        "SELECT (a.body->>'budget_id')::bigint, count(*) FROM alerts_alert a WHERE a.tenant_id = ANY(%s) "
-        "AND a.state <> 'resolved' AND a.body ? 'budget_id' GROUP BY 1",
-        [list(tenant_ids)],
-    )
-    return dict(cursor.fetchall())
-
-
 def _given(given: dict[str, str]) -> tuple[str, list[Any]]:
     names = [name for name in FILTERS if given.get(name)]
-    return "".join(f" AND a.{name} = %s" for name in names), [given[name] for name in names]
+    return "".join(f" AND {FILTERS[name]} = %s" for name in names), [given[name] for name in names]
 
 
 def _alert(row: Sequence[Any]) -> AlertRow:

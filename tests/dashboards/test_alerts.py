@@ -11,7 +11,7 @@ from llmobs.alerts.raising import raise_alert, resolve_alert
 from llmobs.tenants.models import Tenant
 from llmobs.tenants.plain_connection import plain_connection
 from tests.alerts.far_end import Receiver, receiving
-from tests.tenants.cast import Cast, make_cast
+from tests.tenants.cast import Cast, make_budget, make_cast
 
 NOW = datetime.now(UTC)
 
@@ -90,6 +90,16 @@ def test_viewers_get_no_buttons(cast: Cast) -> None:
     alerted(cast.acme, "dear")
     assert "Acknowledge" in page(cast.alice)
     assert "Acknowledge" not in page(cast.bob)
+
+
+def test_the_budgets_page_leads_to_its_alerts(cast: Cast) -> None:
+    budget = make_budget(cast.acme)
+    alerted(cast.acme, "mine", budget_id=budget.pk)
+    alerted(cast.acme, "other", budget_id=budget.pk + 1)
+    assert f"/alerts/?last=24h&amp;budget={budget.pk}" in page(cast.alice, "/budgets/")
+    told = page(cast.alice, f"/alerts/?budget={budget.pk}")
+    assert "Alert mine" in told
+    assert "Alert other" not in told
 
 
 def test_filters_stay_and_nonsense_in_the_address_does_no_harm(cast: Cast) -> None:
