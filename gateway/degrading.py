@@ -10,10 +10,10 @@ The last two cost nothing. Where none of it helps, the refusal stands.
 """
 
 from gateway.call import Call
+from gateway.choosing import expected_usage, is_confidential, ordered, reached
 from gateway.errors import Refusal
 from gateway.last_resort import says
 from gateway.plane import Plane
-from gateway.stages.route import expected_usage, is_confidential, ordered, reached
 from llmobs.budgets.definition import CACHE_ONLY, DOWNGRADE, STATIC, BudgetInfo
 from llmobs.pricing.cost import cost
 from llmobs.providers.registry import CandidateInfo
