@@ -96,7 +96,7 @@ class Brake:
         track.called(signature(body, subject.kind == SESSION), len(body), now_s, limits)
         factor = factor_of(subject.kind, limits)
         found = track.evidence(now_s, limits, factor, self._usual.get(tenant.id, 0))
-        if found.score_permille < FIRST_MARK * 1000:
+        if found.score_permille < FIRST_MARK * 1000 and not track.state:
             return None
         self._suspects[subject] = limits.window_seconds
         return self._act(call, tenant, track, subject, found, verdict(found, limits, factor))

@@ -44,7 +44,12 @@ def delete_expired(conn: Connection, today: date) -> int:
     deleted = 0
     for tenant_id, days in tenants:
         oldest = today - timedelta(days=days)
-        for table, column in (*RAW_TABLES.items(), ("claim", "start"), ("security_event", "at")):
+        for table, column in (
+            *RAW_TABLES.items(),
+            ("claim", "start"),
+            ("security_event", "at"),
+            ("braked_session", "changed_at"),
+        ):
             deleted += _delete_in_chunks(conn, table, column, tenant_id, oldest)
     return deleted
 

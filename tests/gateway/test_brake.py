@@ -142,6 +142,25 @@ def test_calls_that_wait_hold_nothing_and_are_few(gateway: Gateway, http: httpx.
     assert ask(http, 1) == [""]
 
 
+def test_one_that_calmed_down_and_begins_again_is_told_again(
+    gateway: Gateway, http: httpx.Client, world: World
+) -> None:
+    braked(gateway, world, mode="slow")
+    ask(http, 6)
+    for noun in ("river", "mountain"):
+        ask(http, 1, text=f"Now please explain to me what a {noun} is")
+    assert gateway.plane is not None
+    (track,) = gateway.plane.brake._tracks.values()
+    track.exact.clear()
+    track.now.same = 0
+    ask(http, 1, text="Thanks for that, and one more lantern")
+    assert (track.state, track.delays) == ("", 0)
+    ask(http, 8)
+    assert episodes(gateway) == [("session", "slowed")] * 2
+    told = [entry.id for entry in gateway.entries() if isinstance(entry, Braked)]
+    assert told[0] != told[1]
+
+
 @pytest.fixture
 def second(tmp_path_factory: pytest.TempPathFactory, gateway: Gateway, migrated: Stores) -> Iterator[Gateway]:
     """Another gateway of the same platform, that hears of nothing by the configuration while the test runs."""
