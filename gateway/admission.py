@@ -13,16 +13,21 @@ from gateway.call import COUNT_TOKENS, Attempt, Call
 from gateway.dialects.dialect import Asked, BadRequest
 from gateway.dialects.translation import Translation, translation
 from gateway.errors import Refusal, not_recorded
+from gateway.front import NO_BUDGETS, front
+from gateway.holds import Outcome
 from gateway.over_budget import exhausted
 from gateway.plane import Plane
+from gateway.rates import Asking
 from gateway.routing.strategies import CASCADE
 from gateway.snapshot import Snapshot
 from gateway.valkey import Away
 from llmobs.budgets.definition import USD
-from llmobs.budgets.ledger import Ahead, Exhausted, Front, Granted
+from llmobs.budgets.ledger import Ahead, Command, Exhausted, Front, Granted
+from llmobs.cache.store import NOTHING_ASKED as NO_CACHE
 from llmobs.core.clock import NS_PER_SECOND
 from llmobs.core.money import MOST_NANOUSD
 from llmobs.ingest.journal import JournalError
+from llmobs.limits.definition import NONE_APPLY
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
 from llmobs.pricing.upper import NOTHING, upper_apart
@@ -97,6 +102,7 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int
     tokens = attempt.held_usage.total
     # Without a price its cost stays unknown; what it holds meanwhile is the key's to say.
     held = (call.key.unpriced_nanousd if bound is None else attempt.held_nanousd) or 0
+    attempt.applying = applied
     attempt.applied = tuple([(a, held if a.budget.unit == USD else tokens) for a in applied])
 
 
@@ -116,22 +122,42 @@ def upper_usage(asked: Asked, body_bytes: int, ceiling_tokens: int, price: Price
 
 
 async def hold(
-    call: Call, attempt: Attempt, plane: Plane, front: Front | None = None
+    call: Call, attempt: Attempt, plane: Plane, ahead: Front | None = None
 ) -> tuple[object, ...] | Ahead | None:
     """Hold the bound on every budget that applies. Raises Refusal.
 
-    With a `front` its sections are asked first, in the same step: what they took, or what one of them answered so
+    With sections `ahead` these are asked first, in the same step: what they took, or what one of them answered so
     that nothing is held; None where the ledger could not be asked (and no blocking budget applies).
     """
+    begin_s = attempt.started_ns // NS_PER_SECOND
+    return _held(call, attempt, await plane.holds.reserve(attempt.id, begin_s, attempt.applied, ahead))
+
+
+async def hold_usually(
+    call: Call, attempt: Attempt, asking: Asking | None, plane: Plane
+) -> tuple[object, ...] | Ahead | None:
+    """As `hold`, with what the limits are asked ahead, in words that are packed already."""
     holds, begin_s, outcome = plane.holds, attempt.started_ns // NS_PER_SECOND, None
-    reply = holds.asking(attempt.id, begin_s, attempt.applied, front)
-    if reply is not None:
-        try:
-            outcome = holds.heard(attempt.id, await reply)
-        except Away:
-            pass
+    attempts = holds.attempts
+    if attempts.is_joined:
+        limits = asking.applying if asking is not None else NONE_APPLY
+        usual = attempt.usual = plane.forms.usual(limits, attempt.applying, attempts.epoch)
+        amounts = [amount for _, amount in attempt.applied]
+        command = usual.admission(asking, attempt.id, begin_s, attempts.owner, amounts)
+        reply = holds.asking(attempt.id, begin_s, attempt.applied, command)
+        if reply is not None:
+            try:
+                outcome = holds.heard(attempt.id, await reply)
+            except Away:
+                pass
     if outcome is None:
-        outcome = await holds.reserve(attempt.id, begin_s, attempt.applied, front)
+        attempt.usual = None
+        asked = front(NO_CACHE, asking.words()) if asking is not None else None
+        outcome = await holds.reserve(attempt.id, begin_s, attempt.applied, asked)
+    return _held(call, attempt, outcome)
+
+
+def _held(call: Call, attempt: Attempt, outcome: Outcome) -> tuple[object, ...] | Ahead | None:
     if isinstance(outcome, Granted):
         attempt.is_held = True
         tightest = None
@@ -148,6 +174,15 @@ async def hold(
     if any(applied.budget.is_blocking for applied, _ in attempt.applied):
         raise Refusal("budget_unavailable", "the budgets' ledger recovers; try again in a moment")
     return None
+
+
+async def ask_alone(asked: Front, plane: Plane) -> tuple[object, ...] | Ahead | None:
+    """The sections without budgets: what they took, what one of them answered instead; None: Valkey is away."""
+    try:
+        reply = await plane.holds.valkey.run_script(Command(asked.script, asked.keys, [*asked.args, NO_BUDGETS]))
+    except Away:
+        return None
+    return tuple(reply[1:]) if reply[0] == 1 else Ahead(reply)
 
 
 def begin(call: Call, attempt: Attempt, plane: Plane) -> None:

@@ -79,7 +79,9 @@ class Attempt(msgspec.Struct):
     price: Price | None = None
     held_usage: Usage = Usage()
     held_nanousd: int | None = None
+    applying: tuple[Applied, ...] = ()
     applied: tuple[tuple[Applied, int], ...] = ()
+    usual: Any = None  # the forms (gateway/forms.py) by which it was admitted
     is_held: bool = False
     connection: Connection | None = None
     unrecorded: str = ""  # why Begin could not be journalled after all: it is not sent

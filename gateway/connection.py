@@ -12,6 +12,7 @@ from typing import Protocol
 
 import httptools
 
+from gateway.deadlines import Deadlines
 from gateway.turn import Turn
 
 PAUSE_BYTES = 256 * 1024  # unread of a stream before its socket is paused
@@ -56,6 +57,8 @@ class Keeper(Protocol):
     def lost(self, connection: "Connection") -> None: ...
     @property
     def turn(self) -> Turn: ...
+    @property
+    def deadlines(self) -> Deadlines: ...
 
 
 class Connection(asyncio.Protocol):
@@ -210,22 +213,14 @@ class Connection(asyncio.Protocol):
         self._want = want
         self._waiter = self._loop.create_future()
         self._deadline = deadline
-        timer = self._timer
-        if timer is None or timer.when() > deadline:
-            if timer is not None:
-                timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._ring)
         try:
             await self._waiter
         finally:
             self._waiter = None
 
-    def _ring(self) -> None:
-        # One timer for all waits of an exchange: a later deadline only moves it when it rings.
-        self._timer = None
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._ring)
-        elif self._waiter is not None:
+    def look(self, now: float) -> None:
+        """Whether a wait is past its deadline; asked a few dozen times a second."""
+        if self._waiter is not None and now >= self._deadline:
             self._fail(TimedOut("no answer in time"))
 
     def _wake(self) -> None:
@@ -244,6 +239,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+        self.origin.deadlines.watch(self, self._loop)
 
     def data_received(self, data: bytes) -> None:
         if self.is_idle:  # nothing was asked: whatever this is, it must not become the next call's answer
@@ -261,6 +257,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_closed = True
+        self.origin.deadlines.forget(self)
         self.origin.lost(self)
         if self.is_complete:
             return

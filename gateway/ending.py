@@ -11,6 +11,8 @@ from llmobs.budgets.ledger import Command
 from llmobs.pricing.cost import cost
 from llmobs.pricing.stated import stated_version
 
+_NONE: list[int] = []
+
 
 def record_attempt(call: Call, attempt: Attempt, plane: Plane) -> None:
     """Cost, once, where the usage is known; and End in the journal. Never raises."""
@@ -46,5 +48,29 @@ def settle_attempt(call: Call, attempt: Attempt, plane: Plane, beside: Command |
             plane.holds.tell(beside)
     else:
         plane.holds.settle(attempt.id, cost_nanousd, usage.total, beside)
+    _left(call, attempt)
+
+
+def is_usual(call: Call, attempt: Attempt, plane: Plane) -> bool:
+    """It was admitted by a form, under this epoch; it was sent, and was the only one; and it is charged."""
+    if not attempt.is_held or not attempt.has_begun or attempt.outcome.usage is None or len(call.attempts) != 1:
+        return False
+    return bool(attempt.usual.epoch == plane.holds.attempts.epoch)
+
+
+def settle_usually(call: Call, attempt: Attempt, plane: Plane) -> None:
+    """Holds and limits in one step, by the form's words."""
+    attempt.is_held = False
+    outcome, asking, at_s, changes = attempt.outcome, call.limits, 0, _NONE
+    if asking is not None and asking.taken is not None:
+        at_s = asking.taken.at_s
+        changes = plane.rates.used(call, asking)
+    cost_nanousd, tokens = outcome.cost_nanousd, outcome.usage.total if outcome.usage is not None else 0
+    actuals = [applied.budget.amount(cost_nanousd, tokens) for applied, _ in attempt.applied]
+    plane.holds.settle_by(attempt.id, attempt.usual.settlement(asking, attempt.id, actuals, at_s, changes))
+    _left(call, attempt)
+
+
+def _left(call: Call, attempt: Attempt) -> None:
     if call.left_nanousd is not None:
-        call.left_nanousd += (attempt.held_nanousd or 0) - (cost_nanousd or 0)
+        call.left_nanousd += (attempt.held_nanousd or 0) - (attempt.outcome.cost_nanousd or 0)

@@ -6,10 +6,8 @@ from one of them, takes nothing of the others.
 
 from collections.abc import Sequence
 
-from gateway.plane import Plane
-from gateway.valkey import Away
 from llmobs.budgets import scripts as budgets
-from llmobs.budgets.ledger import Ahead, Command, Front
+from llmobs.budgets.ledger import Front
 from llmobs.budgets.scripts import Script
 from llmobs.cache import scripts as cache
 from llmobs.limits import scripts as limits
@@ -40,12 +38,3 @@ def front(*words: Words) -> Front:
         keys += their_keys
         args += their_args
     return Front(ADMIT, keys, args)
-
-
-async def ask_alone(asked: Front, plane: Plane) -> tuple[object, ...] | Ahead | None:
-    """The sections without budgets: what they took, what one of them answered instead; None: Valkey is away."""
-    try:
-        reply = await plane.holds.valkey.run_script(Command(asked.script, asked.keys, [*asked.args, NO_BUDGETS]))
-    except Away:
-        return None
-    return tuple(reply[1:]) if reply[0] == 1 else Ahead(reply)

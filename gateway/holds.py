@@ -83,12 +83,10 @@ class Holds:
         await self.valkey.stop()
 
     def asking(
-        self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]], front: Front | None
+        self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]], command: Command
     ) -> "asyncio.Future[Any] | None":
-        """The usual case of `reserve` in two steps, this and `heard`; None: it is not one."""
-        if not self.attempts.is_joined:
-            return None
-        command = self.attempts.ask(attempt, begin_s, asked, time.monotonic(), front)
+        """The usual case of `reserve` in two steps, this and `heard`; None: Valkey is away."""
+        self.attempts.asking(attempt, begin_s, asked, time.monotonic())
         try:
             return self.valkey.send_script(command)
         except Away:
@@ -130,6 +128,11 @@ class Holds:
             self._send(command, None)
         elif beside is not None:
             self.tell(beside)
+
+    def settle_by(self, attempt: str, command: Command) -> None:
+        """As `settle`, by a command that is ready."""
+        self.attempts.settled(attempt)
+        self._send(command, None)
 
     def give_back(self, attempt: str) -> None:
         """Nothing was charged. Repeated after a reconnect until the ledger has confirmed it."""

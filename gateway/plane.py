@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from gateway.brake import Brake
 from gateway.canary import Canary
 from gateway.counts import Counts
+from gateway.forms import Forms
 from gateway.health import Health
 from gateway.holds import Holds
 from gateway.rates import Rates
@@ -33,6 +34,7 @@ class Plane:
     snapshot: Snapshot | None = None
     turns: Turns = field(default_factory=Turns)
     canary: Canary = field(default_factory=Canary)
+    forms: Forms = field(default_factory=Forms)
 
     @classmethod
     def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes, turn: Turn) -> "Plane":

@@ -37,9 +37,12 @@ CHATS = frozenset({"chat", "responses", "messages"})  # what caps are for
 class Asking:
     """What one call asks of the limits, and what it got."""
 
-    __slots__ = ("asked", "is_local", "member", "taken", "text_bytes")
+    __slots__ = ("applying", "asked", "is_local", "member", "taken", "text_bytes")
 
-    def __init__(self, asked: list[tuple[AppliedLimit, int]], member: str, text_bytes: int) -> None:
+    def __init__(
+        self, applying: tuple[AppliedLimit, ...], asked: list[tuple[AppliedLimit, int]], member: str, text_bytes: int
+    ) -> None:
+        self.applying = applying
         self.asked = asked
         self.member = member
         self.text_bytes = text_bytes  # of the request; 0: nothing is learned from it
@@ -98,7 +101,7 @@ class Rates:
             elif unit == CONCURRENT:
                 member = f"{self._owner}:{call.span_id.hex()}"
             asked.append((applied, amount))
-        return Asking(asked, member, learnable)
+        return Asking(applying, asked, member, learnable)
 
     def _tokens(self, call: Call, provider: str, model: str) -> tuple[int, int]:
         """Tokens that the call may need, and the bytes from which to learn."""
@@ -143,18 +146,26 @@ class Rates:
 
     def settle(self, call: Call, asking: Asking) -> Command | None:
         """The call has ended: what to send, if anything is to be changed. Sent once, its reply is nobody's matter."""
-        taken, asking.taken = asking.taken, None
+        taken = asking.taken
         if taken is None:
             return None
-        self._learn(call, asking)
-        changes = [(applied, _used(call, applied, amount) - amount) for applied, amount in asking.asked]
-        self._left(asking)
+        changes = [
+            (applied, change) for (applied, _), change in zip(asking.asked, self.used(call, asking), strict=True)
+        ]
         if asking.is_local:
             self._share.settle(taken.at_s, changes)
             # What Valkey has of it are places: it was told of those under way when it was back.
             changes = [(applied, 0) for applied, _ in asking.asked if applied.limit.unit == CONCURRENT]
         keys, args = admission.settle(taken.at_s, changes, asking.member)
         return Command(SETTLE, keys, args) if keys else None
+
+    def used(self, call: Call, asking: Asking) -> list[int]:
+        """How much more (or less) than taken the call has used, of each limit. Asked once, when it has ended."""
+        asking.taken = None
+        self._learn(call, asking)
+        changes = [_used(call, applied, amount) - amount for applied, amount in asking.asked]
+        self._left(asking)
+        return changes
 
     def _left(self, asking: Asking) -> None:
         for applied, _ in asking.asked:

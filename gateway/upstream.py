@@ -6,6 +6,7 @@ from collections import deque
 from urllib.parse import urlsplit
 
 from gateway.connection import ConnectFailed, Connection, Untrusted
+from gateway.deadlines import Deadlines
 from gateway.turn import Turn
 from gateway.watched import Stamp, stamp
 
@@ -20,9 +21,17 @@ KEEP_TLS_SECONDS = 55.0
 class Origin:
     """Connections to one scheme, host and port."""
 
-    __slots__ = ("count", "host", "idle", "is_retired", "keep_seconds", "port", "tls", "turn")
+    __slots__ = ("count", "deadlines", "host", "idle", "is_retired", "keep_seconds", "port", "tls", "turn")
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, turn: Turn | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        turn: Turn | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        self.deadlines = deadlines if deadlines is not None else Deadlines()
         self.turn = turn if turn is not None else Turn()
         self.host = host
         self.port = port
@@ -74,6 +83,7 @@ class Upstream:
     def __init__(self, tls: ssl.SSLContext | None = None, turn: Turn | None = None) -> None:
         self._tls = tls
         self._turn = turn if turn is not None else Turn()
+        self._deadlines = Deadlines()
         self._origins: dict[tuple[str, str, int, str, bool], Origin] = {}
         self._retired: list[Origin] = []
         self._stamps: dict[str, Stamp] = {}
@@ -87,7 +97,9 @@ class Upstream:
         self._look_at(ca_file)
         found = self._origins.get(key)
         if found is None:
-            found = Origin(key[1], port, self._context(ca_file, verify) if is_tls else None, self._turn)
+            found = Origin(
+                key[1], port, self._context(ca_file, verify) if is_tls else None, self._turn, self._deadlines
+            )
             self._origins[key] = found
         return found
 

@@ -85,25 +85,32 @@ class _Wire(asyncio.Protocol):
         if not self.lost.done():
             self.lost.set_result(None)
 
-    def send(self, words: Sequence[Any], command: Command | None = None) -> "asyncio.Future[Reply]":
+    def send(self, words: Sequence[Any]) -> "asyncio.Future[Reply]":
         """Raises Away where the connection is lost already but has not said so yet."""
         future: asyncio.Future[Reply] = self.loop.create_future()
         assert self.transport is not None, "sent only once connected"
         if self.transport.is_closing():
             raise Away("the connection to Valkey was lost")
-        self.put(words, future, self.loop.time() + COMMAND_SECONDS, command)
+        self.put(words, future, self.loop.time() + COMMAND_SECONDS)
         return future
 
-    def put(self, words: Sequence[Any], answered: Answered, deadline: float, command: Command | None = None) -> None:
-        """Queue a command: what all calls of this turn of the loop ask goes out in one write.
-
-        `command`: the script that the words name by its hash.
-        """
+    def put(self, words: Sequence[Any], answered: Answered, deadline: float) -> None:
+        """Queue a command: what all calls of this turn of the loop ask goes out in one write."""
         outgoing = self.outgoing
         if not outgoing:
             self.turn.add(self.flush)
         outgoing.append(hiredis.pack_command(tuple(words)))
-        self.waiting.append((answered, deadline, command))
+        self.waiting.append((answered, deadline, None))
+
+    def put_script(self, command: Command, answered: Answered) -> None:
+        """As `put`, of a script by its hash."""
+        packed = command.packed
+        if packed is None:
+            packed = hiredis.pack_command(tuple(command.evalsha()))  # type: ignore[arg-type]  # of any length
+        if not self.outgoing:
+            self.turn.add(self.flush)
+        self.outgoing.append(packed)
+        self.waiting.append((answered, self.loop.time() + COMMAND_SECONDS, command))
 
     def flush(self) -> None:
         transport, outgoing = self.transport, self.outgoing
@@ -157,7 +164,13 @@ class Valkey:
 
     def call_script(self, command: Command) -> "asyncio.Future[Reply]":
         """As `call`, of a script by its hash, its text having been loaded when the connection was made."""
-        return self._able().send(command.evalsha(), command)
+        wire = self._able()
+        transport = wire.transport
+        if transport is None or transport.is_closing():
+            raise Away("the connection to Valkey was lost")
+        future: asyncio.Future[Reply] = wire.loop.create_future()
+        wire.put_script(command, future)
+        return future
 
     def send_script(self, command: Command) -> "asyncio.Future[Reply]":
         """As `call_script`, of a caller's: only once `on_connect` has run."""
@@ -179,7 +192,7 @@ class Valkey:
         transport = wire.transport
         if transport is None or transport.is_closing():
             raise Away("the connection to Valkey was lost")
-        wire.put(command.evalsha(), answered, wire.loop.time() + COMMAND_SECONDS, command)
+        wire.put_script(command, answered)
 
     async def run_script(self, command: Command) -> list[Any]:
         """Run a script and give its reply. Raises Away."""

@@ -86,6 +86,8 @@ def counted(
     if asked is None or output is None:
         return None
     of_given, of_answered = given + "_details", answered + "_details"
+    if tier is None and not runs and of_given not in usage and of_answered not in usage:
+        return Usage(asked, output=output)
     cached = min(detail(usage, of_given, "cached_tokens"), asked)
     written = min(detail(usage, of_given, "cache_write_tokens"), asked - cached)
     thought = detail(usage, of_answered, "reasoning_tokens")

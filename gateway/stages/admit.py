@@ -7,14 +7,14 @@ something else than to refuse (`degrading`): cheaper candidates are tried, or th
 
 import time
 
-from gateway import front
-from gateway.admission import begin, hold, prepare
+from gateway.admission import ask_alone, begin, hold, hold_usually, prepare
 from gateway.cache_entry import Lookup
 from gateway.call import Attempt, Call
 from gateway.ceiling import declared, set_ceiling
 from gateway.degrading import answered, downgrade, goes_down
 from gateway.ending import settle_attempt
 from gateway.errors import Refusal
+from gateway.front import front
 from gateway.plane import Plane
 from gateway.rates import Asking
 from gateway.response_cache import is_cached, words
@@ -76,18 +76,18 @@ async def admit(call: Call, plane: Plane) -> None:
 
 async def _begun(call: Call, candidate: CandidateInfo, lookup: Lookup | None, plane: Plane) -> None:
     attempt, asking = _prepared(call, candidate, plane)
-    if asking is not None and lookup is None and attempt.applied:
+    if lookup is None and attempt.applied:
         # The usual case of a call under limits and budgets, without further steps.
-        asked = front.front(NO_CACHE, asking.words())
-        answer = await hold(call, attempt, plane, asked)
-        _limited(call, asking, answer or await front.ask_alone(asked, plane), 0, plane)
+        answer = await hold_usually(call, attempt, asking, plane)
+        if asking is not None:
+            if answer is None:
+                answer = await ask_alone(front(NO_CACHE, asking.words()), plane)
+            _limited(call, asking, answer, 0, plane)
     elif asking is not None or lookup is not None:
         taken = await _take(call, attempt, asking, lookup, plane)
         if taken is None:
             return
         attempt = taken
-    elif attempt.applied:
-        await hold(call, attempt, plane)
     try:
         begin(call, attempt, plane)
     except BaseException:
@@ -139,11 +139,11 @@ def _limited(
 
 async def _looked_up(call: Call, lookup: Lookup, plane: Plane) -> None:
     """Nobody may be asked now, but an answer that is kept may be given: nothing is taken for it."""
-    answer = await front.ask_alone(front.front(words(lookup), NOTHING_ASKED), plane)
+    answer = await ask_alone(front(words(lookup), NOTHING_ASKED), plane)
     while isinstance(answer, Ahead) and is_cached(answer.reply):
         if await plane.cache.met(call, lookup, answer.reply):
             return
-        answer = await front.ask_alone(front.front(words(lookup), NOTHING_ASKED), plane)
+        answer = await ask_alone(front(words(lookup), NOTHING_ASKED), plane)
     if isinstance(answer, tuple):
         plane.cache.missed(lookup, answer)
 
@@ -152,8 +152,8 @@ async def _asked(
     call: Call, attempt: Attempt, asking: Asking | None, lookup: Lookup | None, plane: Plane
 ) -> tuple[object, ...] | Ahead | None:
     """What the cache, the limits and the budgets say in one step; None: Valkey is away."""
-    asked = front.front(words(lookup), asking.words() if asking is not None else NOTHING_ASKED)
+    asked = front(words(lookup), asking.words() if asking is not None else NOTHING_ASKED)
     answer = await hold(call, attempt, plane, asked) if attempt.applied else None
     if answer is None:  # no budgets, or none that must be held: their ledger may recover while limits hold
-        answer = await front.ask_alone(asked, plane)
+        answer = await ask_alone(asked, plane)
     return answer

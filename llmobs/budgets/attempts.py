@@ -117,8 +117,12 @@ class Attempts:
         front: Front | None = None,
     ) -> Command:
         """Reserve for an attempt; `now_s` is monotonic. Asking again is safe. Not for a call without budgets."""
-        self._holdings[attempt] = Holding(begin_s, asked, self.epoch, now_s, attempt in self._holdings)
+        self.asking(attempt, begin_s, asked, now_s)
         return ledger.reserve(self.epoch, attempt, begin_s, self.owner, asked, front)
+
+    def asking(self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]], now_s: float) -> None:
+        """As `ask`, of an attempt whose command is made elsewhere."""
+        self._holdings[attempt] = Holding(begin_s, asked, self.epoch, now_s, attempt in self._holdings)
 
     def answered(self, attempt: str, reply: Sequence[Any], now_s: float) -> Granted | Exhausted | Unavailable | Ahead:
         """What the reserve came to. After Unavailable: `ask` again, or `give_back`; after any other no: `give_back`."""
@@ -139,6 +143,10 @@ class Attempts:
             return None
         actuals = [(applied.key, applied.budget.amount(cost_nanousd, tokens)) for applied, _ in holding.asked]
         return ledger.settle(self.epoch, attempt, actuals)
+
+    def settled(self, attempt: str) -> None:
+        """As `settle`, of an attempt whose command is made elsewhere."""
+        self._holdings.pop(attempt, None)
 
     def give_back(self, attempt: str) -> Command | None:
         """Nothing was charged, or the reserve has no answer. None where it holds nothing or nobody can be told."""

@@ -109,9 +109,12 @@ def owner_key(owner: str) -> str:
 
 
 class Command:
-    """A script with its keys and arguments, ready to be sent by any client."""
+    """A script with its keys and arguments, ready to be sent by any client. `packed`: as it goes out, where that is
+    made already.
+    """
 
     __slots__ = ("args", "keys", "script")
+    packed: bytes | None = None
 
     def __init__(self, script: Script, keys: Sequence[str], args: Sequence[str]) -> None:
         self.script = script
