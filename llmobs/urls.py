@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from dashboards.api.budgets import BudgetStatus
+from dashboards.api.explain import Explain
 from dashboards.api.figures import Metrics
 from dashboards.api.reconcile import Differences, Reconciled
 from dashboards.api.repricings import RepricingResource, UnpricedRows
@@ -59,6 +60,8 @@ api = [
     path("traces/<str:trace_id>/", WholeTrace.as_view()),
     path("metrics/", Metrics.as_view()),
     path("usage/", UsageRows.as_view()),
+    path("reconcile/", Reconciled.as_view()),
+    path("explain/", Explain.as_view()),
     path("reconcile/", Reconciled.as_view()),
     path("unpriced/", UnpricedRows.as_view()),
     path("reconcile/differences/", Differences.as_view()),

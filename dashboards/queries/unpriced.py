@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from dashboards.queries.scope import Cursor
 
@@ -52,4 +53,9 @@ def unpriced(
         "FROM found f GROUP BY 1, 2, 3 HAVING sum(f.requests) > 0 ORDER BY 4 DESC, 1, 2, 3 LIMIT %s",
         [list(tenant_ids), start, end, limit],
     )
-    return [UnpricedRow(*row, users=tuple(users), features=tuple(features)) for *row, users, features in cursor.fetchall()]
+    return [_row(*row) for row in cursor.fetchall()]
+
+
+def _row(*values: Any) -> UnpricedRow:
+    *told, users, features = values
+    return UnpricedRow(*told, tuple(users), tuple(features))

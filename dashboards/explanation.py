@@ -1,0 +1,94 @@
+"""A figure explained: shown, billed and computed anew, and how that comes about, in words and numbers."""
+
+from dataclasses import dataclass
+
+from dashboards import numbers
+from dashboards.queries.explained import Explained, Part, explain
+from dashboards.queries.figure import Figure
+from dashboards.queries.scope import Cursor
+from llmobs.core.money import exact_usd
+from llmobs.pricing.price import TOKENS_PER_RATE
+
+MOST_LINES = 40
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is said of a figure. Amounts are nano-USD, or tokens of a budget in tokens."""
+
+    figure: Figure
+    explained: Explained
+    tokens: int
+
+    @property
+    def is_usd(self) -> bool:
+        return self.figure.unit == "usd"
+
+    @property
+    def billed(self) -> int:
+        return self.explained.billed_nanousd if self.is_usd else self.tokens
+
+    @property
+    def recomputed(self) -> int | None:
+        return self.explained.recomputed_nanousd if self.is_usd else self.tokens
+
+    @property
+    def difference(self) -> int | None:
+        """What the figure shown has more than what was computed anew; None where that is not known."""
+        return None if self.recomputed is None else (self.figure.shown or 0) - self.recomputed
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether shown, billed and, where it could be computed, computed anew are one."""
+        return (self.figure.shown or 0) == self.billed and self.difference in (0, None)
+
+    @property
+    def formula(self) -> list[str]:
+        """Each step in a line."""
+        steps = [line for part in self.explained.parts for line in _lines(part)][:MOST_LINES]
+        if self.explained.unpriced_calls:
+            steps.append(f"{self.explained.unpriced_calls:,} calls have no price: they are in no sum, and not guessed")
+        return steps
+
+    def amount(self, value: int | None) -> str | None:
+        """A decimal string in the figure's unit."""
+        if value is None:
+            return None
+        return exact_usd(value) if self.is_usd else str(value)
+
+
+def told(cursor: Cursor, figure: Figure) -> Told:
+    """Take a figure apart."""
+    found = explain(cursor, figure.which)
+    tokens = 0
+    if figure.unit != "usd":
+        cursor.execute(
+            "SELECT COALESCE(sum(uncached_input_tokens + cache_read_input_tokens + cache_write_5m_input_tokens "  # noqa: S608
+            f"+ cache_write_1h_input_tokens + output_tokens), 0)::bigint FROM bill b WHERE {figure.which.condition}",
+            figure.which.parameters,
+        )
+        tokens = cursor.fetchone()[0]
+    return Told(figure, found, tokens)
+
+
+def _lines(part: Part) -> list[str]:
+    """Tokens × rate of each class, then what rounding each call up added, and the sum."""
+    if part.price is None:
+        return []
+    before = 0
+    steps = []
+    for name, tokens, rate in part.lines:
+        before += tokens * rate
+        amount = exact_usd(tokens * rate // TOKENS_PER_RATE)
+        words = name.removesuffix("_tokens").replace("_", " ")
+        steps.append(f"{words}: {tokens:,} tokens × {numbers.money(rate)} per million = ${amount}")
+    due = part.recomputed_nanousd
+    if due is None:
+        return [*steps, f"{part.version}: some of its calls cannot be computed anew, its rates do not say all of them"]
+    if steps:
+        rounded = due - before // TOKENS_PER_RATE
+        up = f", each call rounded up to a billionth (+${exact_usd(rounded)})" if rounded else ""
+        calls = "1 call" if part.calls == 1 else f"{part.calls:,} calls"
+        return [*steps, f"{calls} by price version {part.version}{up} = ${exact_usd(due)}"]
+    return [f"{part.calls:,} calls by price version {part.version}, each by its length, units and tier "
+            f"= ${exact_usd(due)}"]  # fmt: skip

@@ -1,0 +1,242 @@
+"""A sum of money taken apart: the calls that it is made of, by price version and by where their usage comes from.
+
+The sum is computed anew now, from the bills' tokens and the rates kept for each price version: a call costs its tokens
+by the version that its newest bill names, rounded up once. What text tokens do not say goes through `pricing.cost`.
+"""
+
+# ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from dashboards.queries.costs import price_versions
+from dashboards.queries.scope import Cursor
+from llmobs.pricing.cost import cost
+from llmobs.pricing.price import Price, Rates
+from llmobs.pricing.repricing import COST_SQL, MOST_SQL_TOKENS, NO_END, is_for_sql
+from llmobs.pricing.usage import stored_usage
+
+MOST_CALLS = 1_000_000  # that are computed anew at once; of more the bills are only added up
+ROWS = 50
+CLASSES = (
+    "uncached_input_tokens", "cache_read_input_tokens", "cache_write_5m_input_tokens", "cache_write_1h_input_tokens",
+    "output_tokens", "reasoning_output_tokens",
+)  # fmt: skip
+SOURCES = {
+    "measured": "reported by the provider",
+    "estimated": "counted by us, the provider reported none",
+    "abandoned": "held for a call that was abandoned",
+}
+_INPUT = " + ".join(f"c.{name}" for name in CLASSES[:4])
+
+
+@dataclass(frozen=True)
+class Which:
+    """Bills, as a condition over `bill b` with its parameters."""
+
+    condition: str
+    parameters: Sequence[Any]
+
+
+@dataclass
+class Part:
+    """Calls of one price version. `recomputed_nanousd` None: the version's rates are not kept, or nothing is priced."""
+
+    version: str
+    price: Price | None
+    calls: int = 0
+    tokens: list[int] = field(default_factory=lambda: [0] * len(CLASSES))
+    billed_nanousd: int = 0
+    recomputed_nanousd: int | None = None
+
+    @property
+    def lines(self) -> list[tuple[str, int, int]]:
+        """(class, tokens, nano-USD per million), where one line of rates tells it all."""
+        if self.price is None or self.price.tiers or not self.price.is_plain:
+            return []
+        rates = self.price.rates
+        each = (rates.uncached_input, rates.cache_read, rates.cache_write_5m, rates.cache_write_1h, rates.output)
+        return [(name, n, rate) for name, n, rate in zip(CLASSES, self.tokens, each, strict=False) if n]
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """Calls whose usage is known in one way."""
+
+    kind: str
+    calls: int
+    nanousd: int
+
+    @property
+    def words(self) -> str:
+        return SOURCES.get(self.kind, self.kind)
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What reversals and adjustments of one reason came to."""
+
+    kind: str
+    reason: str
+    bills: int
+    nanousd: int
+
+
+@dataclass(frozen=True)
+class BillRow:
+    """A bill as a row, with the way to its trace."""
+
+    bill_id: int
+    tenant_id: int
+    trace_id: str
+    span_id: str
+    begin_at: datetime
+    kind: str
+    reason: str
+    requests: int
+    provider_name: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost_nanousd: int | None
+    price_version: str
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A sum taken apart. `recomputed_nanousd` None: more calls than are computed at once, or a version is not kept."""
+
+    billed_nanousd: int
+    recomputed_nanousd: int | None
+    calls: int
+    unpriced_calls: int
+    parts: list[Part]
+    sources: list[Sourced]
+    corrections: list[Corrected]
+
+
+_CALLS = f"""
+SELECT tenant_id, trace_id, span_id, begin_at, sum(requests)::bigint AS requests,
+    COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint AS unpriced,
+    COALESCE(sum(cost_nanousd), 0)::bigint AS cost_nanousd,
+    (array_agg(price_version ORDER BY bill_id DESC) FILTER (WHERE kind <> 'reversal'))[1] AS version,
+    (array_agg(kind ORDER BY bill_id DESC) FILTER (WHERE kind IN ('measured', 'estimated', 'abandoned')))[1] AS kind,
+    (array_agg(units) FILTER (WHERE units IS NOT NULL))[1] AS units, max(tier) AS tier,
+    {", ".join(f"sum({name})::bigint AS {name}" for name in CLASSES)}
+FROM bill b WHERE %s GROUP BY tenant_id, trace_id, span_id, begin_at
+HAVING sum(requests) <> 0 OR sum(cost_nanousd) <> 0
+"""
+
+
+def explain(cursor: Cursor, which: Which) -> Explained:
+    """Take the bills' sum apart, and compute it anew."""
+    cursor.execute(
+        "SELECT COALESCE(sum(cost_nanousd), 0)::bigint, COALESCE(sum(requests), 0)::bigint, "
+        "COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint, "
+        f"array_agg(DISTINCT price_version) FROM bill b WHERE {which.condition}",
+        which.parameters,
+    )
+    billed, calls, unpriced, versions = cursor.fetchone()
+    prices = price_versions(cursor, [version for version in versions or [] if version])
+    parts, sources = ([], []) if calls > MOST_CALLS else _parts(cursor, which, prices)
+    known = [part.recomputed_nanousd for part in parts]
+    recomputed = None if calls > MOST_CALLS or None in known else sum(each or 0 for each in known)
+    return Explained(billed, recomputed, calls, unpriced, parts, sources, _corrections(cursor, which))
+
+
+def _parts(cursor: Cursor, which: Which, prices: Mapping[str, Price]) -> tuple[list[Part], list[Sourced]]:
+    rates = [row for version, price in prices.items() for row in _rates(version, price)]
+    in_sql = f"r.version IS NOT NULL AND c.units IS NULL AND c.tier = '' AND {_INPUT} + c.output_tokens "
+    in_sql += f"BETWEEN 0 AND {MOST_SQL_TOKENS}"
+    sums = ", ".join(f"sum(c.{name})::bigint" for name in CLASSES)
+    columns = list(zip(*rates, strict=True)) or [()] * 8
+    # What SQL does not compute comes by its usage, each to be computed once.
+    apart = f"CASE WHEN {in_sql} THEN NULL ELSE jsonb_build_array(c.units, c.tier, " + (
+        ", ".join(f"c.{name}" for name in CLASSES) + ") END"
+    )
+    cursor.execute(
+        f"WITH c AS ({_CALLS % which.condition}), r AS (SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], "
+        "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS r (version, above, upto, "
+        "uncached_input, cache_read, cache_write_5m, cache_write_1h, output)) "
+        f"SELECT c.version, c.kind, {apart}, c.unpriced <> 0, sum(c.requests)::bigint, "
+        f"sum(c.cost_nanousd)::bigint, sum(CASE WHEN {in_sql} THEN {COST_SQL} END)::bigint, {sums} "
+        f"FROM c LEFT JOIN r ON r.version = c.version AND {_INPUT} > r.above AND {_INPUT} <= r.upto "
+        "GROUP BY 1, 2, 3, 4",
+        [*which.parameters, *(list(column) for column in columns)],
+    )
+    parts: dict[str, Part] = {}
+    sources: dict[str, list[int]] = {}
+    for version, kind, apart_usage, is_unpriced, calls, billed, computed, *tokens in cursor.fetchall():
+        name = "" if is_unpriced else version
+        part = parts.setdefault(name, Part(name, prices.get(name), recomputed_nanousd=0))
+        part.calls += calls
+        part.tokens = [a + b for a, b in zip(part.tokens, tokens, strict=True)]
+        part.billed_nanousd += billed
+        if is_unpriced:
+            due: int | None = 0
+        else:
+            due = computed if apart_usage is None else _apart(apart_usage, part.price, calls)
+        known = part.recomputed_nanousd
+        part.recomputed_nanousd = None if due is None or known is None else known + due
+        sums_of = sources.setdefault(kind, [0, 0])
+        sums_of[0], sums_of[1] = sums_of[0] + calls, sums_of[1] + billed
+    ordered = sorted(parts.values(), key=lambda part: (-part.billed_nanousd, part.version))
+    return ordered, [Sourced(kind, *sums_of) for kind, sums_of in sorted(sources.items())]
+
+
+def _apart(usage: Any, price: Price | None, calls: int) -> int | None:
+    if price is None:
+        return None
+    units, tier, *classes = msgspec.json.decode(usage) if isinstance(usage, str) else usage
+    each = cost(stored_usage(classes, units, tier), price)
+    return None if each is None else each * calls
+
+
+def _rates(version: str, price: Price) -> list[tuple[Any, ...]]:
+    if not is_for_sql(price):
+        return []
+    above = [-1, *(tier.above_input_tokens for tier in price.tiers)]
+    return [
+        (version, start, end, *_amounts(price.rates_for(start + 1)))
+        for start, end in zip(above, [*above[1:], NO_END], strict=True)
+    ]
+
+
+def _amounts(rates: Rates) -> tuple[int, ...]:
+    return (rates.uncached_input, rates.cache_read, rates.cache_write_5m, rates.cache_write_1h, rates.output)
+
+
+def _corrections(cursor: Cursor, which: Which) -> list[Corrected]:
+    cursor.execute(
+        "SELECT kind, reason, count(*), COALESCE(sum(cost_nanousd), 0)::bigint FROM bill b "
+        f"WHERE {which.condition} AND kind IN ('reversal', 'adjustment') GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 50",
+        which.parameters,
+    )
+    return [Corrected(*row) for row in cursor.fetchall()]
+
+
+def rows(cursor: Cursor, which: Which, after: str = "", limit: int = ROWS) -> tuple[list[BillRow], str]:
+    """Bills, newest first, and the mark to continue from ("" : these were the last). Raises ValueError."""
+    condition, parameters = which.condition, list(which.parameters)
+    if after:
+        at, bill_id = after.split(".")
+        condition += " AND (b.begin_at, b.bill_id) < (timestamptz 'epoch' + %s * interval '1 microsecond', %s)"
+        parameters += [int(at), int(bill_id)]
+    cursor.execute(
+        "SELECT bill_id, tenant_id, trace_id, span_id, begin_at, kind, reason, requests, provider_name, model, "
+        "uncached_input_tokens + cache_read_input_tokens + cache_write_5m_input_tokens + cache_write_1h_input_tokens, "
+        "output_tokens, cost_nanousd, price_version, (extract(epoch FROM begin_at) * 1000000)::bigint FROM bill b "
+        f"WHERE {condition} ORDER BY b.begin_at DESC, b.bill_id DESC LIMIT %s",
+        [*parameters, limit + 1],
+    )
+    found = cursor.fetchall()
+    shown = [
+        BillRow(bill_id, tenant_id, bytes(trace_id).hex(), bytes(span_id).hex(), *rest[:-1])
+        for bill_id, tenant_id, trace_id, span_id, *rest in found[:limit]
+    ]
+    mark = f"{found[limit - 1][-1]}.{found[limit - 1][0]}" if len(found) > limit else ""
+    return shown, mark
