@@ -16,6 +16,7 @@ from dashboards.views import (
     reconcile,
     trace,
     traces,
+    usage,
 )
 
 app_name = "dashboards"
@@ -24,6 +25,8 @@ urlpatterns = [
     path("traces/", traces.trace_list, name="traces"),
     path("traces/<str:trace_id>/", trace.one_trace, name="trace"),
     path("costs/", costs.costs, name="costs"),
+    path("usage/", usage.usage, name="usage"),
+    path("usage/statement/", usage.statement, name="statement"),
     path("budgets/", budgets.budgets, name="budgets"),
     path("budgets/<str:pk>/ease/", easing.ease, name="ease"),
     path("reconcile/", reconcile.reconcile, name="reconcile"),

@@ -39,7 +39,16 @@ KEPT_ON_OTHER_PAGES = ("service", "environment", "feature", "provider", "model",
 RAIL = (
     ("", (("overview", "Overview"),)),
     ("Explore", (("traces", "Traces"),)),
-    ("Money", (("costs", "Costs"), ("budgets", "Budgets"), ("brake", "Runaways"), ("reconcile", "Reconcile"))),
+    (
+        "Money",
+        (
+            ("costs", "Costs"),
+            ("usage", "Usage"),
+            ("budgets", "Budgets"),
+            ("brake", "Runaways"),
+            ("reconcile", "Reconcile"),
+        ),
+    ),
     ("Service", (("providers", "Providers"), ("alerts", "Alerts"))),
     ("Quality", (("prompts", "Prompts"),)),
 )

@@ -5,7 +5,7 @@ from django.test import Client
 
 from tests.dashboards.cast import Cast
 
-PAGES = ("/", "/traces/", "/costs/", "/budgets/", "/providers/", "/prompts/")
+PAGES = ("/", "/traces/", "/costs/", "/usage/", "/usage/statement/", "/budgets/", "/providers/", "/prompts/")
 MOST_HTML_BYTES = 100_000
 
 
