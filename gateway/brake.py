@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 SHARE = Script("brake share", board.SHARE)
 
 BRAKED = frozenset({"chat", "responses", "messages"})  # operations that loops are made of
-MOST_TRACKS = 20_000  # about 1 KB each
+MOST_TRACKS = 20_000  # about 2 KB each
 MOST_WAITING = 256  # calls of all sessions at once
 SHARE_SECONDS = 1.0
 MOST_SHARED = 200  # sessions told at once
