@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from llmobs.budgets.easing import LONGEST_REASON, By, raise_limit, release
 from llmobs.budgets.models import Budget
+from llmobs.budgets.window import SPELLED
 from llmobs.tenants import access
 from llmobs.tenants.authentication import caller_of
 from llmobs.tenants.resource import Resource, Shown, TenantField, UsdField
@@ -27,8 +28,16 @@ class ParentField(serializers.PrimaryKeyRelatedField):  # type: ignore[misc]
         return access.seen(Budget.objects.all(), caller_of(self.context["request"]))
 
 
+class WindowField(serializers.CharField):  # type: ignore[misc]
+    """A window; "rolling_7d" is taken for "7d" too."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return str(super().to_internal_value(data)).removeprefix("rolling_")
+
+
 class BudgetShown(Shown):
     tenant = TenantField()
+    window = WindowField(required=False, help_text=SPELLED)
     limit_usd = UsdField(source="limit_nanousd", allow_null=True, required=False)
     parent = ParentField(allow_null=True, required=False, help_text="id of a budget of the same tenant")
 

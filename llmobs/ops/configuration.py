@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from llmobs.ops.configuring.entry import ConfigurationError, Entry, Part, Problem
-from llmobs.ops.configuring.later import later_parts
 from llmobs.ops.configuring.parts import PARTS
 from llmobs.ops.configuring.tenant_parts import TENANT_PARTS
 from llmobs.ops.configuring.tenants import TENANTS
@@ -52,8 +51,6 @@ def parse(text: str | bytes) -> Configuration:
     data = {} if data is None else data
     if not isinstance(data, dict):
         raise ConfigurationError(Problem("", f"expected providers, tenants …, found {_shown(data)}"))
-    if later := later_parts(data):
-        raise ConfigurationError(*later)
     try:
         configuration = Configuration(msgspec.convert(data, _Whole))
     except msgspec.ValidationError as error:

@@ -276,21 +276,6 @@ def test_an_error_names_the_place_and_the_value(text: str, said: str) -> None:
     assert not Tenant.objects.exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (tenant_with("action: downgrade"), "budgets[0].action: 'downgrade' is not in this version; use block or alert"),
-        (tenant_with("action: cache_only"), "budgets[0].action: 'cache_only' is not in this version"),
-        (
-            tenant_with("window: rolling_30d"),
-            "budgets[0].window: rolling windows (rolling_30d) are not in this version",
-        ),
-    ],
-)
-def test_what_later_versions_bring_is_refused_in_a_sentence(text: str, said: str) -> None:
-    assert said in problem(text)
-
-
 def bomb(part: str) -> str:
     """Each line stands for ten of the line before."""
     lines = [f"a0: &a0 {part}"]

@@ -74,17 +74,6 @@ def test_a_second_time_nothing_changes(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        (
-            "action: alert}",
-            "action: downgrade, downgrade_to: cheap}",
-            "tenants[0].budgets[2].action: 'downgrade' is not in this version; use block or alert\n"
-            "tenants[0].budgets[2].downgrade_to: downgrading (downgrade_to) is not in this version; leave it out",
-        ),
-        (
-            "limit_tokens: 5000000, window: month",
-            "limit_tokens: 5000000, window: rolling_30d",
-            "tenants[0].budgets[2].window: rolling windows (rolling_30d) are not in this version; use hour, day, week,",
-        ),
         ("cache: off, unpriced", "cache: semantic, unpriced", "tenants[0].keys[0].cache: The semantic cache is"),
         ("https://hooks.example.com/x", "syslog://hooks/x", "alert_channels[0].url: An address such as https://"),
         ("key: judges/prod", "key: judges/other", "judges[0].key: there is no key 'judges/other'"),

@@ -39,7 +39,8 @@ def apply(applying: Applying, tenant: Tenant, entry: BudgetEntry, path: str) -> 
         budget.thresholds = list(entry.thresholds)
         budget.parent = named(Budget, "parent", tenant=tenant, name=entry.parent) if entry.parent else None
         budget.downgrade_to, budget.static_text = entry.downgrade_to, entry.static_text
-        budget.window, budget.action, budget.is_active = entry.window, entry.action, entry.is_active
+        budget.window = entry.window.removeprefix("rolling_")
+        budget.action, budget.is_active = entry.action, entry.is_active
         applying.save(budget)
 
 
@@ -47,7 +48,8 @@ BUDGETS = Part(
     "budgets",
     BudgetEntry,
     apply,
-    explained="name, limit_usd or limit_tokens, window (hour, day, week, month, total; 7d: seven rolling days), "
+    explained="name, limit_usd or limit_tokens, window (hour, day, week, month, total; 7d, or rolling_7d: "
+    "seven rolling days), "
     "parent (a budget above it in the list), action (block, downgrade with downgrade_to, cache_only, static with "
     "static_text, alert), thresholds (percents), is_active; scope: any of tenant, feature, environment, service, user, "
     'session, key, model, provider, prompt, each a value or "*" for one budget for each value; {}: the whole tenant',
