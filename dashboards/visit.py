@@ -45,6 +45,7 @@ RAIL = (
             ("costs", "Costs"),
             ("usage", "Usage"),
             ("budgets", "Budgets"),
+            ("prices", "Prices"),
             ("brake", "Runaways"),
             ("reconcile", "Reconcile"),
         ),

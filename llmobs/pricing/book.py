@@ -86,9 +86,9 @@ class PriceBook:
         `provider` is the book's name (a provider's `prices_like`, or its own); "" lets the bundled rules find the
         provider from the model's name.
         """
-        overridden = self._override(tenant_id, provider, model, at_ns)
+        overridden = self.override(tenant_id, provider, model, at_ns)
         if overridden is not None:
-            return _overriding_price(overridden)
+            return price_of(overridden)
         return self.list_price(provider, model, at_ns)
 
     def list_price(self, provider: str, model: str, at_ns: int) -> Price | None:
@@ -103,7 +103,7 @@ class PriceBook:
 
     def max_output_tokens(self, tenant_id: int, provider: str, model: str, at_ns: int) -> int | None:
         """The most tokens that the model answers with, as an override says, else its provider; None: not known."""
-        overridden = self._override(tenant_id, provider, model, at_ns)
+        overridden = self.override(tenant_id, provider, model, at_ns)
         if overridden is not None and overridden.max_output_tokens:
             return overridden.max_output_tokens
         return most_output_tokens(BUNDLED_IDS.get(provider, provider), model)
@@ -122,7 +122,8 @@ class PriceBook:
         models = [model for found in self._bundled.providers if found.id == wanted for model in found.models]
         return [model.id for model in models if not model.deprecated and model.is_match(model.id)]
 
-    def _override(self, tenant_id: int, provider: str, model: str, at_ns: int) -> Override | None:
+    def override(self, tenant_id: int, provider: str, model: str, at_ns: int) -> Override | None:
+        """The override that holds for a tenant at a time: its own, else the one for all."""
         if not self._overrides:
             return None
         for owner in (tenant_id, None):
@@ -173,7 +174,8 @@ def _override_from_row(row: tuple[Any, ...]) -> Override:
     )
 
 
-def _overriding_price(override: Override) -> Price:
+def price_of(override: Override) -> Price:
+    """An override as a price."""
     since = utc_from_ns(override.effective_from_ns).date().isoformat()
     whose = "own" if override.tenant_id is not None else "set"
     return make_price(

@@ -20,6 +20,7 @@ MOST_QUERIES = {
     "/traces/?sort=cost": 16,
     "/costs/": 22,
     "/budgets/": 20,
+    "/prices/": 20,
     "/providers/": 22,
     "/prompts/": 14,
 }

@@ -34,6 +34,8 @@ def no_old_faults() -> Iterator[None]:
         ("/traces/", "dashboards.views.traces.outcomes_by_bucket", "The chart cannot be read since"),
         ("/traces/", "dashboards.views.traces.traces", "The list cannot be read since"),
         ("/budgets/", "dashboards.views.budgets.spend_over_time", "The running sum cannot be read since"),
+        ("/prices/", "dashboards.views.prices.priced_models", "The prices cannot be read since"),
+        ("/prices/", "dashboards.views.prices.stated", "What providers state cannot be read since"),
         ("/providers/", "dashboards.views.providers.unhealthy_now", "The providers cannot be read since"),
         ("/providers/", "dashboards.views.providers.replaced", "Who answered instead cannot be read since"),
     ],

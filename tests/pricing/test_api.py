@@ -20,7 +20,7 @@ def cast(db: None) -> Cast:
     Price.objects.create(
         tenant=cast.acme, provider="local", model="own", effective_from=timezone.now(), input_usd_per_mtok="1"
     )
-    Price.objects.create(provider="local", model="shared", effective_from=timezone.now(), input_usd_per_mtok=1)
+    Price.objects.create(provider="local", model="shared", effective_from=timezone.now(), input_usd_per_mtok="1")
     return cast
 
 
