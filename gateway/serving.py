@@ -154,7 +154,9 @@ def _door_of(server: uvicorn.Server) -> Callable[[], asyncio.Protocol]:
 
     def accept() -> asyncio.Protocol:
         config = server.config
-        return config.http_protocol_class(config=config, server_state=server.server_state, app_state={})
+        return config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn makes one
+            config=config, server_state=server.server_state, app_state={}
+        )
 
     return accept
 

@@ -18,7 +18,7 @@ from llmobs.tenants.authentication import caller_of
 from llmobs.tenants.resource import Resource, Shown, TenantField, UsdField
 
 
-class ParentField(serializers.PrimaryKeyRelatedField):  # type: ignore[misc]
+class ParentField(serializers.PrimaryKeyRelatedField):
     """A budget by its id, among those that the caller sees."""
 
     def __init__(self, **options: Any) -> None:
@@ -28,7 +28,7 @@ class ParentField(serializers.PrimaryKeyRelatedField):  # type: ignore[misc]
         return access.seen(Budget.objects.all(), caller_of(self.context["request"]))
 
 
-class WindowField(serializers.CharField):  # type: ignore[misc]
+class WindowField(serializers.CharField):
     """A window; "rolling_7d" is taken for "7d" too."""
 
     def to_internal_value(self, data: Any) -> str:

@@ -345,7 +345,7 @@ def billed_by_value(conn: Connection, budget: BudgetInfo, from_s: int, to_s: int
 
 def scope_condition(budget: BudgetInfo) -> sql.Composed:
     """WHERE for the bills of a budget: tenant, from, to, then `scope_values`."""
-    within = [sql.SQL("tenant_id = %s AND begin_at >= %s AND begin_at < %s")]
+    within: list[sql.Composable] = [sql.SQL("tenant_id = %s AND begin_at >= %s AND begin_at < %s")]
     if () not in budget.scopes:  # one that fixes nothing says it all
         within.append(sql.SQL("({})").format(sql.SQL(" OR ").join([_within(scope) for scope in budget.scopes])))
     return sql.SQL(" AND ").join(within)
