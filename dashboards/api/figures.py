@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from dashboards.api.asked import Figures
 from dashboards.api.traces import slugs_of, usd
 from dashboards.queries.costs import key_names
+from dashboards.queries.quality import quality
 from dashboards.queries.rollup import COLUMNS, Latency, Totals, latencies, totals
 from dashboards.queries.scope import Cursor, Scope
 from llmobs.tenants.problem import TooLarge
@@ -39,8 +40,7 @@ SUMS: dict[str, Callable[[Totals], Any]] = {
     "input_tokens": lambda row: row.input_tokens,
     "output_tokens": lambda row: row.output_tokens,
 }
-METRICS = (*SUMS, *QUANTILES, *TTFT_QUANTILES)
-LATER = ("quality",)
+METRICS = (*SUMS, *QUANTILES, *TTFT_QUANTILES, "quality")
 GROUPS = tuple(COLUMNS)
 MOST_BUCKETS = 10_000
 MOST_ROWS = 50_000
@@ -59,7 +59,7 @@ class Metrics(Figures):
     `requests` and `errors` count each attempt at a provider, and answers without any; `calls` and `failed_calls` what
     clients asked, however often it was tried (by provider, model, status or error both are the same). `cache_hit_rate`
     is the share of calls that the gateway answered out of its cache, `saved_usd` what these would have cost;
-    `tokens_per_second` is of streams, after their first token.
+    `tokens_per_second` is of streams, after their first token; `quality` the judges' mean score, 1 to 10.
     """
 
     @extend_schema(
@@ -88,8 +88,6 @@ class Metrics(Figures):
     def _names(self, parameter: str, known: tuple[str, ...]) -> list[str]:
         given = [name.strip() for name in self.request.query_params.get(parameter, "").split(",") if name.strip()]
         for name in given:
-            if name in LATER and parameter == "metric":
-                raise ValidationError({parameter: f"{name} is not in this version."})
             if name not in known:
                 raise ValidationError({parameter: f"{name[:60]!r} is none of {', '.join(known)}."})
         return list(dict.fromkeys(given))
@@ -118,6 +116,9 @@ def _rows(
         if names:
             for latency in latencies(cursor, scope, groups, over_time=over_time, of=of, bucket=size):
                 rows.setdefault((latency.at, latency.key), dict(empty)).update(_quantiles(latency, names))
+    if "quality" in wanted:
+        for found in quality(cursor, scope, groups, size):
+            rows.setdefault((found.at, found.key), dict(empty))["quality"] = round(found.mean, 3)
     return rows
 
 

@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from llmobs.budgets.definition import Budgets
 from llmobs.core.money import exact_usd
+from llmobs.evals.models import Score
 from llmobs.ingest import api as ingest_api
 from llmobs.ingest.commit import Batch, commit_batch
 from llmobs.ingest.entries import NativeSpans
@@ -246,10 +247,34 @@ def test_metrics_know_what_the_cache_and_the_second_tries_did(cast: Cast, pg: "p
 
 @pytest.mark.parametrize(
     "query",
-    ["metric=speed", "metric=quality", "group_by=colour", "interval=second", "user=u", "interval=minute&last=30d"],
+    ["metric=speed", "group_by=colour", "interval=second", "user=u", "interval=minute&last=30d"],
 )
 def test_a_wrong_question_of_metrics_is_named(cast: Cast, query: str) -> None:
     assert_problem(with_key("acme").get(f"{API}/metrics/?{query}"), 400)
+
+
+def test_quality_is_what_judges_gave_and_no_thumb(stored: Cast) -> None:
+    scores = [
+        ("judge", 8, stored.acme),
+        ("judge", 5, stored.acme),
+        ("user", -1, stored.acme),
+        ("judge", 1, stored.globex),
+    ]
+    for source, value, tenant in scores:
+        Score.objects.create(
+            tenant=tenant,
+            trace_id=bytes.fromhex(TRACE),
+            span_id=bytes.fromhex(CALL),
+            name="q",
+            value=value,
+            source=source,
+        )
+    query = "metric=quality,requests&group_by=model&last=24h"
+    rows = {row["model"]: row for row in with_key("acme").get(f"{API}/metrics/?{query}").json()["results"]}
+    assert (rows["gpt-4o-mini"]["quality"], rows["gpt-4o-mini"]["requests"]) == (6.5, 1)
+    assert {row["quality"] for model, row in rows.items() if model != "gpt-4o-mini"} == {None}
+    hours = with_key("acme").get(f"{API}/metrics/?metric=quality&interval=hour&feature=none").json()["results"]
+    assert hours == []
 
 
 def test_usage_is_what_was_billed_unpriced_too(stored: Cast) -> None:
