@@ -1,6 +1,6 @@
 """Prices: what do the models that we use cost, who says so, and what has none?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.http import HttpResponse
 
@@ -11,8 +11,6 @@ from dashboards.visit import Visit, page, show
 from llmobs.pricing.price import Price
 from llmobs.pricing.units import UNIT_BY_NAME
 
-PER_RATE = 1_000_000  # rates are of a million
-
 
 @dataclass(frozen=True)
 class Line:
@@ -22,6 +20,7 @@ class Line:
     price: Price | None
     whose: str
     apart: list[str]  # what is priced besides text
+    has_sums: bool  # calls and cost are of the model, so they stand in its first line alone
 
 
 @page("prices", "30d")
@@ -41,9 +40,12 @@ def _lines(visit: Visit) -> list[Line]:
     names = {tenant.pk: tenant.name for tenant in visit.seen.tenants}
     found = []
     for each in priced_models(visit.cursor, visit.scope, visit.now):
-        found.append(Line(each, each.price, _whose(each), _apart(each.price)))
-        for own in each.own:
-            found.append(Line(each, own.price, f"{names.get(own.tenant_id, '')}'s own", _apart(own.price)))
+        of_model = [
+            Line(each, own.price, f"{names.get(own.tenant_id, '')}'s own", _apart(own.price), False) for own in each.own
+        ]
+        if len(each.own) < len(visit.seen.tenant_ids):  # else nobody here pays the common one
+            of_model.insert(0, Line(each, each.price, _whose(each), _apart(each.price), False))
+        found += [replace(of_model[0], has_sums=True), *of_model[1:]]
     return found
 
 

@@ -87,14 +87,14 @@ class OpenAI(OpenAIFamily):
         request = read_request(_read, body)
         most = max(request.max_tokens or 0, request.max_completion_tokens or 0) or None
         options, names = request.stream_options, names_in(body, _NAMES)
-        is_searching = "s" in request.model and _SEARCHING.search(request.model) is not None
+        is_searching = "search" in request.model and _SEARCHING.search(request.model) is not None
         asked = Asked(
             model=text(request.model),
             is_stream=request.stream or False,
             most_output_tokens=most,
             choices=request.n or 1,
             unseen_input_tokens=_unseen_tokens(names) if names else 0,
-            unseen_output_tokens=_unseen_output(body, names, request.model),
+            unseen_output_tokens=_unseen_output(body, names, request.model) if names or is_searching else 0,
             cache_write=cache_write(names),
             thinks=b'"reasoning' in names or b'"thinking"' in names,
             wants_usage=bool(options and options.include_usage),

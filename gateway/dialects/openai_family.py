@@ -19,6 +19,7 @@ _HIDDEN_THINKING = re.compile(r"(^|[^a-z0-9])(o\d|gpt-[5-9]|codex|gemini|grok)|t
 _REASONING = re.compile(r"(^|/)(o\d|gpt-[5-9]|codex)")
 _CACHE_WRITING = re.compile(r"(^|[^a-z0-9])gpt-(5\.[6-9]|[6-9])")  # as priced since gpt-5.6
 
+_NONE: Json = {}
 _OTHER_KINDS = (("audio_tokens", "audio"), ("image_tokens", "image"))
 RESEARCHING = "sonar-deep-research"
 TICKS_PER_USD = 10_000_000_000  # docs.x.ai, "cost_in_usd_ticks"
@@ -85,27 +86,32 @@ def counted(
     asked, output = count(usage.get(given)), count(usage.get(answered))
     if asked is None or output is None:
         return None
-    of_given, of_answered = given + "_details", answered + "_details"
-    if tier is None and not runs and of_given not in usage and of_answered not in usage:
-        return Usage(asked, output=output)
-    cached = min(detail(usage, of_given, "cached_tokens"), asked)
-    written = min(detail(usage, of_given, "cache_write_tokens"), asked - cached)
-    thought = detail(usage, of_answered, "reasoning_tokens")
+    of_given, of_answered = usage.get(given + "_details"), usage.get(answered + "_details")
+    if not isinstance(of_given, dict):
+        of_given = _NONE
+    if not isinstance(of_answered, dict):
+        of_answered = _NONE
+    cached = min(_told(of_given, "cached_tokens"), asked)
+    written = min(_told(of_given, "cache_write_tokens"), asked - cached)
+    thought = _told(of_answered, "reasoning_tokens")
     if thought and count(usage.get("total_tokens")) == asked + output + thought:
         output += thought
-    uncached, reasoning = asked - cached - written, min(thought, output)
-    units = list(runs)
+    uncached, units = asked - cached - written, runs
     for name, unit in _OTHER_KINDS:
-        if heard := min(detail(usage, of_given, name), uncached):
-            units.append((f"{unit}_input", heard))
-            uncached -= heard
-        if said := min(detail(usage, of_answered, name), output):
-            units.append((f"{unit}_output", said))
-            output -= said
+        if heard := min(_told(of_given, name), uncached):
+            units, uncached = (*units, (f"{unit}_input", heard)), uncached - heard
+        if said := min(_told(of_answered, name), output):
+            units, output = (*units, (f"{unit}_output", said)), output - said
+    thought = min(thought, output)
     if not units and tier is None:
-        return Usage(uncached, cached, written, output=output, reasoning=reasoning)
-    reasoning = min(reasoning, output)
-    return Usage(uncached, cached, written, 0, output, reasoning, tuple(sorted(units)), tier_name(tier))
+        return Usage(uncached, cached, written, 0, output, thought)
+    return Usage(uncached, cached, written, 0, output, thought, tuple(sorted(units)), tier_name(tier))
+
+
+def _told(details: Json, name: str) -> int:
+    """A count within the details of a usage: most are missing, or zero."""
+    found = details.get(name)
+    return (count(found) or 0) if found else 0
 
 
 def researched(found: Usage, usage: Json) -> Usage:
