@@ -1,5 +1,6 @@
 """What a budget does at its limit: refuse with every figure, go down to a cheaper candidate, answer without one."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -180,6 +181,18 @@ def test_a_lifetime_does_not_reset_and_tokens_are_tokens(served: Served, http: h
     assert error["budget"]["resets_at"] is None
     assert "it does not reset" in error["message"]
     assert (error["budget"]["unit"], error["budget"]["limit"]) == ("tokens", "5")
+
+
+def test_the_first_calls_of_an_unknown_user_do_not_pass_together(served: Served, http: httpx.Client) -> None:
+    """PAINS 2: nothing is made for a value before it is held; the first hold makes it."""
+    served.under({"scope": '{"user": "*"}', "limit": DEAR_HOLD * 2})
+    asked = {**ASKED, "model": DEAR}
+    with ThreadPoolExecutor(10) as pool:
+        said = list(pool.map(lambda _: http.post(CHAT, json=asked, headers={"x-llmobs-user": "new"}), range(10)))
+    statuses = [response.status_code for response in said]
+    assert set(statuses) == {200, 429}
+    served.gateway.wait_until(lambda: served.held() == 0, "settled")
+    assert served.world.ledger()["pending"] <= DEAR_HOLD * 2
 
 
 # ---------------------------------------------------------------- bounds

@@ -81,6 +81,7 @@ def test_a_call_that_may_pass_the_limit_is_refused_with_both_numbers(
 def test_many_callers_at_once_never_pass_the_limit(
     world: World, tenant: int, gateway: Gateway, http: httpx.Client, simulator: Running
 ) -> None:
+    """PAINS 1: what is asked and what is taken is one step, so none pass a check together."""
     body = {**GOOD, "messages": [{"role": "user", "content": "w " * 100}]}
     hold = len(httpx.Request("POST", "http://x", json=body).content) * 150 + 10 * 600
     world.budget(tenant, hold * 3)
@@ -98,6 +99,7 @@ def test_many_callers_at_once_never_pass_the_limit(
 def test_without_a_ledger_a_blocking_budget_is_unavailable(
     world: World, tenant: int, gateway: Gateway, http: httpx.Client
 ) -> None:
+    """PAINS 28: budgets fail closed."""
     world.budget(tenant)
     gateway.wait_for_config(world.version())
     response = http.post(CHAT, json=GOOD)
