@@ -178,7 +178,7 @@ def test_the_page_shows_what_was_done_and_what_was_not(cast: Cast, budget: Budge
     alice.post(f"/budgets/{budget.pk}/ease/", {"do": "release", "reason": WHY})
     answer = alice.post(f"/budgets/{budget.pk}/ease/", {"do": "raise", "amount": "lots", "reason": WHY}, follow=True)
     page = answer.content.decode()
-    assert "released" in page
+    assert "Released" in page
     assert WHY in page
     assert "lots is no amount." in page
     assert "lots is no amount." not in alice.get("/budgets/").content.decode()
