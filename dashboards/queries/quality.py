@@ -32,7 +32,8 @@ class Quality:
 def quality(cursor: Cursor, scope: Scope, by: Sequence[str] = (), bucket: timedelta | None = None) -> list[Quality]:
     """By dimensions (names of `rollup.COLUMNS`) and, if asked, by buckets. People's thumbs have another scale."""
     columns = {name: MODEL if name == "model" else f"s.{column}" for name, column in COLUMNS.items()}
-    at, parameters = "NULL::timestamptz", []
+    at = "NULL::timestamptz"
+    parameters: list[Any] = []
     if bucket == DAY:
         at, parameters = "date_trunc('day', s.start, %s)", [scope.window.zone.key]
     elif bucket is not None:

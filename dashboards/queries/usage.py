@@ -134,7 +134,8 @@ def read(row: Sequence[Any], groups: int) -> UsageRow:
     """One row of the answer."""
     counts = row[groups + len(MEASURES) :]
     units = {name: count for name, count in zip(UNIT_NAMES, counts, strict=True) if count}
-    return UsageRow(tuple(row[:groups]), *row[groups : groups + len(MEASURES)], units)
+    measures = dict(zip(MEASURES, row[groups:], strict=False))
+    return UsageRow(key=tuple(row[:groups]), units=units, **measures)
 
 
 def _in_order(groups: Sequence[str]) -> list[str]:

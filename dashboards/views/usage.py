@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 from django.http import HttpResponse
 from django.urls import reverse
 
-from dashboards.api.usage import Naming, naming_of
+from dashboards.api.usage import naming_of
+from dashboards.api.usage_formats import Naming
 from dashboards.blocks import guarded
 from dashboards.queries.usage import GROUPS, TIMES, UsageRow, dearest, usage_total
 from dashboards.views.frame import filter_choices

@@ -76,9 +76,9 @@ def explain(before: Mapping[str, Cost], after: Mapping[str, Cost]) -> Change:
         _sum(n_new, mix_new, new),
     ]
     whole = [round(step) for step in steps]
-    parts = [later - earlier for earlier, later in pairwise(whole)]
+    volume, mix, tokens, cache, price = (later - earlier for earlier, later in pairwise(whole))
     changed = sum(each.cost_nanousd for each in after.values()) - sum(each.cost_nanousd for each in before.values())
-    return Change(*parts, other=changed - sum(parts))
+    return Change(volume, mix, tokens, cache, price, changed - (whole[-1] - whole[0]))
 
 
 def _calls(side: Mapping[str, Cost], name: str) -> int:

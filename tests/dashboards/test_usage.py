@@ -11,8 +11,10 @@ from typing import Any
 import psycopg
 import pyarrow
 import pytest
+from asgiref.sync import async_to_sync
 from pyarrow import parquet
 
+from dashboards.api.usage import Streamed
 from dashboards.queries.usage import GROUPS
 from llmobs.core.ids import new_row_id
 from llmobs.core.money import exact_usd
@@ -191,6 +193,23 @@ def test_a_stranger_gets_nothing_in_any_format(billed: Cast) -> None:
         assert_problem(stranger.get(f"{USAGE}?{OCTOBER}&tenant=acme&format={kind}", headers={"accept": "*/*"}), 404)
     text = stranger.get(f"{USAGE}?{OCTOBER}&format=csv").getvalue().decode()
     assert "chat" not in text
+
+
+def test_a_part_is_made_only_when_the_one_before_is_taken() -> None:
+    """Under ASGI, as the web runs: Django itself would gather all parts of a plain iterator first."""
+    made: list[int] = []
+
+    def parts() -> Iterator[bytes]:
+        for number in range(3):
+            made.append(number)
+            yield str(number).encode()
+
+    async def take_one() -> bytes:
+        following = aiter(Streamed(parts()))
+        return await anext(following)
+
+    assert async_to_sync(take_one)() == b"0"
+    assert made == [0]
 
 
 @pytest.mark.parametrize("query", ["group_by=password", "group_by=day,hour", "from=never", "format=xlsx"])
