@@ -51,6 +51,7 @@ class Filled(Command):
     """A form with its values; `packed` is what goes out."""
 
     __slots__ = ("_form", "_values", "packed")
+    packed: bytes
 
     def __init__(self, form: Form, values: list[int | bytes], packed: bytes) -> None:
         self._form = form
