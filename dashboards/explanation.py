@@ -46,8 +46,9 @@ class Told:
     def formula(self) -> list[str]:
         """Each step in a line."""
         steps = [line for part in self.explained.parts for line in _lines(part)][:MOST_LINES]
-        if self.explained.unpriced_calls:
-            steps.append(f"{self.explained.unpriced_calls:,} calls have no price: they are in no sum, and not guessed")
+        if unpriced := self.explained.unpriced_calls:
+            calls = "1 call has" if unpriced == 1 else f"{unpriced:,} calls have"
+            steps.append(f"{calls} no price: in no sum, and not guessed")
         return steps
 
     def amount(self, value: int | None) -> str | None:
@@ -89,6 +90,7 @@ def _lines(part: Part) -> list[str]:
         rounded = due - before // TOKENS_PER_RATE
         up = f", each call rounded up to a billionth (+${exact_usd(rounded)})" if rounded else ""
         calls = "1 call" if part.calls == 1 else f"{part.calls:,} calls"
-        return [*steps, f"{calls} by price version {part.version}{up} = ${exact_usd(due)}"]
+        long = f", with inputs above {part.above:,} tokens" if part.above >= 0 else ""
+        return [*steps, f"{calls}{long} by price version {part.version}{up} = ${exact_usd(due)}"]
     return [f"{part.calls:,} calls by price version {part.version}, each by its length, units and tier "
             f"= ${exact_usd(due)}"]  # fmt: skip

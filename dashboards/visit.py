@@ -46,6 +46,8 @@ RAIL = (
             ("usage", "Usage"),
             ("budgets", "Budgets"),
             ("prices", "Prices"),
+            ("unpriced", "Unpriced"),
+            ("repricing", "Re-pricing"),
             ("brake", "Runaways"),
             ("reconcile", "Reconcile"),
         ),

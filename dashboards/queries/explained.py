@@ -44,10 +44,15 @@ class Which:
 
 @dataclass
 class Part:
-    """Calls of one price version. `recomputed_nanousd` None: the version's rates are not kept, or nothing is priced."""
+    """Calls of one price version, with inputs longer than `above` where its rates differ by length.
+
+    `is_apart`: some were computed by units or a tier. `recomputed_nanousd` None: the version's rates are not kept.
+    """
 
     version: str
     price: Price | None
+    above: int = -1
+    is_apart: bool = False
     calls: int = 0
     tokens: list[int] = field(default_factory=lambda: [0] * len(CLASSES))
     billed_nanousd: int = 0
@@ -56,9 +61,9 @@ class Part:
     @property
     def lines(self) -> list[tuple[str, int, int]]:
         """(class, tokens, nano-USD per million), where one line of rates tells it all."""
-        if self.price is None or self.price.tiers or not self.price.is_plain:
+        if self.price is None or self.is_apart:
             return []
-        rates = self.price.rates
+        rates = self.price.rates_for(self.above + 1)
         each = (rates.uncached_input, rates.cache_read, rates.cache_write_5m, rates.cache_write_1h, rates.output)
         return [(name, n, rate) for name, n, rate in zip(CLASSES, self.tokens, each, strict=False) if n]
 
@@ -162,17 +167,19 @@ def _parts(cursor: Cursor, which: Which, prices: Mapping[str, Price]) -> tuple[l
         f"WITH c AS ({_CALLS % which.condition}), r AS (SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], "
         "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS r (version, above, upto, "
         "uncached_input, cache_read, cache_write_5m, cache_write_1h, output)) "
-        f"SELECT c.version, c.kind, {apart}, c.unpriced <> 0, sum(c.requests)::bigint, "
-        f"sum(c.cost_nanousd)::bigint, sum(CASE WHEN {in_sql} THEN {COST_SQL} END)::bigint, {sums} "
+        f"SELECT c.version, c.kind, {apart}, c.unpriced <> 0, CASE WHEN {in_sql} THEN r.above END, "
+        "sum(c.requests)::bigint, sum(c.cost_nanousd)::bigint, "
+        f"sum(CASE WHEN {in_sql} THEN {COST_SQL} END)::bigint, {sums} "
         f"FROM c LEFT JOIN r ON r.version = c.version AND {_INPUT} > r.above AND {_INPUT} <= r.upto "
-        "GROUP BY 1, 2, 3, 4",
+        "GROUP BY 1, 2, 3, 4, 5",
         [*which.parameters, *(list(column) for column in columns)],
     )
-    parts: dict[str, Part] = {}
+    parts: dict[tuple[str, int | None], Part] = {}
     sources: dict[str, list[int]] = {}
-    for version, kind, apart_usage, is_unpriced, calls, billed, computed, *tokens in cursor.fetchall():
+    for version, kind, apart_usage, is_unpriced, above, calls, billed, computed, *tokens in cursor.fetchall():
         name = "" if is_unpriced else version
-        part = parts.setdefault(name, Part(name, prices.get(name), recomputed_nanousd=0))
+        new = Part(name, prices.get(name), -1 if above is None else above, above is None, recomputed_nanousd=0)
+        part = parts.setdefault((name, above), new)
         part.calls += calls
         part.tokens = [a + b for a, b in zip(part.tokens, tokens, strict=True)]
         part.billed_nanousd += billed

@@ -20,7 +20,7 @@ from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 LONGEST_TRACE = timedelta(days=8)  # a trace's later calls: as far as pages look for them
-UNKNOWN_TO_BILLS = ("status", "error", "search")
+UNKNOWN_TO_BILLS = frozenset({"status", "error", "search"})
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Figure:
 def of_window(cursor: Cursor, scope: Scope) -> Figure:
     """A sum over calls with these dimensions. Raises ValueError for dimensions that bills do not know."""
     given = scope.filters.given
-    unknown = [name for name in UNKNOWN_TO_BILLS if name in given]
+    unknown = sorted(UNKNOWN_TO_BILLS & given.keys())
     if unknown:
         raise ValueError(f"bills do not know {' and '.join(unknown)}: ask without")
     start, end = scope.window.start.replace(second=0, microsecond=0), _minute_after(scope.window.end)

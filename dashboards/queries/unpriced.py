@@ -5,7 +5,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from dashboards.queries.scope import Cursor
 
@@ -25,8 +24,8 @@ class UnpricedRow:
     output_tokens: int
     first_at: datetime
     last_at: datetime
-    users: tuple[str, ...]
-    features: tuple[str, ...]
+    users: list[str]
+    features: list[str]
 
 
 _LARGEST = (
@@ -53,9 +52,4 @@ def unpriced(
         "FROM found f GROUP BY 1, 2, 3 HAVING sum(f.requests) > 0 ORDER BY 4 DESC, 1, 2, 3 LIMIT %s",
         [list(tenant_ids), start, end, limit],
     )
-    return [_row(*row) for row in cursor.fetchall()]
-
-
-def _row(*values: Any) -> UnpricedRow:
-    *told, users, features = values
-    return UnpricedRow(*told, tuple(users), tuple(features))
+    return [UnpricedRow(*row) for row in cursor.fetchall()]

@@ -13,6 +13,7 @@ from dashboards import numbers, svg
 from dashboards.budget_figures import BudgetFigure
 from dashboards.figures import Figure
 from dashboards.panel import KIND_WORDS
+from dashboards.queries.figure import UNKNOWN_TO_BILLS
 from dashboards.visit import Visit
 from llmobs.core.money import NANOUSD_PER_USD
 
@@ -104,6 +105,23 @@ def link(context: dict[str, Any], page: str, *arguments: str, **changes: Any) ->
     """A page's address with the visit's window and filters, changed as said."""
     visit: Visit = context["visit"]
     return visit.url(page, *arguments, **changes)
+
+
+@register.simple_tag(takes_context=True)
+def why(context: dict[str, Any], nanousd: int | None, by: str = "", value: Any = "", **asked: Any) -> SafeString:
+    """Money as the way to its explanation: of the visit's calls, of one value's, or of what else is named.
+
+    Where bills cannot say it (a status was chosen, a value has no name) it is the money alone.
+    """
+    visit: Visit = context["visit"]
+    style, estimated = asked.pop("style", ""), asked.pop("estimated", False)
+    text = usd(nanousd, estimated, style)
+    given = visit.filters.given
+    if (by and value in ("", 0)) or (not asked and not UNKNOWN_TO_BILLS.isdisjoint(given)):
+        return text
+    changes = asked or {"user": given.get("user"), "session": given.get("session"), **({by: value} if by else {})}
+    url = visit.url("explain", **changes)
+    return format_html('<a class="why" href="{}" title="Why this figure?">{}</a>', url, text)
 
 
 @register.simple_tag(takes_context=True)

@@ -75,7 +75,7 @@ def test_a_sum_over_a_window_is_its_calls_rounded_up_one_by_one(pg: Connection, 
         "uncached input: 300 tokens × $0.00000100 per million = $0",
         f"3 calls by price version {PRICE.version}, each call rounded up to a billionth (+$0.000000003) "
         "= $0.000000003",
-        "1 calls have no price: they are in no sum, and not guessed",
+        "1 call has no price: in no sum, and not guessed",
     ]  # fmt: skip
     assert told["unpriced_requests"] == 1
 
