@@ -38,7 +38,16 @@ class TenantAdmin(Audited):
     prepopulated_fields = {"slug": ("name",)}
     inlines = (MembershipOfTenant,)
     fieldsets = (
-        (None, {"fields": ("slug", "name", "plan", "content", "time_zone", "retention_days", "is_active")}),
+        (None, {"fields": ("slug", "name", "plan", "content", "time_zone", "is_active")}),
+        (
+            "Keeping",
+            {
+                "fields": (
+                    "retention_days", "content_retention_days", "rollup_retention_days", "bill_retention_days",
+                    "archive",
+                )
+            },
+        ),
         ("Response cache", {"fields": ("cache", "cache_ttl_seconds", "cache_mb")}),
         (
             "Guards",

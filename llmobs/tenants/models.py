@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Value
 
 from llmobs.core.money import MOST_NANOUSD
-from llmobs.tenants import braking, caching
+from llmobs.tenants import braking, caching, keeping
 
 
 class User(AbstractUser):
@@ -49,7 +49,21 @@ class Tenant(models.Model):
     plan = models.CharField(max_length=8, choices=Plan.choices, default=Plan.NONE)
     content = models.CharField(max_length=8, choices=Content.choices, default=Content.REDACTED)
     time_zone = models.CharField(max_length=64, default="UTC", help_text="IANA name, such as Europe/Berlin")
-    retention_days = models.PositiveIntegerField(default=400)
+    retention_days = models.PositiveIntegerField(default=keeping.DEFAULT_DAYS, help_text="days that spans are kept")
+    content_retention_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="of prompts and answers; empty: as long as spans"
+    )
+    rollup_retention_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="of what charts add up; empty: as long as spans"
+    )
+    bill_retention_days = models.PositiveIntegerField(null=True, blank=True, help_text="empty: for ever")
+    archive = models.CharField(
+        max_length=8,
+        choices=list(keeping.ARCHIVES.items()),
+        default=keeping.OFF,
+        db_default=keeping.OFF,
+        help_text="what is written to Parquet before it is let go",
+    )
     cache = models.CharField(
         max_length=10, default="off", db_default="off", help_text="off or exact: unless a key or a call says otherwise"
     )
@@ -129,8 +143,10 @@ class Tenant(models.Model):
             raise ValidationError(
                 {"time_zone": f"{self.time_zone!r} is no IANA time zone, such as Europe/Berlin"}
             ) from None
-        if self.retention_days < 1:
-            raise ValidationError({"retention_days": "Spans are kept for at least a day."})
+        if errors := keeping.days_errors(
+            self.retention_days, self.content_retention_days, self.rollup_retention_days, self.bill_retention_days
+        ):
+            raise ValidationError(errors)
         if error := caching.mode_error(self.cache, is_key=False):
             raise ValidationError({"cache": error})
         if self.cache_ttl_seconds is None:  # a form's empty field
@@ -218,7 +234,9 @@ class Key(models.Model):
         if error := caching.mode_error(self.cache, is_key=True):
             raise ValidationError({"cache": error})
         if (self.unpriced == self.Unpriced.CEILING) != (self.unpriced_nanousd is not None):
-            raise ValidationError({"unpriced_nanousd": "The amount is given with unpriced: ceiling, and with it alone."})
+            raise ValidationError(
+                {"unpriced_nanousd": "The amount is given with unpriced: ceiling, and with it alone."}
+            )
         if self.unpriced_nanousd is not None and not 0 < self.unpriced_nanousd <= MOST_NANOUSD:
             raise ValidationError({"unpriced_nanousd": "More than 0, up to 9,000,000 USD."})
         if self.most_output_tokens == 0:

@@ -15,7 +15,15 @@ from llmobs.tenants.audit import Outcome
 M = TypeVar("M", bound=Model)
 
 # Names of the file for fields that the tables call otherwise.
-FILE_NAMES = {"limit_nanousd": "limit_usd", "unpriced_nanousd": "unpriced_usd", "cache_ttl_seconds": "ttl_seconds", "cache_mb": "most_mb"}
+FILE_NAMES = {
+    "limit_nanousd": "limit_usd",
+    "unpriced_nanousd": "unpriced_usd",
+    "cache_ttl_seconds": "ttl_seconds",
+    "cache_mb": "most_mb",
+    "content_retention_days": "content_days",
+    "rollup_retention_days": "rollup_days",
+    "bill_retention_days": "bill_days",
+}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from llmobs.ops.configuring.prompts import TENANT_PROMPTS
 from llmobs.ops.configuring.tenant_brake import BRAKE
 from llmobs.ops.configuring.tenant_cache import CACHE
 from llmobs.ops.configuring.tenant_guards import GUARDS
+from llmobs.ops.configuring.tenant_keeping import KEEPING
 
 TENANT_PARTS: tuple[Part, ...] = (
     KEYS,
@@ -19,6 +20,7 @@ TENANT_PARTS: tuple[Part, ...] = (
     CACHE,
     GUARDS,
     BRAKE,
+    KEEPING,
     TENANT_CHANNELS,
     TENANT_RULES,
 )
