@@ -50,6 +50,9 @@ class Span:
     is_stream: bool = False
     prompt_version: str = ""
     scope_name: str = ""
+    scope_version: str = ""
+    adapter: int = 0  # which one read it, and in which version (ingest.otlp.adapters); 0: none had to
+    remarks: tuple[str, ...] = ()  # what it could not explain, put right or doubts (ingest.otlp.remarks); metered alone
     attributes: dict[str, Any] = field(default_factory=dict)
     input: str | None = None
     output: str | None = None

@@ -10,8 +10,8 @@ from llmobs.ingest.otlp.reading import (
     Attributes,
     Reading,
     add_unit,
-    count,
     take,
+    take_count,
     take_seconds,
     take_text,
     take_texts,
@@ -40,7 +40,7 @@ _RESPONSE_MODEL = ("gen_ai.response.model",)
 _RESPONSE_ID = ("gen_ai.response.id",)
 _FINISH = ("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason")
 # Where a span has several names of one count, the earlier line is believed.
-_COUNTS = {
+COUNTS = {
     "gen_ai.usage.input_tokens": "input_tokens",
     "gen_ai.usage.prompt_tokens": "input_tokens",
     "gen_ai.usage.output_tokens": "output_tokens",
@@ -73,7 +73,8 @@ _TIERS = frozenset(
     {"openai.response.service_tier", "gen_ai.openai.response.service_tier", "anthropic.response.service_tier"}
 )
 _TOLD_APART = _UNITS.keys() | _TIERS
-_PLACES = {name: place for place, name in enumerate(_COUNTS)}
+_PLACES = {name: place for place, name in enumerate(COUNTS)}
+_TOTAL = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens")
 _COST = ("operation.cost", "gen_ai.cost.total_cost", "gen_ai.usage.cost")
 _TTFT = (
     "gen_ai.response.time_to_first_chunk",
@@ -122,17 +123,19 @@ def _fill_call(attributes: Attributes, reading: Reading) -> None:
 
 
 def _fill_usage(attributes: Attributes, reading: Reading) -> None:
-    for name in sorted(attributes.keys() & _COUNTS.keys(), key=_PLACES.__getitem__):
-        found = count(attributes.pop(name))
-        if getattr(reading, _COUNTS[name]) is None:
-            setattr(reading, _COUNTS[name], found)
+    for name in sorted(attributes.keys() & COUNTS.keys(), key=_PLACES.__getitem__):
+        found = take_count(attributes, (name,))
+        if getattr(reading, COUNTS[name]) is None:
+            setattr(reading, COUNTS[name], found)
     for name in sorted(attributes.keys() & _TOLD_APART):
         if name in _TIERS:
             reading.tier = reading.tier or tier_name(
                 attributes[name]
             )  # stays an attribute too: "default" tells as well
         else:
-            add_unit(reading, _UNITS[name], count(attributes.pop(name)))
+            add_unit(reading, _UNITS[name], take_count(attributes, (name,)))
+    if reading.total_tokens is None:
+        reading.total_tokens = take_count(attributes, _TOTAL)
 
 
 def _fill_content(attributes: Attributes, reading: Reading) -> None:

@@ -72,6 +72,7 @@ class SpanForm(msgspec.Struct, rename="camel"):
 
 class Scope(msgspec.Struct, rename="camel"):
     name: str = ""
+    version: str | None = None
 
 
 class ScopeSpans(msgspec.Struct, rename="camel"):

@@ -58,15 +58,7 @@ def _read_usage(details: Any, reading: Reading) -> None:
     reading.reasoning = first(("completion_tokens_details", "reasoning_tokens"), ("output_reasoning",))
     add_unit(reading, "audio_input", first(("prompt_tokens_details", "audio_tokens"), ("input_audio_tokens",)))
     add_unit(reading, "audio_output", first(("completion_tokens_details", "audio_tokens"), ("output_audio_tokens",)))
-    _add_what_was_taken_out(first(("total",), ("total_tokens",)), reading)
-
-
-def _add_what_was_taken_out(total: int | None, reading: Reading) -> None:
-    """Some integrations take cache and reasoning out of input and output: proven where only then the total agrees."""
-    given, answered = reading.input_tokens or 0, reading.output_tokens or 0
-    cached, reasoned = (reading.cache_read or 0) + (reading.cache_write or 0), reading.reasoning or 0
-    if cached + reasoned > 0 and total == given + cached + answered + reasoned:
-        reading.input_tokens, reading.output_tokens = given + cached, answered + reasoned
+    reading.total_tokens = first(("total",), ("total_tokens",))
 
 
 def _first_token(began: object, start_ns: int) -> int | None:

@@ -16,8 +16,11 @@ def refine(attributes: Attributes, reading: Reading) -> None:
     """After the general reading: cache and reasoning tokens, and many metadata attributes that are empty."""
     text = attributes.pop(USAGE, "")
     if isinstance(text, str) and reading.is_call:
+        known = reading.cache_read, reading.cache_write
         reading.cache_read = _largest(_CACHE_READ, text, reading.cache_read)
         reading.cache_write = _largest(_CACHE_WRITE, text, reading.cache_write)
+        if (reading.cache_read or reading.cache_write) and known != (reading.cache_read, reading.cache_write):
+            reading.remarks.append("correction:cache_from_text")
         reading.reasoning = _largest(_REASONING, text, reading.reasoning)
     for name in [name for name, value in attributes.items() if name.startswith("metadata.") and value in ("", "None")]:
         del attributes[name]

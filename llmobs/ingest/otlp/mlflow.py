@@ -43,6 +43,7 @@ def _read_usage(usage: Any, reading: Reading) -> None:
     reading.output_tokens = count(inner(usage, "output_tokens"))
     reading.cache_read = count(inner(usage, "cache_read_input_tokens"))
     reading.cache_write = count(inner(usage, "cache_creation_input_tokens"))
+    reading.total_tokens = count(inner(usage, "total_tokens"))
 
 
 def _document(attributes: Attributes, name: str) -> Any:

@@ -85,6 +85,7 @@ def _read_usage(attributes: Attributes, reading: Reading) -> None:
     reading.reasoning = take_count(attributes, ("llm.token_count.completion_details.reasoning",))
     add_unit(reading, "audio_input", take_count(attributes, ("llm.token_count.prompt_details.audio",)))
     add_unit(reading, "audio_output", take_count(attributes, ("llm.token_count.completion_details.audio",)))
+    reading.total_tokens = take_count(attributes, ("llm.token_count.total",))
     reading.stated_cost_nanousd = take_usd(attributes, ("llm.cost.total",))
 
 

@@ -4,7 +4,7 @@ An adapter *takes* an attribute: it leaves the attributes for a typed field. Wha
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -48,6 +48,9 @@ class Reading:
     input: str | None = None
     output: str | None = None
     starts_earlier_ns: int = 0
+    total_tokens: int | None = None  # as the library adds them up: proves what its input and output hold
+    adapter: int = 0
+    remarks: list[str] = field(default_factory=list)  # `correction:…`, `flag:…` (remarks.py)
 
 
 def add_unit(reading: Reading, unit: str, found: int | None) -> None:
@@ -76,8 +79,15 @@ def take_text(attributes: Attributes, names: Iterable[str]) -> str:
 
 
 def take_count(attributes: Attributes, names: Iterable[str]) -> int | None:
-    """A token count: a whole number, as number or text; anything else is unknown."""
-    return count(take(attributes, names))
+    """A token count: a whole number, as number or text. Anything else is unknown, and stays an attribute."""
+    found: int | None = None
+    for name in names:
+        if name in attributes:
+            number = count(attributes[name])
+            if number is not None or attributes[name] in ("", None):
+                del attributes[name]
+            found = number if found is None else found
+    return found
 
 
 def count(value: object) -> int | None:

@@ -23,20 +23,26 @@ _LEAST_INT64, _MOST_INT64 = -(2**63), 2**63 - 1
 
 _GIVEN = (
     "gen_ai.input.", "gen_ai.prompt", "gen_ai.system_instructions", "gen_ai.tool.call.arguments",
-    "llm.input_messages.", "llm.prompts", "llm.prompt_template", "input.value", "traceloop.entity.input", "ai.prompt",
-    "ai.toolCall.args", "ai.value", "langfuse.observation.input", "langfuse.trace.input", "mlflow.spanInputs",
-    "request_data", "embedding.embeddings.", "llm.openai.messages", "llm.anthropic.messages",
+    "gen_ai.retrieval.query", "llm.input_messages.", "llm.prompts", "llm.prompt_template", "input.value",
+    "traceloop.entity.input", "ai.prompt", "ai.toolCall.args", "ai.value", "langfuse.observation.input",
+    "langfuse.trace.input", "mlflow.spanInputs", "request_data", "embedding.embeddings.", "llm.openai.messages",
+    "llm.anthropic.messages",
 )  # fmt: skip
 _ANSWERED = (
-    "gen_ai.output.m", "gen_ai.completion", "gen_ai.tool.call.result", "llm.output_messages.", "llm.completions",
-    "output.value", "traceloop.entity.output", "ai.response.text", "ai.response.object", "ai.response.toolCalls",
-    "ai.toolCall.result", "langfuse.observation.output", "langfuse.trace.output", "mlflow.spanOutputs",
-    "response_data", "retrieval.documents.", "reranker.", "llm.openai.choices", "llm.anthropic.content",
+    "gen_ai.output.m", "gen_ai.completion", "gen_ai.tool.call.result", "gen_ai.retrieval.documents",
+    "llm.output_messages.", "llm.completions", "output.value", "traceloop.entity.output", "ai.response.text",
+    "ai.response.object", "ai.response.toolCalls", "ai.toolCall.result", "langfuse.observation.output",
+    "langfuse.trace.output", "mlflow.spanOutputs", "response_data", "retrieval.documents.", "reranker.",
+    "llm.openai.choices", "llm.anthropic.content",
 )  # fmt: skip
 _VECTORS = ("ai.embedding",)
+_NAMES = ("gen_ai.prompt.name", "gen_ai.prompt.version")  # of prompts, not their texts
 _CONTENT = (*_GIVEN, *_ANSWERED, *_VECTORS)
 _GIVEN_EVENTS = ("gen_ai.content.prompt", "gen_ai.system.message", "gen_ai.user.message", "gen_ai.tool.message")
+# One event with everything that was asked and answered: its attributes are called like a span's.
+_DETAILS_EVENT = "gen_ai.client.inference.operation.details"
 _ANSWERED_EVENTS = ("gen_ai.content.completion", "gen_ai.choice", "gen_ai.assistant.message")
+_MESSAGE_EVENTS = frozenset({*_GIVEN_EVENTS, *_ANSWERED_EVENTS})
 
 
 def tidy(attributes: Attributes, events: Sequence[Event], reading: Reading, start_ns: int) -> None:
@@ -53,8 +59,10 @@ def tidy(attributes: Attributes, events: Sequence[Event], reading: Reading, star
     for name in large:
         value = attributes.pop(name)
         attributes[messages.cut(name, 255).replace("\x00", "")] = _bounded(value)
-    for name in list(attributes)[MOST_ATTRIBUTES:]:
-        del attributes[name]
+    if len(attributes) > MOST_ATTRIBUTES:
+        reading.remarks.append("flag:attributes_left_out")
+        for name in list(attributes)[MOST_ATTRIBUTES:]:
+            del attributes[name]
     if events:
         _keep_events(attributes, events, reading, start_ns)
 
@@ -62,7 +70,7 @@ def tidy(attributes: Attributes, events: Sequence[Event], reading: Reading, star
 @lru_cache(maxsize=4096)
 def _is_content(name: str) -> bool:
     # An exporter sends the same few names over and over: remembering is eight times as fast as comparing.
-    return name.startswith(_CONTENT)
+    return name.startswith(_CONTENT) and not name.startswith(_NAMES)
 
 
 def _is_small(value: Any) -> bool:
@@ -106,13 +114,16 @@ def _bounded(value: Any) -> Any:
 
 def _keep_events(attributes: Attributes, events: Sequence[Event], reading: Reading, start_ns: int) -> None:
     """The first few events with their offset; those that carry messages become input and output."""
+    for name, _, of_event in events:
+        if name == _DETAILS_EVENT:
+            _move_content(of_event, [key for key in of_event if _is_content(key)], reading)
     given = [_event_message(event) for event in events if event[0] in _GIVEN_EVENTS]
     answered = [_event_message(event) for event in events if event[0] in _ANSWERED_EVENTS]
     if reading.input is None and given:
         reading.input = messages.normal(given, "user")
     if reading.output is None and answered:
         reading.output = messages.normal(answered, "assistant")
-    kept = [event for event in events if not event[0].startswith("gen_ai.")][:MOST_EVENTS]
+    kept = [event for event in events if event[0] not in _MESSAGE_EVENTS][:MOST_EVENTS]
     if kept:
         attributes["events"] = [_compact(event, start_ns) for event in kept]
 

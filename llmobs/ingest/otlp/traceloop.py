@@ -9,6 +9,16 @@ REQUEST_TYPE = "llm.request.type"
 ENTITY_INPUT = ("traceloop.entity.input",)
 ENTITY_OUTPUT = ("traceloop.entity.output",)
 
+# What OpenLLMetry instruments, as its scopes are called: `opentelemetry.instrumentation.<name>`.
+INSTRUMENTED = frozenset(
+    {
+        "agno", "alephalpha", "anthropic", "bedrock", "chromadb", "cohere", "crewai", "google_generativeai", "groq",
+        "haystack", "lancedb", "langchain", "llamaindex", "marqo", "mcp", "milvus", "mistralai", "ollama", "openai",
+        "openai_agents", "pinecone", "qdrant", "replicate", "sagemaker", "together", "transformers", "vertexai",
+        "voyageai", "watsonx", "weaviate", "writer",
+    }
+)  # fmt: skip
+
 _KINDS = {
     "workflow": semconv.INVOKE_WORKFLOW,
     "task": "execute_task",

@@ -49,6 +49,7 @@ def _read_call(attributes: Attributes, reading: Reading) -> None:
     reading.cache_read = take_count(attributes, _CACHE_READ)
     reading.cache_write = take_count(attributes, _CACHE_WRITE)
     reading.reasoning = take_count(attributes, _REASONING)
+    reading.total_tokens = take_count(attributes, ("ai.usage.totalTokens",))
     reading.ttft_ns = take_seconds(attributes, ("ai.response.msToFirstChunk",), _NS_PER_MS)
     finish = take_text(attributes, ("ai.response.finishReason",))
     reading.finish_reasons = (finish,) if finish else ()

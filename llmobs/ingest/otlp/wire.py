@@ -42,6 +42,7 @@ class Received:
     status_message: str
     scope_name: str
     resource: dict[str, Any]
+    scope_version: str = ""
 
 
 def media_type(content_type: str) -> str:
@@ -100,7 +101,7 @@ def _protobuf_spans(request: Any) -> Iterator[Received]:
     for resource_spans in request.resource_spans:
         resource = _attributes(resource_spans.resource.attributes)
         for scope_spans in resource_spans.scope_spans:
-            scope_name = scope_spans.scope.name
+            scope_name, scope_version = scope_spans.scope.name, scope_spans.scope.version
             for span in scope_spans.spans:
                 status = span.status
                 yield Received(
@@ -118,6 +119,7 @@ def _protobuf_spans(request: Any) -> Iterator[Received]:
                     status.message,
                     scope_name,
                     resource,
+                    scope_version,
                 )
 
 
@@ -156,7 +158,8 @@ def _json_spans(request: json_form.TracesRequest) -> Iterator[Received]:
     for resource_spans in request.resource_spans or ():
         resource = {} if resource_spans.resource is None else _json_attributes(resource_spans.resource.attributes)
         for scope_spans in resource_spans.scope_spans or ():
-            scope_name = "" if scope_spans.scope is None else scope_spans.scope.name
+            scope = scope_spans.scope or json_form.Scope()
+            scope_name, scope_version = scope.name, scope.version or ""
             for span in scope_spans.spans or ():
                 status = span.status or json_form.Status()
                 yield Received(
@@ -168,6 +171,7 @@ def _json_spans(request: json_form.TracesRequest) -> Iterator[Received]:
                     status.message,
                     scope_name,
                     resource,
+                    scope_version,
                 )
 
 

@@ -1,0 +1,96 @@
+"""What an adapter could not explain, what it put right, and what is known to be doubtful: metered, never guessed at.
+
+Each remark is a short text, `unknown:<attribute>`, `correction:<name>` or `flag:<name>`; `ingest.conformance` counts
+them by library and day. Names of corrections and flags are here, with what they mean.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from llmobs.core import semconv
+from llmobs.ingest.otlp import genai
+from llmobs.ingest.otlp.known_names import is_known
+from llmobs.ingest.otlp.reading import Attributes, Reading
+from llmobs.pricing.usage import Usage
+
+UNKNOWN, CORRECTION, FLAG = "unknown", "correction", "flag"
+
+CORRECTIONS = {
+    "cache_added": "cached tokens were more than the input, so the input left them out: they were added",
+    "cache_proven": "only with cached tokens beside the input do input and output make the total: they were added",
+    "reasoning_added": "reasoning tokens were more than the output, so the output left them out: they were added",
+    "reasoning_proven": "only with reasoning beside the output do input and output make the total: it was added",
+    "cache_left_out": "this library leaves cached tokens of Anthropic out of the input: they were added",
+    "cache_from_text": "cached tokens stood only in a text attribute, and were read from it",
+    "zero_price": "the library states a price of 0 where it knows none: taken as unknown",
+}
+FLAGS = {
+    "total_differs": "input and output do not make the total that the library states",
+    "no_cache_or_reasoning": "this library sends no cached and no reasoning tokens: the cost may be off",
+    "no_cache_writes": "this library sends no cache writes: the cost may be too low",
+    "stream_counted_twice": "this library adds a stream's first count to its last: the output of streams is too high",
+    "tokens_by_library": "this library counts a stream's tokens itself where the provider sent none",
+    "last_call_only": "this library keeps only the last call of an agent's turn",
+    "unreadable_count": "a token count that is no whole number; it stays an attribute",
+    "attributes_left_out": "more attributes than are kept",
+    "usage_in_part": "only one of input and output is known",
+}
+
+# What libraries for models call their attributes; anything else is the application's own.
+_PREFIXES = (
+    "gen_ai.", "llm.", "ai.", "openinference.", "traceloop.", "langfuse.", "mlflow.", "logfire.", "pydantic_ai.",
+    "litellm.", "openlit.", "openai.", "anthropic.", "embedding.", "reranker.", "retrieval.",
+)  # fmt: skip
+_POSITION = re.compile(r"\.\d+(?=\.|$)")
+MOST_UNKNOWN = 16  # of one span
+MOST_NAME_CHARACTERS = 120
+
+_COUNTS = frozenset(
+    {
+        "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.usage.prompt_tokens",
+        "gen_ai.usage.completion_tokens", "llm.token_count.prompt", "llm.token_count.completion",
+        "ai.usage.inputTokens", "ai.usage.outputTokens", "ai.usage.promptTokens", "ai.usage.completionTokens",
+    }
+)  # fmt: skip
+_WITHOUT_DETAILS = frozenset({"opentelemetry.instrumentation.openai_v2", "opentelemetry.util.genai.handler"})
+_WITHOUT_CACHE_WRITES = "opentelemetry.instrumentation.openai.v1"
+_TWICE = "opentelemetry.instrumentation.anthropic"
+
+
+def unknown(attributes: Attributes) -> Iterator[str]:
+    """Attributes that look like a model library's, and that no convention documents. They are kept."""
+    found = 0
+    for name in attributes:
+        if (remark := _unknown(name)) and found < MOST_UNKNOWN:
+            found += 1
+            yield remark
+
+
+def flag_unreadable(attributes: Attributes, reading: Reading) -> None:
+    """Counts that no adapter could take: they are still attributes."""
+    if reading.is_call and not _COUNTS.isdisjoint(attributes):
+        reading.remarks.append(f"{FLAG}:unreadable_count")
+
+
+@lru_cache(maxsize=4096)
+def _unknown(name: str) -> str:
+    """The remark on an attribute's name, without positions in lists; "" where there is none to make."""
+    # Sums of an agent's calls are called like a call's counts, and stay on its span.
+    if not name.startswith(_PREFIXES) or is_known(name) or name in genai.COUNTS:
+        return ""
+    return f"{UNKNOWN}:{_POSITION.sub('.N', name)[:MOST_NAME_CHARACTERS]}"
+
+
+def flag_known_limits(reading: Reading, usage: Usage | None, scope_name: str) -> None:
+    """What the library is known to get wrong without a trace in the span: told, since it cannot be put right."""
+    if not reading.is_call or usage is None or reading.operation_name == semconv.EMBEDDINGS:
+        return
+    if scope_name in _WITHOUT_DETAILS and not (usage.cache_read or usage.cache_creation or usage.reasoning):
+        reading.remarks.append(f"{FLAG}:no_cache_or_reasoning")
+    elif scope_name == _WITHOUT_CACHE_WRITES and not usage.cache_creation:
+        reading.remarks.append(f"{FLAG}:no_cache_writes")
+    elif scope_name == _TWICE:  # it does not say which calls are streams
+        reading.remarks.append(f"{FLAG}:stream_counted_twice")
+    elif "google_adk" in scope_name:
+        reading.remarks.append(f"{FLAG}:last_call_only")
