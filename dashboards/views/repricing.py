@@ -101,7 +101,8 @@ def _tables(told: dict[str, Any]) -> list[tuple[str, list[str], list[Row]]]:
 def _row(words: list[str], told: dict[str, Any]) -> Row:
     if "limit_usd" in told:
         spent, difference = (parse_usd(told[name]) for name in ("spent_usd", "difference_usd"))
-        words = [*words[:-1], words[-1][:16].replace("T", " ")]
+        begins = words[-1][:16].replace("T", " ")
+        words = [*words[:-1], "lifetime" if begins.startswith("1970-01-01") else begins]
         return Row(words, 0, spent, spent + difference, 0, told["passes_limit"], parse_usd(told["limit_usd"]))
     old, new = (parse_usd(told[name]) for name in ("old_usd", "new_usd"))
     return Row(words, told["bills"], old, new, told["unpriced_before"])
