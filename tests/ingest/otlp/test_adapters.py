@@ -2,7 +2,8 @@
 
 Bodies of conventions without a captured export are made by hand, of names as their libraries document them: MLflow
 (mlflow.spanType, mlflow.chat.tokenUsage), the Vercel AI SDK (its telemetry page), langfuse
-(LangfuseOtelSpanAttributes), openlit, litellm's `otel` callback, logfire (request_data, gen_ai.usage.raw), OpenLLMetry's SpanAttributes.
+(LangfuseOtelSpanAttributes), openlit, litellm's `otel` callback, logfire (request_data, gen_ai.usage.raw),
+OpenLLMetry's SpanAttributes.
 PAINS 14, 16, 17: cached and reasoning tokens, once; a residual against the stated total is told.
 """
 

@@ -43,7 +43,7 @@ def known_names() -> list[str]:
         for received in wire.received(body, kind)
         for name in received.attributes
     }
-    return sorted(found | set(OTHERS) | set(genai._COUNTS))
+    return sorted(found | set(OTHERS) | set(genai.COUNTS))
 
 
 def value() -> st.SearchStrategy[Any]:
