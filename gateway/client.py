@@ -21,12 +21,13 @@ from gateway.turn import Turn
 
 log = logging.getLogger(__name__)
 
-MOST_HEAD_BYTES = 64 * 1024  # of a request that has no whole head yet
+MOST_HEAD_BYTES = 64 * 1024  # of a head, or a trailer, that is not whole; those that came in one go are not counted
 MOST_CALLS = 10_000  # at once; more is answered 503
 
 Application = Callable[[Door], Awaitable[None]]
 
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+_NO_HEAD, _NEW_HEAD = -1, -2  # what `_head_bytes` says besides a count
 
 
 class Client(asyncio.Protocol):
@@ -39,8 +40,8 @@ class Client(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_ip",
+        "_is_over",
         "_is_paused",
-        "_is_refused",
         "_loop",
         "_out",
         "_parser",
@@ -66,10 +67,10 @@ class Client(asyncio.Protocol):
         self._waiting: deque[Door] = deque()  # sent before their turn, youngest last
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = -1  # of a head that is not whole yet; -1: between heads
+        self._head_bytes = _NO_HEAD  # of a head or trailer that is not whole yet
         self._out: list[bytes] = []
         self._is_paused = False
-        self._is_refused = False
+        self._is_over = False
         self._drained: asyncio.Event | None = None
         self.is_stalled = False
         self.idle_since = loop.time()
@@ -90,8 +91,8 @@ class Client(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(400, b"no valid HTTP request")
             return
-        if self._head_bytes >= 0:
-            self._head_bytes += len(data)
+        if self._head_bytes != _NO_HEAD:
+            self._head_bytes = 0 if self._head_bytes == _NEW_HEAD else self._head_bytes + len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
                 self._refuse(431, b"the request's head is too long")
 
@@ -101,6 +102,7 @@ class Client(asyncio.Protocol):
             if door is not None:
                 door.is_gone = True
                 door.wake()
+        self._is_over = True
         self._waiting.clear()
         self._out.clear()
         self.resume_writing()
@@ -113,13 +115,15 @@ class Client(asyncio.Protocol):
         if self._drained is not None:
             self._drained.set()
             self._drained = None
+        if self._door is None and not self._is_over:
+            self._next()
 
     # ------------------------------------------------------------ httptools
 
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers = {}
-        self._head_bytes = 0
+        self._head_bytes = _NEW_HEAD
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -128,9 +132,11 @@ class Client(asyncio.Protocol):
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
+        if self._is_over:
+            return
         parser, headers = self._parser, self._headers
         self._headers = {}  # what a chunked body's trailer says is no header: proxies check and strip none of it
-        self._head_bytes = -1
+        self._head_bytes = _NO_HEAD
         door = Door(self, parser.get_method().decode("ascii"), _path(self._url), headers, self._ip)
         if parser.get_http_version() == "1.0":
             door.is_chunking = door.keeps_alive = False
@@ -138,18 +144,24 @@ class Client(asyncio.Protocol):
             door.keeps_alive = False
         if b"expect" in headers:
             door.awaits_continue = headers[b"expect"].lower() == b"100-continue"
-        if self._door is None:
+        if self._door is None and not self.is_stalled:
             self._begin(door)
         else:
             self._waiting.append(door)
             self._pause()
 
+    def on_chunk_header(self) -> None:
+        if self._head_bytes == _NO_HEAD:
+            self._head_bytes = _NEW_HEAD  # of a trailer, unless a body follows
+
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = _NO_HEAD
         door = self._waiting[-1] if self._waiting else self._door
         if door is not None and not door.is_answered and door.took(body):
             self._pause()
 
     def on_message_complete(self) -> None:
+        self._head_bytes = _NO_HEAD
         door = self._waiting[-1] if self._waiting else self._door
         if door is not None:
             door.is_whole = True
@@ -190,6 +202,10 @@ class Client(asyncio.Protocol):
             self._close()
             return
         self.idle_since = self._loop.time()
+        if not self.is_stalled:  # who takes no answers gets no more of them
+            self._next()
+
+    def _next(self) -> None:
         if self._waiting:
             self._begin(self._waiting.popleft())
         if not self._waiting:
@@ -197,9 +213,8 @@ class Client(asyncio.Protocol):
 
     def _refuse(self, status: int, message: bytes) -> None:
         """Say why, if nothing was said yet, and hear no more of it."""
-        if self._is_refused:
+        if self._is_over:
             return
-        self._is_refused = True
         door = self._door
         if door is None:
             door = Door(self, "", "", {}, self._ip)
@@ -239,7 +254,9 @@ class Client(asyncio.Protocol):
                 self._transport.write(data)
 
     def _close(self) -> None:
-        """Once what was said is out; of the journal first."""
+        """Once what was said is out; of the journal first. What was asked besides is not heard."""
+        self._is_over = True
+        self._waiting.clear()
         if self._out:
             self._turn.add(self._transport.close)
         else:

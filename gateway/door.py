@@ -15,7 +15,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 HIGH_WATER_BYTES = 64 * 1024  # of a body that nobody has read yet, before its client is paused
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
-STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 600)}
+# All of three digits: what a provider answers with is passed on.
+STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 1000)}
 
 
 class Wire(Protocol):
@@ -147,11 +148,13 @@ class Door:
 
     def _head(self, status: int, headers: Headers) -> bytes:
         self.has_started = True
+        if self.awaits_continue:  # whether its body still comes nobody knows: what follows may be body or request
+            self.keeps_alive = False
         lines = [b"%b: %b\r\n" % header for header in headers]
         if not self.keeps_alive:
             lines.append(b"connection: close\r\n")
         head = b"".join(lines)
-        if head.count(b"\n") != len(lines):
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
             raise ValueError("a header's value holds a line break")
         return STATUS_LINES[status] + head + b"\r\n"
 

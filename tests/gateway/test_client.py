@@ -98,7 +98,10 @@ def test_a_head_alone_is_answered_without_a_body(wire: socket.socket) -> None:
 def test_a_body_is_asked_for_where_the_client_waits_for_that(wire: socket.socket) -> None:
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer none\r\n"
     wire.sendall(head + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(BODY))
-    assert answer(wire)[0] == 401  # the key is wrong whatever the body says: it is not asked for
+    status, headers, _ = answer(wire)
+    assert status == 401  # the key is wrong whatever the body says: it is not asked for
+    assert headers[b"connection"] == b"close"  # nor known whether it comes: no request after it can be told from it
+    assert is_closed(wire)
 
 
 def test_a_chunked_body_with_a_trailer_is_read(wire: socket.socket) -> None:
@@ -123,6 +126,46 @@ def test_a_head_without_end_is_refused(wire: socket.socket) -> None:
         assert answer(wire)[0] == 431
     except ConnectionError:
         pass  # closed while we spoke
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b""])
+def test_a_trailer_without_end_is_refused(wire: socket.socket, end: bytes) -> None:
+    wire.sendall(b"POST /nowhere HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n")
+    assert answer(wire)[0] == 404
+    wire.sendall(b"x: ")
+    wire.settimeout(0.5)
+    assert not _takes(wire, b"%sx: %s" % (end, b"a" * 16_000), 1_000)
+
+
+def _takes(wire: socket.socket, data: bytes, times: int) -> bool:
+    """Whether the far end hears as much, without waiting for it longer than the timeout."""
+    try:
+        for _ in range(times):
+            wire.sendall(data)
+    except (ConnectionError, TimeoutError):
+        return False
+    return True
+
+
+def test_a_head_that_begins_in_the_read_that_ends_a_long_body_is_no_long_head(wire: socket.socket) -> None:
+    body = b" " * 600_000
+    head = b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    wire.sendall(head + body + b"GET /healthz HTT")
+    assert answer(wire)[0] == 404
+    wire.sendall(b"P/1.1\r\nhost: x\r\n\r\n")
+    assert answer(wire)[0] == 200
+
+
+def test_who_takes_no_answers_gets_no_more_of_them(gateway: Gateway, wire: socket.socket) -> None:
+    wire.settimeout(1)
+    asked = b"GET /nowhere HTTP/1.1\r\nhost: x\r\nx-padding: %s\r\n\r\n" % (b"a" * 500) * 100
+    assert not _takes(wire, asked, 1_000)
+    assert gateway.server is not None
+    transports = [client._transport for client in gateway.server.server_state.connections]  # type: ignore[union-attr]
+    assert max(each.get_write_buffer_size() for each in transports) < 1_000_000
+    data = b""
+    while data.count(b"HTTP/1.1 404") < 1000:  # as they are taken, more come
+        data += _more(wire)
 
 
 def test_an_upgrade_that_is_not_spoken_is_answered_as_the_request_it_is(wire: socket.socket) -> None:
