@@ -100,8 +100,9 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int
             "or say on the key what a call of it holds (unpriced: ceiling), or that it may go on without (allow)",
         )
     tokens = attempt.held_usage.total
-    # Without a price its cost stays unknown; what it holds meanwhile is the key's to say.
-    held = (call.key.unpriced_nanousd if bound is None else attempt.held_nanousd) or 0
+    held = attempt.held_nanousd
+    if held is None:  # its cost stays unknown; what it takes of budgets until it is priced is the key's to say
+        held = attempt.unpriced_nanousd = call.key.unpriced_nanousd or 0
     attempt.applying = applied
     attempt.applied = tuple([(a, held if a.budget.unit == USD else tokens) for a in applied])
 

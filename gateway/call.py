@@ -79,6 +79,7 @@ class Attempt(msgspec.Struct):
     price: Price | None = None
     held_usage: Usage = Usage()
     held_nanousd: int | None = None
+    unpriced_nanousd: int = 0  # held instead, where that is None: what the key says
     applying: tuple[Applied, ...] = ()
     applied: tuple[tuple[Applied, int], ...] = ()
     usual: Any = None  # the forms (gateway/forms.py) by which it was admitted

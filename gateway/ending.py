@@ -47,7 +47,7 @@ def settle_attempt(call: Call, attempt: Attempt, plane: Plane, beside: Command |
         if beside is not None:
             plane.holds.tell(beside)
     else:
-        plane.holds.settle(attempt.id, cost_nanousd, usage.total, beside)
+        plane.holds.settle(attempt.id, _taken(attempt) if cost_nanousd is None else cost_nanousd, usage.total, beside)
     _left(call, attempt)
 
 
@@ -66,11 +66,19 @@ def settle_usually(call: Call, attempt: Attempt, plane: Plane) -> None:
         at_s = asking.taken.at_s
         changes = plane.rates.used(call, asking)
     cost_nanousd, tokens = outcome.cost_nanousd, outcome.usage.total if outcome.usage is not None else 0
+    if cost_nanousd is None:
+        cost_nanousd = _taken(attempt)
     actuals = [applied.budget.amount(cost_nanousd, tokens) for applied, _ in attempt.applied]
     plane.holds.settle_by(attempt.id, attempt.usual.settlement(asking, attempt.id, actuals, at_s, changes))
     _left(call, attempt)
 
 
+def _taken(attempt: Attempt) -> int:
+    """What budgets count while nobody knows its cost: all that it held, so that such calls use a budget up too."""
+    return attempt.unpriced_nanousd if attempt.held_nanousd is None else attempt.held_nanousd
+
+
 def _left(call: Call, attempt: Attempt) -> None:
-    if call.left_nanousd is not None:
-        call.left_nanousd += (attempt.held_nanousd or 0) - (attempt.outcome.cost_nanousd or 0)
+    outcome = attempt.outcome
+    if call.left_nanousd is not None and (outcome.usage is None or outcome.cost_nanousd is not None):
+        call.left_nanousd += _taken(attempt) - (outcome.cost_nanousd or 0)

@@ -63,6 +63,7 @@ class Recorder:
                 number=attempt.number,
                 prompt_version=call.prompt_version,
                 findings=call.findings if attempt.number == 1 else [],
+                unpriced_nanousd=attempt.unpriced_nanousd,
             ),
             attempt.not_begun,
         )

@@ -130,7 +130,7 @@ SELECT tenant_id, trace_id, span_id, begin_at, sum(requests)::bigint AS requests
     COALESCE(sum(cost_nanousd), 0)::bigint AS cost_nanousd,
     (array_agg(price_version ORDER BY bill_id DESC) FILTER (WHERE kind <> 'reversal'))[1] AS version,
     (array_agg(kind ORDER BY bill_id DESC) FILTER (WHERE kind IN ('measured', 'estimated', 'abandoned')))[1] AS kind,
-    (array_agg(units) FILTER (WHERE units IS NOT NULL))[1] AS units, max(tier) AS tier,
+    (array_agg(units) FILTER (WHERE units IS NOT NULL AND requests > 0))[1] AS units, max(tier) AS tier,
     {", ".join(f"sum({name})::bigint AS {name}" for name in CLASSES)}
 FROM bill b WHERE %s GROUP BY tenant_id, trace_id, span_id, begin_at
 HAVING sum(requests) <> 0 OR sum(cost_nanousd) <> 0

@@ -41,7 +41,8 @@ BUDGETS_LOCK = 0x6275646765740001
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """What budgets must know of a bill. `cost_nanousd` None is unpriced; a reversal has negative figures.
+    """What budgets must know of a bill; a reversal has negative figures. `cost_nanousd` of one without a price is what
+    its attempt held, so that such calls use a budget up too; None takes nothing.
 
     `model` is the one that was sent upstream (what the hold was matched by). `attempt` is the span id of a gateway's
     attempt, `holds` what its Begin says it holds. An attempt that cost nothing passes 0 and 0, so that it is dropped.
@@ -320,6 +321,8 @@ def _last_bill_s(conn: Connection, tenant_id: int, from_s: int) -> int:
     return ns_from_utc(row[0]) // NS_PER_SECOND if row and row[0] else -1
 
 
+# As `Bill.taken_nanousd`.
+USD_OF_BILL = "COALESCE(cost_nanousd, held_nanousd)"
 TOKENS_OF_BILL = (
     "uncached_input_tokens + cache_read_input_tokens + cache_write_5m_input_tokens + cache_write_1h_input_tokens"
     " + output_tokens"
@@ -330,7 +333,7 @@ def billed_by_value(conn: Connection, budget: BudgetInfo, from_s: int, to_s: int
     """What the bills begun from `from_s` to before `to_s` take of a budget, by value: its spend, from the bills."""
     each = sql.SQL(", ").join([_column(name) for name in budget.each])
     query = sql.SQL("SELECT sum({amount}) {each} FROM bill WHERE {conditions} {group}").format(
-        amount=sql.SQL("cost_nanousd" if budget.unit == USD else TOKENS_OF_BILL),
+        amount=sql.SQL(USD_OF_BILL if budget.unit == USD else TOKENS_OF_BILL),
         each=sql.SQL(", {}").format(each) if budget.each else sql.SQL(""),
         conditions=scope_condition(budget),
         group=sql.SQL("GROUP BY {}").format(each) if budget.each else sql.SQL(""),

@@ -24,6 +24,7 @@ from llmobs.pricing.book import PriceBook
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
 from llmobs.pricing.repricing import COST_SQL, MOST_SQL_TOKENS, QUARTER, Called, Question, rate_rows, rated
+from llmobs.pricing.stated import stated_version
 from llmobs.pricing.usage import stored_usage
 
 Connection = psycopg.Connection[Any]
@@ -50,6 +51,10 @@ def find_changed(
 ) -> list[Price]:
     """Make `changed` by a book; answers the prices that it computed with. The tables go with the transaction."""
     _make_candidates(conn, stretch, question)
+    if book.trusted:
+        # The provider's own word counts: no rates of ours replace it.
+        trusted = (f"{stated_version('')}%", sorted(book.trusted))
+        conn.execute("DELETE FROM candidate WHERE version_now LIKE %s AND provider_name = ANY(%s)", trusted)
     prices = _make_rates(conn, stretch, book, priced_as)
     _compute_others(conn, prices)
     conn.execute(

@@ -30,9 +30,11 @@ from llmobs.tenants.attribution import Attribution
 QUARTER_S = 900  # no time zone's midnight lies between two quarters of an hour
 
 _DIFFERENCE = "new - old"
+# Of a budget, which counts what was held until a call has its first price.
+_TAKEN = "new - old - gains * held_nanousd"
 _KEPT = (
     "begin_at >= date_trunc('day', now()) "
-    "- (SELECT retention_days FROM tenants_tenant WHERE id = %s) * interval '1 day'"
+    "- (SELECT LEAST(retention_days, rollup_retention_days) FROM tenants_tenant WHERE id = %s) * interval '1 day'"
 )
 
 
@@ -51,9 +53,13 @@ def write_adjustments(conn: Connection, reason: str) -> None:
     priced_now = "CASE WHEN gains > 0 THEN new END"
     priced_before = "CASE WHEN gains < 0 THEN -old END"
     _insert(conn, copied, reason, "gains = 0", {**nothing, "units": "NULL", "cost_nanousd": _DIFFERENCE})
+    held_before = "CASE WHEN gains > 0 THEN -held_nanousd ELSE 0 END"
+    held_now = "CASE WHEN gains < 0 THEN held_nanousd ELSE 0 END"
     back = {**nothing, **taken, "requests": "-1", "units": "NULL", "cost_nanousd": priced_before}
+    back["held_nanousd"] = held_before
     _insert(conn, copied, reason, "gains <> 0", {**back, "price_version": "version_now"})
-    _insert(conn, copied, reason, "gains <> 0", {**nothing, **anew, "requests": "1", "cost_nanousd": priced_now})
+    now = {**nothing, **anew, "requests": "1", "cost_nanousd": priced_now, "held_nanousd": held_now}
+    _insert(conn, copied, reason, "gains <> 0", now)
 
 
 def _insert(conn: Connection, copied: list[str], reason: str, which: str, values: dict[str, str]) -> None:
@@ -162,8 +168,8 @@ def of_budgets(conn: Connection, stretch: Stretch, budgets: Budgets) -> tuple[li
     names = [name for name in COLUMNS if name in _told_apart(infos)]
     columns = "".join(f", {COLUMNS[name]}" for name in names)
     rows = conn.execute(
-        f"SELECT width_bucket(begin_at, %s::timestamptz[]), sum({_DIFFERENCE})::bigint{columns} FROM changed "
-        f"GROUP BY 1{columns} HAVING sum({_DIFFERENCE}) <> 0",
+        f"SELECT width_bucket(begin_at, %s::timestamptz[]), sum({_TAKEN})::bigint{columns} FROM changed "
+        f"GROUP BY 1{columns} HAVING sum({_TAKEN}) <> 0",
         (starts,),
     ).fetchall()
     billed = [

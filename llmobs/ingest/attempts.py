@@ -149,7 +149,7 @@ def _begun(begin: Begin) -> Span:
         operation_name=begin.operation_name,
         provider_name=begin.provider_name,
         request_model=begin.model,
-        held_nanousd=begin.held_nanousd or 0,
+        held_nanousd=begin.unpriced_nanousd if begin.held_nanousd is None else begin.held_nanousd,
         price_version=begin.price_version,
         is_stream=begin.is_stream,
         prompt_version=begin.prompt_version,

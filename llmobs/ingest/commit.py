@@ -353,7 +353,7 @@ def _billed(bill: Bill) -> Billed:
         model=bill.model,
         provider_name=bill.provider_name,
         begin_ns=bill.begin_ns,
-        cost_nanousd=bill.cost_nanousd,
+        cost_nanousd=bill.taken_nanousd,
         tokens=bill.tokens,
         attempt=bill.span_id if is_attempt else None,
         holds=bill.holds,

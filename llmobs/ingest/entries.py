@@ -57,6 +57,7 @@ class Begin(msgspec.Struct, frozen=True, array_like=True, tag="begin"):
     number: int = 1  # of the call's attempts
     prompt_version: str = ""  # "name@3"
     findings: list[Finding] = []
+    unpriced_nanousd: int = 0  # held instead of the bound, where there is none
 
 
 class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):

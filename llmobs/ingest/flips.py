@@ -17,6 +17,7 @@ from llmobs.ingest.count_once import ClaimInfo
 from llmobs.ingest.repricing_reasons import taken_back
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
+from llmobs.pricing.stated import is_stated
 from llmobs.pricing.usage import Usage
 from llmobs.pricing.versions import rates_by_version
 from llmobs.spans.bill import ADJUSTMENT, Bill, bill_of, reversal_of
@@ -112,7 +113,14 @@ def _take_back(reversal: Bill, flip: Flip) -> list[Bill]:
         )
         if each.gained:  # it stood as a bill anew, and as the taking back of one without price
             taken.append(replace(bill, requests=-1, usage=reversal.usage))
-            bill = replace(bill, bill_id=new_row_id(), requests=1, usage=reversal.usage.negated(), cost_nanousd=None)
+            bill = replace(
+                bill,
+                bill_id=new_row_id(),
+                requests=1,
+                usage=reversal.usage.negated(),
+                cost_nanousd=None,
+                held_nanousd=-reversal.held_nanousd,
+            )
         taken.append(bill)
     return taken
 
@@ -148,6 +156,9 @@ def _priced(conn: Connection, flips: list[Flip]) -> list[Flip]:
     for flip in beginning:
         price = prices.get(flip.span.price_version)
         assert flip.span.usage is not None
+        if is_stated(flip.span.price_version):
+            flip.span.cost_nanousd = flip.span.stated_cost_nanousd
+            continue
         flip.span.cost_nanousd = cost(flip.span.usage, price) if price else None
     return flips
 
@@ -156,7 +167,8 @@ _COLUMNS = (
     "start, duration_ns, name, source, status, error_type, is_estimated, provider_name, request_model, response_model, "
     "response_id, input_tokens, output_tokens, cache_read_input_tokens, cache_creation_input_tokens, "
     "cache_creation_1h_input_tokens, reasoning_output_tokens, cost_nanousd, price_version, held_nanousd, ttft_ns, "
-    "is_stream, attributes, prompt_version, service, environment, feature, user_id, session_id, key_id"
+    "is_stream, attributes, prompt_version, stated_cost_nanousd, "
+    "service, environment, feature, user_id, session_id, key_id"
 )
 
 
@@ -170,7 +182,7 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
         return None
     (start, duration_ns, name, source, status, error_type, is_estimated, provider, asked, answered, response_id,
      given, output, read, creation, creation_1h, reasoning, nanousd, version, held, ttft_ns, is_stream, attributes,
-     prompt_version, *who) = row  # fmt: skip
+     prompt_version, stated, *who) = row  # fmt: skip
     usage = None
     if given is not None:
         classes = (given - read - creation, read, creation - creation_1h, creation_1h, output, reasoning)
@@ -201,4 +213,5 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
         is_stream=is_stream,
         attributes=attributes,
         prompt_version=prompt_version,
+        stated_cost_nanousd=stated,
     )

@@ -86,7 +86,8 @@ class HostJournals:
             budget = self._budgets.get(hold.budget_id)
             is_money = budget is None or budget.unit == USD
             tokens = end.usage.total if end.usage else 0
-            amounts.append((end.cost_nanousd or 0) if is_money else tokens)
+            cost = hold.amount if end.cost_nanousd is None else end.cost_nanousd  # as its bill takes it
+            amounts.append(cost if is_money else tokens)
         return _hand_in(owner, begin, ledger.PENDING, amounts)
 
     def wait(self, waited_s: float) -> float:

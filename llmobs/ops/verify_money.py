@@ -85,6 +85,8 @@ def repriced(conn: Connection) -> Iterator[Difference]:
     ).fetchall()
     prices = rates_by_version(conn, sorted({row[1] for row in rows}))
     for tenant_id, version, nanousd, units, tier, *classes, count, bill_id in rows:
+        if is_stated(version):
+            continue  # undone: the provider's word again
         price = prices.get(version)
         due = None if price is None else cost(stored_usage(classes, units, tier), price)
         if due != nanousd:

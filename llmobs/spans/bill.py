@@ -62,6 +62,11 @@ class Bill(msgspec.Struct, frozen=True):
         return self.usage.total
 
     @property
+    def taken_nanousd(self) -> int:
+        """What it takes of a budget in USD: its cost; as long as it has none, what its attempt held."""
+        return self.held_nanousd if self.cost_nanousd is None else self.cost_nanousd
+
+    @property
     def attempt(self) -> str:
         """The attempt as the ledger names it: its span id in hexadecimal."""
         return self.span_id.hex()

@@ -217,6 +217,24 @@ def test_a_key_may_say_what_an_unpriced_call_holds(
     assert error_of(refusal) == (429, "budget_exhausted", "insufficient_quota")
 
 
+def test_calls_without_price_use_a_budget_up_one_after_the_other(
+    world: World, tenant: int, gateway: Gateway, providers: dict[str, int]
+) -> None:
+    """Their cost stays unknown; the budget counts what each held until it has a price, so that it holds."""
+    world.route("local", (providers["openai"], "my-own-model"))
+    _, ceiling = world.key(tenant, "ceiling", unpriced="ceiling", unpriced_nanousd=3_000)
+    world.budget(tenant, 8_000)
+    world.open_ledger()
+    gateway.wait_for_config(world.version())
+    with httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {ceiling}"}) as http:
+        for calls in (1, 2):
+            assert http.post(CHAT, json={**ASKED, "model": "local"}).status_code == 200
+            gateway.wait_until(lambda calls=calls: world.ledger()["pending"] == 3_000 * calls, "settled")
+        assert error_of(http.post(CHAT, json={**ASKED, "model": "local"}))[1] == "budget_exhausted"
+    assert gateway.end().cost_nanousd is None
+    assert [begin.unpriced_nanousd for begin in gateway.begins()] == [3_000, 3_000]
+
+
 def without_ceiling() -> dict[str, Any]:
     return {name: value for name, value in ASKED.items() if name != "max_tokens"}
 
