@@ -8,7 +8,7 @@ around it, an SDK's own span inside. The rule, in steps:
 2. Go through them in that order; a claim counts unless a claim that counts already is the same call. Same call is:
    a. one is an ancestor of the other in their trace (also over spans that are no calls);
    b. equal response id, different scope, and the times overlap, across traces too. Equal ids of one scope are several
-      answers: a response cache answers many calls with one id;
+      answers: a response cache answers many calls with one id. Its ancestors, which may have no id, repeat it as well;
    c. one of them gives way and the other has no response id, the times overlap and the usage is equal (or neither
       has any: one failure, seen twice).
 3. A witness counts nothing, and reports of its response id are the same call: the gateway's own span of a call whose
@@ -119,10 +119,17 @@ def decide(claims: Iterable[ClaimInfo], parents: Mapping[Key, bytes | None]) -> 
     by_key = {claim.key: claim for claim in claims}
     chains = {key: _call_ancestors(claim, by_key, parents) for key, claim in by_key.items()}
     board = _Board(chains)
-    for claim in sorted(by_key.values(), key=lambda claim: _rank(claim, len(chains[claim.key]))):
+    ordered = sorted(by_key.values(), key=lambda claim: _rank(claim, len(chains[claim.key])))
+    for claim in ordered:
         if claim.is_witness:
             board.hear(claim)
-        elif not board.has_counted(claim):
+        elif claim.source == SOURCE_GATEWAY:
+            board.count(claim)
+    reports = [claim for claim in ordered if claim.source != SOURCE_GATEWAY]
+    for claim in reports:
+        board.pass_on(claim)
+    for claim in reports:
+        if not board.has_counted(claim):
             board.count(claim)
     return board.counted
 
@@ -180,15 +187,18 @@ class _Board:
     def hear(self, witness: ClaimInfo) -> None:
         self._by_response.setdefault(witness.response_id, []).append(witness)
 
-    def has_counted(self, claim: ClaimInfo) -> bool:
-        """Whether the call of this claim counts already. The gateway's own spans are each a call of their own."""
-        if claim.source == SOURCE_GATEWAY:
+    def pass_on(self, claim: ClaimInfo) -> bool:
+        """Whether its response is another's that counts; then what sums it up in its own trace repeats that too."""
+        if not any(_same_response(claim, other) for other in self._by_response.get(claim.response_id, ())):
             return False
+        self._above_counted.update(self._chains[claim.key])
+        return True
+
+    def has_counted(self, claim: ClaimInfo) -> bool:
+        """Whether the call of this report counts already."""
         if claim.key in self._above_counted or not self.counted.isdisjoint(self._chains[claim.key]):
             return True
-        if any(_same_response(claim, other) for other in self._by_response.get(claim.response_id, ())):
-            return True
-        return claim.yields and self._has_counted_without_id(claim)
+        return self.pass_on(claim) or (claim.yields and self._has_counted_without_id(claim))
 
     def _has_counted_without_id(self, claim: ClaimInfo) -> bool:
         # The other has no id to compare. Without usage, only a failure (no id here either) is the same failure.

@@ -108,6 +108,18 @@ def test_the_gateways_own_span_is_authoritative_over_reports_of_its_response() -
     assert counted(own, claim(2, response_id="r", at=(30, 31))) == {1}
 
 
+def test_what_is_around_a_report_of_the_gateways_call_repeats_it_too() -> None:
+    """A framework's span has no response id; the gateway is in a trace of its own."""
+    ours = claim(9, trace=2, response_id="r", source=SOURCE_GATEWAY)
+    for usage in (USAGE, None):
+        inner = claim(2, parent=1, response_id="r", scope="sdk", usage=usage)
+        assert counted(claim(1), inner, ours) == {9}
+        # What it does besides is its own.
+        assert counted(claim(1), inner, claim(3, parent=1, response_id="other"), ours) == {3, 9}
+    twin = claim(5, trace=3, response_id="r", scope="other", at=(0.1, 1))
+    assert counted(claim(1), claim(2, parent=1, response_id="r", scope="sdk"), twin) == {2}
+
+
 def test_the_gateways_span_inside_the_applications_counts_even_without_usage() -> None:
     own = claim(2, parent=1, source=SOURCE_GATEWAY, scope="", usage=None)
     assert counted(claim(1), own) == {2}
