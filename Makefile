@@ -23,6 +23,7 @@ $(VENV)/bin/python:
 $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 	@echo "Installing the pinned dependencies into $(VENV) ..."
 	@$(PIP) install -r requirements.txt
+	@$(RUN) -m llmobs.ingest.compiled
 	@touch $@
 
 $(VENV)/.development: requirements-dev.txt $(VENV)/.runtime

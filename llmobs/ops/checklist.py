@@ -16,6 +16,7 @@ from django.utils import timezone
 from llmobs.alerts.models import Channel
 from llmobs.budgets.models import Budget
 from llmobs.evals.models import Judge
+from llmobs.ingest import compiled
 from llmobs.limits.models import Limit
 from llmobs.limits.plans import PLANS
 from llmobs.limits.units import REQUEST
@@ -80,6 +81,10 @@ def installation() -> Iterator[Item]:
         yield _item("P0", is_sent, "e-mail leaves this machine", "set LLMOBS_EMAIL_URL: channels use mailto:")
     yield _verified()
     yield Item("P2", State.SET, "dashboards", "/")
+    yield _item(
+        "P2", compiled.loaded() is not None, "the compiled reader of OTLP",
+        "only slower without: `python -m llmobs.ingest.compiled` builds it where a C compiler is",
+    )  # fmt: skip
     yield Item("P2", State.LATER, "a second wall in the database", "the web and the writer use one role")
     yield Item("P2", State.LATER, "capacity planning")
     yield Item("P2", State.LATER, "compliance reports")

@@ -1,0 +1,806 @@
+/* The writer's and the collector's hot loops in C: an option. Without it the same is done in Python (compiled.py).
+
+   identities(body), received(body): an OTLP traces request in protobuf. They read what is plain. Whatever is odd (cut
+   short, a wire type that the schema does not have, a text that is no UTF-8, a message that comes in pieces, deep
+   nesting) is answered with None, and protobuf's own library judges it: both never disagree about a body.
+   packed(kinds, rows): rows of a binary COPY.
+
+   Every read is checked against the end of its message; nothing is believed of a length but that it fits. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#define DEEPEST 32 /* nested values; protobuf itself ends at 100 */
+
+typedef struct {
+    const uint8_t *at, *end;
+} Part;
+
+/* What ends a reading: ODD leaves it to the library, FAILED has set a Python exception. */
+enum { FINE = 0, ODD = 1, FAILED = 2 };
+enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 };
+
+#define TRY(step)                                                                                                      \
+    do {                                                                                                               \
+        int became_ = (step);                                                                                          \
+        if (became_ != FINE)                                                                                           \
+            return became_;                                                                                            \
+    } while (0)
+
+/* ---------------------------------------------------------------- the wire */
+
+static int varint(Part *part, uint64_t *value) {
+    uint64_t found = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+        if (part->at == part->end)
+            return ODD;
+        uint8_t byte = *part->at++;
+        if (shift == 63 && byte > 1)
+            return ODD;
+        found |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) {
+            *value = found;
+            return FINE;
+        }
+    }
+    return ODD;
+}
+
+static int fixed64(Part *part, uint64_t *value) {
+    if (part->end - part->at < 8)
+        return ODD;
+    uint64_t found = 0;
+    for (int i = 7; i >= 0; i--)
+        found = found << 8 | part->at[i];
+    part->at += 8;
+    *value = found;
+    return FINE;
+}
+
+static int piece(Part *part, Part *inner) {
+    uint64_t length;
+    TRY(varint(part, &length));
+    if (length > (uint64_t)(part->end - part->at))
+        return ODD;
+    inner->at = part->at;
+    inner->end = part->at += length;
+    return FINE;
+}
+
+static int tag(Part *part, uint32_t *number, int *type) {
+    uint64_t value;
+    TRY(varint(part, &value));
+    if (value > UINT32_MAX || value >> 3 == 0)
+        return ODD;
+    *number = (uint32_t)(value >> 3);
+    *type = (int)(value & 7);
+    return FINE;
+}
+
+static int skipped(Part *part, int type) {
+    uint64_t value;
+    Part inner;
+    switch (type) {
+    case VARINT:
+        return varint(part, &value);
+    case FIXED64:
+        return fixed64(part, &value);
+    case LENGTH:
+        return piece(part, &inner);
+    case FIXED32:
+        if (part->end - part->at < 4)
+            return ODD;
+        part->at += 4;
+        return FINE;
+    default:
+        return ODD; /* groups */
+    }
+}
+
+static int is_utf8(const Part *text) {
+    const uint8_t *at = text->at, *end = text->end;
+    while (at < end) {
+        while (end - at >= 8) {
+            uint64_t eight;
+            memcpy(&eight, at, 8);
+            if (eight & 0x8080808080808080ULL)
+                break;
+            at += 8;
+        }
+        if (at == end)
+            break;
+        uint8_t first = *at++;
+        if (first < 0x80)
+            continue;
+        int more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
+        if (first < 0xc2 || first > 0xf4 || end - at < more)
+            return 0;
+        uint8_t second = *at;
+        if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+            (first == 0xf4 && second > 0x8f))
+            return 0;
+        for (; more; more--)
+            if ((*at++ & 0xc0) != 0x80)
+                return 0;
+    }
+    return 1;
+}
+
+/* ---------------------------------------------------------------- what is checked and not read */
+
+typedef struct Field Field;
+struct Field {
+    uint32_t number;
+    char kind; /* v varint, 8 fixed64, 4 fixed32, s text, b bytes, m message */
+    const Field *fields;
+};
+
+static const Field ANY[], PAIR[];
+static const Field ARRAY[] = {{1, 'm', ANY}, {0}};
+static const Field LIST[] = {{1, 'm', PAIR}, {0}};
+static const Field ANY[] = {{1, 's', NULL}, {2, 'v', NULL}, {3, 'v', NULL}, {4, '8', NULL},
+                            {5, 'm', ARRAY}, {6, 'm', LIST}, {7, 'b', NULL}, {0}};
+static const Field PAIR[] = {{1, 's', NULL}, {2, 'm', ANY}, {0}};
+static const Field ENTITY[] = {{1, 's', NULL}, {2, 's', NULL}, {3, 's', NULL}, {4, 's', NULL}, {0}};
+static const Field RESOURCE[] = {{1, 'm', PAIR}, {2, 'v', NULL}, {3, 'm', ENTITY}, {0}};
+static const Field SCOPE[] = {{1, 's', NULL}, {2, 's', NULL}, {3, 'm', PAIR}, {4, 'v', NULL}, {0}};
+static const Field EVENT[] = {{1, '8', NULL}, {2, 's', NULL}, {3, 'm', PAIR}, {4, 'v', NULL}, {0}};
+static const Field LINK[] = {{1, 'b', NULL}, {2, 'b', NULL}, {3, 's', NULL}, {4, 'm', PAIR},
+                             {5, 'v', NULL}, {6, '4', NULL}, {0}};
+
+static int wire_type(char kind) { return kind == 'v' ? VARINT : kind == '8' ? FIXED64 : kind == '4' ? FIXED32 : LENGTH; }
+
+static int checked(Part message, const Field *fields, int depth);
+
+/* One field of a message: what is not in the schema (or has another wire type there) is not ours to judge. */
+static int checked_field(Part *message, const Field *fields, uint32_t number, int type, int depth) {
+    const Field *field = fields;
+    while (field->number && field->number != number)
+        field++;
+    if (!field->number || wire_type(field->kind) != type)
+        return ODD;
+    if (type != LENGTH)
+        return skipped(message, type);
+    Part inner;
+    TRY(piece(message, &inner));
+    if (field->kind == 's')
+        return is_utf8(&inner) ? FINE : ODD;
+    return field->kind == 'm' ? checked(inner, field->fields, depth + 1) : FINE;
+}
+
+static int checked(Part message, const Field *fields, int depth) {
+    if (depth > DEEPEST)
+        return ODD;
+    while (message.at < message.end) {
+        uint32_t number;
+        int type;
+        TRY(tag(&message, &number, &type));
+        TRY(checked_field(&message, fields, number, type, depth));
+    }
+    return FINE;
+}
+
+/* ---------------------------------------------------------------- values */
+
+/* Names of attributes come again and again: the texts made of them are kept, each in the place of its hash. */
+#define NAMES 1024
+#define LONGEST_NAME 64
+static PyObject *names[NAMES];
+
+static PyObject *text(const Part *part) {
+    return PyUnicode_DecodeUTF8((const char *)part->at, part->end - part->at, NULL);
+}
+
+static int odd_text(void) {
+    if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+        return FAILED;
+    PyErr_Clear();
+    return ODD;
+}
+
+static int name_of(const Part *part, PyObject **found) {
+    Py_ssize_t length = part->end - part->at;
+    uint32_t place = 2166136261u;
+    if (length <= LONGEST_NAME) {
+        for (const uint8_t *at = part->at; at < part->end; at++)
+            place = (place ^ *at) * 16777619u;
+        place = (place ^ place >> 15) % NAMES;
+        PyObject *known = names[place];
+        if (known && PyUnicode_GET_LENGTH(known) == length && !memcmp(PyUnicode_1BYTE_DATA(known), part->at, length)) {
+            *found = Py_NewRef(known);
+            return FINE;
+        }
+    }
+    *found = text(part);
+    if (!*found)
+        return odd_text();
+    if (length <= LONGEST_NAME && PyUnicode_IS_ASCII(*found))
+        Py_XSETREF(names[place], Py_NewRef(*found));
+    return FINE;
+}
+
+static int pair_into(PyObject *dict, Part pair, int depth);
+
+static int value_of(Part any, int depth, PyObject **found);
+
+static int list_of(Part array, int depth, PyObject *list) {
+    while (array.at < array.end) {
+        uint32_t number;
+        int type;
+        Part inner;
+        TRY(tag(&array, &number, &type));
+        if (number != 1 || type != LENGTH)
+            return ODD;
+        TRY(piece(&array, &inner));
+        PyObject *item;
+        TRY(value_of(inner, depth + 1, &item));
+        int failed = PyList_Append(list, item);
+        Py_DECREF(item);
+        if (failed)
+            return FAILED;
+    }
+    return FINE;
+}
+
+static int pairs_into(PyObject *dict, Part list, int depth) {
+    while (list.at < list.end) {
+        uint32_t number;
+        int type;
+        Part inner;
+        TRY(tag(&list, &number, &type));
+        if (number != 1 || type != LENGTH)
+            return ODD;
+        TRY(piece(&list, &inner));
+        TRY(pair_into(dict, inner, depth + 1));
+    }
+    return FINE;
+}
+
+static int length_value(uint32_t number, Part inner, int depth, PyObject **found) {
+    int became;
+    switch (number) {
+    case 1:
+        *found = text(&inner);
+        return *found ? FINE : odd_text();
+    case 5:
+        if (!(*found = PyList_New(0)))
+            return FAILED;
+        became = list_of(inner, depth + 1, *found);
+        break;
+    case 6:
+        if (!(*found = PyDict_New()))
+            return FAILED;
+        became = pairs_into(*found, inner, depth + 1);
+        break;
+    default:
+        *found = PyUnicode_FromFormat("(%zd bytes)", (Py_ssize_t)(inner.end - inner.at));
+        return *found ? FINE : FAILED;
+    }
+    if (became != FINE)
+        Py_CLEAR(*found);
+    return became;
+}
+
+/* An AnyValue with one field at most: what protobuf would merge is left to it. */
+static int value_of(Part any, int depth, PyObject **found) {
+    *found = NULL;
+    if (depth > DEEPEST)
+        return ODD;
+    if (any.at == any.end) {
+        *found = Py_NewRef(Py_None);
+        return FINE;
+    }
+    uint32_t number;
+    int type;
+    uint64_t value;
+    Part inner;
+    TRY(tag(&any, &number, &type));
+    if ((number == 1 || number == 5 || number == 6 || number == 7) && type == LENGTH) {
+        TRY(piece(&any, &inner));
+        if (any.at != any.end)
+            return ODD;
+        return length_value(number, inner, depth, found);
+    }
+    if ((number == 2 || number == 3) && type == VARINT) {
+        TRY(varint(&any, &value));
+        if (any.at != any.end)
+            return ODD;
+        *found = number == 2 ? PyBool_FromLong(value != 0) : PyLong_FromLongLong((long long)value);
+    } else if (number == 4 && type == FIXED64) {
+        TRY(fixed64(&any, &value));
+        if (any.at != any.end)
+            return ODD;
+        double plain;
+        memcpy(&plain, &value, 8);
+        *found = PyFloat_FromDouble(plain);
+    } else
+        return ODD;
+    return *found ? FINE : FAILED;
+}
+
+static int pair_into(PyObject *dict, Part pair, int depth) {
+    Part key = {NULL, NULL}, any = {NULL, NULL};
+    while (pair.at < pair.end) {
+        uint32_t number;
+        int type;
+        TRY(tag(&pair, &number, &type));
+        if (type != LENGTH || number > 2 || (number == 1 ? key.at != NULL : any.at != NULL))
+            return ODD;
+        TRY(piece(&pair, number == 1 ? &key : &any));
+    }
+    PyObject *name, *value;
+    TRY(value_of(any, depth + 1, &value));
+    int became = name_of(&key, &name);
+    if (became == FINE) {
+        if (PyDict_SetItem(dict, name, value))
+            became = FAILED;
+        Py_DECREF(name);
+    }
+    Py_DECREF(value);
+    return became;
+}
+
+/* ---------------------------------------------------------------- spans */
+
+typedef struct {
+    Part trace_id, span_id, parent_span_id, name, message;
+    uint64_t start, end;
+    int has_status, is_error;
+    PyObject *attributes, *events; /* NULL: they are checked, not read */
+} Seen;
+
+static int status_of(Part status, Seen *seen) {
+    if (seen->has_status)
+        return ODD;
+    seen->has_status = 1;
+    while (status.at < status.end) {
+        uint32_t number;
+        int type;
+        uint64_t code;
+        TRY(tag(&status, &number, &type));
+        if (number == 2 && type == LENGTH) {
+            TRY(piece(&status, &seen->message));
+            if (!is_utf8(&seen->message))
+                return ODD;
+        } else if (number == 3 && type == VARINT) {
+            TRY(varint(&status, &code));
+            if (code > INT32_MAX)
+                return ODD;
+            seen->is_error = code == 2;
+        } else
+            return ODD;
+    }
+    return FINE;
+}
+
+static int event_of(Part event, PyObject *events) {
+    Part name = {NULL, NULL};
+    uint64_t at = 0;
+    PyObject *attributes = PyDict_New(), *title = NULL, *made = NULL;
+    int became = attributes ? FINE : FAILED;
+    while (became == FINE && event.at < event.end) {
+        uint32_t number;
+        int type;
+        Part inner;
+        became = tag(&event, &number, &type);
+        if (became != FINE)
+            break;
+        if (number == 1 && type == FIXED64)
+            became = fixed64(&event, &at);
+        else if (number == 2 && type == LENGTH)
+            became = name.at ? ODD : piece(&event, &name);
+        else if (number == 3 && type == LENGTH) {
+            became = piece(&event, &inner);
+            if (became == FINE)
+                became = pair_into(attributes, inner, 0);
+        } else
+            became = checked_field(&event, EVENT, number, type, 0);
+    }
+    if (became == FINE)
+        became = name_of(&name, &title);
+    if (became == FINE) {
+        made = Py_BuildValue("(OKO)", title, (unsigned long long)at, attributes);
+        if (!made || PyList_Append(events, made))
+            became = FAILED;
+    }
+    Py_XDECREF(made);
+    Py_XDECREF(title);
+    Py_XDECREF(attributes);
+    return became;
+}
+
+static int span_length(Part *span, uint32_t number, Seen *seen) {
+    Part inner;
+    TRY(piece(span, &inner));
+    switch (number) {
+    case 1:
+        seen->trace_id = inner;
+        return FINE;
+    case 2:
+        seen->span_id = inner;
+        return FINE;
+    case 4:
+        seen->parent_span_id = inner;
+        return FINE;
+    case 3:
+        return is_utf8(&inner) ? FINE : ODD;
+    case 5:
+        seen->name = inner;
+        return is_utf8(&inner) ? FINE : ODD;
+    case 9:
+        return seen->attributes ? pair_into(seen->attributes, inner, 0) : checked(inner, PAIR, 0);
+    case 11:
+        return seen->events ? event_of(inner, seen->events) : checked(inner, EVENT, 0);
+    case 13:
+        return checked(inner, LINK, 0);
+    case 15:
+        return status_of(inner, seen);
+    default:
+        return ODD;
+    }
+}
+
+static int span_of(Part span, Seen *seen) {
+    while (span.at < span.end) {
+        uint32_t number;
+        int type;
+        TRY(tag(&span, &number, &type));
+        if (type == LENGTH)
+            TRY(span_length(&span, number, seen));
+        else if (number == 7 && type == FIXED64)
+            TRY(fixed64(&span, &seen->start));
+        else if (number == 8 && type == FIXED64)
+            TRY(fixed64(&span, &seen->end));
+        else if (((number == 6 || number == 10 || number == 12 || number == 14) && type == VARINT) ||
+                 (number == 16 && type == FIXED32))
+            TRY(skipped(&span, type));
+        else
+            return ODD;
+    }
+    return FINE;
+}
+
+static PyObject *bytes_of(const Part *part) {
+    return PyBytes_FromStringAndSize((const char *)part->at, part->end - part->at);
+}
+
+static PyObject *identity_of(const Seen *seen) {
+    return Py_BuildValue("(NNNKK)", bytes_of(&seen->trace_id), bytes_of(&seen->span_id), bytes_of(&seen->parent_span_id),
+                         (unsigned long long)seen->start, (unsigned long long)seen->end);
+}
+
+/* What the spans of one scope share; without a resource they are checked, not read. */
+typedef struct {
+    PyObject *resource, *name, *version;
+} Scope;
+
+static int whole_span(Part span, const Scope *scope, PyObject *found) {
+    static const uint8_t nothing = 0;
+    Part none = {&nothing, &nothing};
+    Seen seen = {none, none, none, none, none, 0, 0, 0, 0, NULL, NULL};
+    PyObject *made = NULL;
+    int became = FAILED;
+    if (!scope->resource) {
+        became = span_of(span, &seen);
+        if (became != FINE)
+            return became;
+        made = identity_of(&seen);
+    } else {
+        seen.attributes = PyDict_New();
+        seen.events = PyList_New(0);
+        if (seen.attributes && seen.events)
+            became = span_of(span, &seen);
+        if (became == FINE)
+            made = Py_BuildValue("(NNOOONOOO)", identity_of(&seen), text(&seen.name), seen.attributes, seen.events,
+                                 seen.is_error ? Py_True : Py_False, text(&seen.message), scope->name, scope->resource,
+                                 scope->version);
+        Py_XDECREF(seen.attributes);
+        Py_XDECREF(seen.events);
+        if (became != FINE)
+            return became;
+    }
+    if (!made)
+        return FAILED;
+    int failed = PyList_Append(found, made);
+    Py_DECREF(made);
+    return failed ? FAILED : FINE;
+}
+
+/* ---------------------------------------------------------------- the request */
+
+static int scope_texts(Part message, Scope *scope) {
+    Part name = {NULL, NULL}, version = {NULL, NULL};
+    TRY(checked(message, SCOPE, 0));
+    while (message.at < message.end) {
+        uint32_t number;
+        int type;
+        TRY(tag(&message, &number, &type));
+        if (number == 1 || number == 2)
+            TRY(piece(&message, number == 1 ? &name : &version));
+        else
+            TRY(skipped(&message, type));
+    }
+    Py_CLEAR(scope->name);
+    Py_CLEAR(scope->version);
+    TRY(name_of(&name, &scope->name));
+    return name_of(&version, &scope->version);
+}
+
+/* Twice over: the scope may stand behind its spans. */
+static int scope_spans(Part message, PyObject *resource, PyObject *found) {
+    Scope scope = {resource, PyUnicode_New(0, 0), PyUnicode_New(0, 0)};
+    int became = scope.name && scope.version ? FINE : FAILED, scopes = 0;
+    for (int round = 0; round < 2; round++) {
+        Part rest = message;
+        while (became == FINE && rest.at < rest.end) {
+            uint32_t number;
+            int type;
+            Part inner;
+            became = tag(&rest, &number, &type);
+            if (became == FINE)
+                became = type == LENGTH ? piece(&rest, &inner) : ODD;
+            if (became != FINE)
+                break;
+            if (number == 1) {
+                if (!round)
+                    became = scopes++ ? ODD : scope_texts(inner, &scope);
+            } else if (number == 2) {
+                if (round)
+                    became = whole_span(inner, &scope, found);
+            } else if (number != 3 || !is_utf8(&inner))
+                became = ODD;
+        }
+    }
+    Py_XDECREF(scope.name);
+    Py_XDECREF(scope.version);
+    return became;
+}
+
+static int resource_into(Part message, PyObject *resource) {
+    TRY(checked(message, RESOURCE, 0));
+    while (resource && message.at < message.end) {
+        uint32_t number;
+        int type;
+        Part inner;
+        TRY(tag(&message, &number, &type));
+        if (number != 1) {
+            TRY(skipped(&message, type));
+            continue;
+        }
+        TRY(piece(&message, &inner));
+        TRY(pair_into(resource, inner, 0));
+    }
+    return FINE;
+}
+
+static int resource_spans(Part message, int is_whole, PyObject *found) {
+    PyObject *resource = is_whole ? PyDict_New() : NULL;
+    int became = is_whole && !resource ? FAILED : FINE;
+    while (became == FINE && message.at < message.end) {
+        uint32_t number;
+        int type;
+        Part inner;
+        became = tag(&message, &number, &type);
+        if (became == FINE)
+            became = type == LENGTH ? piece(&message, &inner) : ODD;
+        if (became != FINE)
+            break;
+        if (number == 1)
+            became = resource_into(inner, resource);
+        else if (number == 2)
+            became = scope_spans(inner, resource, found);
+        else if (number != 3 || !is_utf8(&inner))
+            became = ODD;
+    }
+    Py_XDECREF(resource);
+    return became;
+}
+
+static PyObject *read_request(PyObject *body, int is_whole) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(body, &view, PyBUF_SIMPLE))
+        return NULL;
+    PyObject *found = PyList_New(0);
+    int became = found ? FINE : FAILED;
+    Part request = {view.buf, (const uint8_t *)view.buf + view.len};
+    while (became == FINE && request.at < request.end) {
+        uint32_t number;
+        int type;
+        Part inner;
+        became = tag(&request, &number, &type);
+        if (became == FINE)
+            became = number == 1 && type == LENGTH ? piece(&request, &inner) : ODD;
+        if (became == FINE)
+            became = resource_spans(inner, is_whole, found);
+    }
+    PyBuffer_Release(&view);
+    if (became == FINE)
+        return found;
+    Py_XDECREF(found);
+    if (became == FAILED)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *identities(PyObject *module, PyObject *body) { return read_request(body, 0); }
+
+static PyObject *received(PyObject *module, PyObject *body) { return read_request(body, 1); }
+
+/* ---------------------------------------------------------------- rows of a binary COPY */
+
+typedef struct {
+    char *bytes;
+    Py_ssize_t filled, room;
+} Buffer;
+
+static char *more(Buffer *out, Py_ssize_t count) {
+    if (out->room - out->filled < count) {
+        Py_ssize_t room = (out->room + count) * 2;
+        char *bytes = PyMem_Realloc(out->bytes, room);
+        if (!bytes) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        out->bytes = bytes;
+        out->room = room;
+    }
+    char *at = out->bytes + out->filled;
+    out->filled += count;
+    return at;
+}
+
+static void big(char *at, uint64_t value, int bytes) {
+    for (int i = bytes - 1; i >= 0; i--, value >>= 8)
+        at[i] = (char)(value & 0xff);
+}
+
+static int put_integer(Buffer *out, long long value, int bytes) {
+    char *at = more(out, 4 + bytes);
+    if (!at)
+        return -1;
+    big(at, bytes, 4);
+    big(at + 4, (uint64_t)value, bytes);
+    return 0;
+}
+
+static int put_bytes(Buffer *out, const char *bytes, Py_ssize_t length, int version) {
+    if (length > INT32_MAX - 1) {
+        PyErr_SetString(PyExc_OverflowError, "a value is longer than a row can hold");
+        return -1;
+    }
+    char *at = more(out, 4 + version + length);
+    if (!at)
+        return -1;
+    big(at, length + version, 4);
+    if (version)
+        at[4] = 1; /* of the format of jsonb */
+    memcpy(at + 4 + version, bytes, length);
+    return 0;
+}
+
+static int put_text(Buffer *out, PyObject *value) {
+    Py_ssize_t length;
+    const char *bytes = PyUnicode_AsUTF8AndSize(value, &length);
+    return bytes ? put_bytes(out, bytes, length, 0) : -1;
+}
+
+static int put_number(Buffer *out, PyObject *value, char kind) {
+    long long number = PyLong_AsLongLong(value);
+    if (number == -1 && PyErr_Occurred())
+        return -1;
+    if (kind == 'T') {
+        /* Microseconds since 2000, of nanoseconds since 1970; floored. */
+        long long microseconds = number / 1000 - (number % 1000 < 0);
+        return put_integer(out, microseconds - 946684800000000LL, 8);
+    }
+    if (kind == 'h' && (number < INT16_MIN || number > INT16_MAX)) {
+        PyErr_SetString(PyExc_OverflowError, "smallint out of range");
+        return -1;
+    }
+    return put_integer(out, number, kind == 'q' ? 8 : 2);
+}
+
+/* A flat list, of bigint or of text, in the form of an array. */
+static int put_array(Buffer *out, PyObject *value, char kind) {
+    PyObject *items = PySequence_Fast(value, "a list is needed");
+    if (!items)
+        return -1;
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(items), start = out->filled;
+    char *head = more(out, count ? 24 : 16);
+    int failed = !head;
+    if (head) {
+        big(head + 4, count ? 1 : 0, 4);
+        big(head + 8, 0, 4);
+        big(head + 12, kind == 'a' ? 20 : 25, 4); /* types of the items: bigint, text */
+        if (count) {
+            big(head + 16, count, 4);
+            big(head + 20, 1, 4);
+        }
+    }
+    for (Py_ssize_t i = 0; !failed && i < count; i++) {
+        PyObject *item = PySequence_Fast_GET_ITEM(items, i);
+        failed = kind == 'a' ? put_number(out, item, 'q') : put_text(out, item);
+    }
+    Py_DECREF(items);
+    if (failed)
+        return -1;
+    big(out->bytes + start, out->filled - start - 4, 4);
+    return 0;
+}
+
+static int put_value(Buffer *out, PyObject *value, char kind) {
+    if (value == Py_None) {
+        char *at = more(out, 4);
+        if (!at)
+            return -1;
+        memset(at, 0xff, 4);
+        return 0;
+    }
+    switch (kind) {
+    case 'q':
+    case 'h':
+    case 'T':
+        return put_number(out, value, kind);
+    case '?': {
+        int truth = PyObject_IsTrue(value);
+        return truth < 0 ? -1 : put_integer(out, truth, 1);
+    }
+    case 't':
+        return put_text(out, value);
+    case 'b':
+    case 'J': {
+        char *bytes;
+        Py_ssize_t length;
+        return PyBytes_AsStringAndSize(value, &bytes, &length) ? -1 : put_bytes(out, bytes, length, kind == 'J');
+    }
+    case 'a':
+    case 'A':
+        return put_array(out, value, kind);
+    default:
+        PyErr_Format(PyExc_ValueError, "no kind of column: %c", kind);
+        return -1;
+    }
+}
+
+static int put_row(Buffer *out, PyObject *row, const char *kinds, Py_ssize_t columns) {
+    if (!PyTuple_CheckExact(row) || PyTuple_GET_SIZE(row) != columns) {
+        PyErr_Format(PyExc_ValueError, "a row is a tuple of %zd columns", columns);
+        return -1;
+    }
+    char *at = more(out, 2);
+    if (!at)
+        return -1;
+    big(at, columns, 2);
+    for (Py_ssize_t i = 0; i < columns; i++)
+        if (put_value(out, PyTuple_GET_ITEM(row, i), kinds[i]))
+            return -1;
+    return 0;
+}
+
+static PyObject *packed(PyObject *module, PyObject *arguments) {
+    const char *kinds;
+    Py_ssize_t columns;
+    PyObject *rows;
+    if (!PyArg_ParseTuple(arguments, "y#O!", &kinds, &columns, &PyList_Type, &rows))
+        return NULL;
+    Buffer out = {NULL, 0, 0};
+    int failed = 0;
+    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(rows); i++)
+        failed = put_row(&out, PyList_GET_ITEM(rows, i), kinds, columns);
+    PyObject *made = failed ? NULL : PyBytes_FromStringAndSize(out.bytes, out.filled);
+    PyMem_Free(out.bytes);
+    return made;
+}
+
+static PyMethodDef METHODS[] = {
+    {"identities", identities, METH_O, "Ids and times of all spans of a body; None: protobuf must judge."},
+    {"received", received, METH_O, "All spans of a body, as tuples; None: protobuf must judge."},
+    {"packed", packed, METH_VARARGS, "Rows in the format of a binary COPY, without its head and tail."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_compiled", NULL, -1, METHODS};
+
+PyMODINIT_FUNC PyInit__compiled(void) { return PyModule_Create(&MODULE); }
