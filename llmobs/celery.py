@@ -29,10 +29,11 @@ app.conf.beat_schedule = {
     "alert slow rules": every(60, "alerts.evaluate_slowly"),
     "compact": every(10, "rollups.compact"),
     "partitions": every(3600, "rollups.make_partitions"),
-    "let go": every(86_400, "rollups.let_go"),
+    "let go": every(6 * 3600, "keeping.let_go"),
     "fetch reports": every(3600, "reconcile.fetch_due"),
     "reconcile": every(60, "reconcile.reconcile_due"),
     "reprice": every(60, "ingest.reprice"),
+    "raw bodies": every(3600, "ingest.let_raw_bodies_go"),
 }
 
 

@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "llmobs.evals",
     "llmobs.alerts",
     "llmobs.reconcile",
+    "llmobs.keeping",
     "llmobs.ops",
 ]
 

@@ -46,6 +46,7 @@ VARIABLES = {
     "LLMOBS_LOG_LEVEL": "debug, info, warning or error (default info)",
     "LLMOBS_DB_POOL": "most database connections of one web process; 0, the default, opens one per request",
     "LLMOBS_GATEWAY_URL": "where our own judges reach the gateway (default: the one that runs on the data folder)",
+    "LLMOBS_ARCHIVE": "a folder that is there, for archived days (default: archive/ in the data folder)",
     "LLMOBS_PRIVATE_WEBHOOKS": "yes: alert channels may call loopback and private addresses (default no)",
     "OPENAI_API_KEY": "credential of the default provider openai",
     "ANTHROPIC_API_KEY": "credential of the default provider anthropic",
@@ -115,6 +116,7 @@ class Connections:
     valkey_url: str  # the ledger's database; others by `with_db`
     gateway_port: int = 4000
     web_port: int = 8000
+    otlp_grpc_port: int | None = None  # None: not answered
 
     def __repr__(self) -> str:
         return f"Connections(gateway_port={self.gateway_port}, web_port={self.web_port})"  # addresses hold passwords
@@ -205,7 +207,11 @@ class Place:
                 "or set DATABASE_URL and VALKEY_URL"
             )
         return Connections(
-            database_url, valkey_url, int(kept.get("gateway_port", 4000)), int(kept.get("web_port", 8000))
+            database_url,
+            valkey_url,
+            int(kept.get("gateway_port", 4000)),
+            int(kept.get("web_port", 8000)),
+            kept.get("otlp_grpc_port"),
         )
 
     def keep_connections(self, connections: Connections) -> None:

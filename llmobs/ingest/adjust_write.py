@@ -38,6 +38,9 @@ _KEPT = (
 )
 
 
+_UNITS_TAKEN = "(SELECT jsonb_object_agg(key, -value::bigint) FROM jsonb_each_text(units))"
+
+
 def write_adjustments(conn: Connection, reason: str) -> None:
     """The bills. Each has all that its bill says of whose call it was."""
     copied = [
@@ -55,7 +58,7 @@ def write_adjustments(conn: Connection, reason: str) -> None:
     _insert(conn, copied, reason, "gains = 0", {**nothing, "units": "NULL", "cost_nanousd": _DIFFERENCE})
     held_before = "CASE WHEN gains > 0 THEN -held_nanousd ELSE 0 END"
     held_now = "CASE WHEN gains < 0 THEN held_nanousd ELSE 0 END"
-    back = {**nothing, **taken, "requests": "-1", "units": "NULL", "cost_nanousd": priced_before}
+    back = {**nothing, **taken, "requests": "-1", "units": _UNITS_TAKEN, "cost_nanousd": priced_before}
     back["held_nanousd"] = held_before
     _insert(conn, copied, reason, "gains <> 0", {**back, "price_version": "version_now"})
     now = {**nothing, **anew, "requests": "1", "cost_nanousd": priced_now, "held_nanousd": held_now}

@@ -10,10 +10,23 @@ import psycopg
 
 MOST_DIFFERENCES = 1000  # of one check
 
-# From when on a tenant's raw data are complete: retention deletes what is older (llmobs/spans/retention.py).
-COMPLETE_SINCE = (
-    "COALESCE((SELECT date_trunc('day', now() - retention_days * interval '1 day') + interval '2 days' "
-    "FROM tenants_tenant WHERE id = tenant_id), '-infinity')"
+# From when on a tenant's raw data are complete: retention lets go what is older (llmobs/keeping), and what it let go
+# stays gone when the tenant keeps more from then on. Roll-ups may be kept for less.
+_SINCE = (
+    "COALESCE((SELECT GREATEST(date_trunc('day', now() - {days} * interval '1 day'), "
+    "(SELECT max(k.day) FROM (SELECT tenant_id AS whose, kind, day FROM kept_from) k "
+    "WHERE k.whose = t.id AND k.kind IN ({kinds}))) + interval '2 days' "
+    "FROM tenants_tenant t WHERE t.id = tenant_id), '-infinity')"
+)
+COMPLETE_SINCE = _SINCE.format(days="retention_days", kinds="'spans'")
+ROLLED_UP_SINCE = _SINCE.format(
+    days="LEAST(retention_days, COALESCE(rollup_retention_days, retention_days))", kinds="'spans', 'rollups'"
+)
+# Bills may be let go too; what budgets spent before is not recomputed.
+BILLED_SINCE = (
+    "SELECT GREATEST(date_trunc('day', now() - bill_retention_days * interval '1 day'), "
+    "(SELECT day FROM kept_from k WHERE k.tenant_id = t.id AND k.kind = 'bills')) + interval '2 days' "
+    "FROM tenants_tenant t WHERE t.id = %s"
 )
 
 Connection = psycopg.Connection[Any]

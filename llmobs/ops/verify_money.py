@@ -11,7 +11,7 @@ from llmobs.budgets.spend import billed_by_value
 from llmobs.budgets.valkey import Client, run
 from llmobs.budgets.window import NEVER_S, counted_since, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
-from llmobs.ops.difference import COMPLETE_SINCE, MOST_DIFFERENCES, Connection, Difference
+from llmobs.ops.difference import BILLED_SINCE, COMPLETE_SINCE, MOST_DIFFERENCES, Connection, Difference
 from llmobs.ops.verify_sums import USAGE
 from llmobs.pricing.cost import cost
 from llmobs.pricing.stated import is_stated
@@ -78,7 +78,7 @@ def repriced(conn: Connection) -> Iterator[Difference]:
         "SELECT tenant_id, version, nanousd, units, tier, " + ", ".join(USAGE) + ", count(*), min(bill_id) FROM ("
         "SELECT tenant_id, trace_id, span_id, begin_at, min(bill_id) AS bill_id, sum(cost_nanousd)::bigint AS nanousd, "
         "(array_agg(price_version ORDER BY bill_id DESC))[1] AS version, max(tier) AS tier, "
-        f"(array_agg(units) FILTER (WHERE units IS NOT NULL))[1] AS units, {sums} FROM bill "
+        f"(array_agg(units) FILTER (WHERE units IS NOT NULL AND requests > 0))[1] AS units, {sums} FROM bill "
         "GROUP BY tenant_id, trace_id, span_id, begin_at HAVING bool_or(kind = 'adjustment') "
         "AND NOT bool_or(kind = 'reversal') AND COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0) = 0) b "
         "GROUP BY tenant_id, version, nanousd, units, tier, " + ", ".join(USAGE)
@@ -99,6 +99,9 @@ def spend(conn: Connection, budgets: definition.Budgets) -> Iterator[Difference]
     for budget in budgets.infos:
         if budget.counted_from_s is None:
             continue
+        kept_s = _bills_kept_from_s(conn, budget)
+        if kept_s == NEVER_S:
+            continue
         kept: dict[tuple[int, str], int] = {
             (ns_from_utc(at) // NS_PER_SECOND, value): spent
             for at, value, spent in conn.execute(
@@ -106,8 +109,9 @@ def spend(conn: Connection, budgets: definition.Budgets) -> Iterator[Difference]
                 "WHERE tenant_id = %s AND budget_id = %s AND revision = %s",
                 (budget.tenant_id, budget.id, budget.revision),
             )
+            if ns_from_utc(at) // NS_PER_SECOND >= kept_s
         }
-        raw = _billed(conn, budget, budget.counted_from_s)
+        raw = _billed(conn, budget, max(budget.counted_from_s, kept_s))
         for key in sorted(kept.keys() | raw.keys()):
             if kept.get(key, 0) != raw.get(key, 0):
                 at = datetime.fromtimestamp(key[0], UTC)
@@ -117,6 +121,14 @@ def spend(conn: Connection, budgets: definition.Budgets) -> Iterator[Difference]
                     str(kept.get(key, 0)),
                     str(raw.get(key, 0)),
                 )
+
+
+def _bills_kept_from_s(conn: Connection, budget: definition.BudgetInfo) -> int:
+    """The start of the first window of which all bills are kept; 0: none was let go."""
+    row = conn.execute(BILLED_SINCE, (budget.tenant_id,)).fetchone()
+    if row is None or row[0] is None:
+        return 0
+    return window_bounds(budget.window, ZoneInfo(budget.zone), ns_from_utc(row[0]) // NS_PER_SECOND)[1]
 
 
 def _billed(conn: Connection, budget: definition.BudgetInfo, from_s: int) -> dict[tuple[int, str], int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmobs.core import semconv
-from llmobs.ops.difference import COMPLETE_SINCE, Connection, Difference, compare, where
+from llmobs.ops.difference import COMPLETE_SINCE, ROLLED_UP_SINCE, Connection, Difference, compare, where
 from llmobs.rollups import sketch
 from llmobs.rollups.compact import TARGETS, Target
 from llmobs.rollups.delta import SUMS
@@ -57,7 +57,7 @@ _BILLED = (
 
 def _since(target: Target) -> str:
     """From when on both sides are there: retention has deleted raw data, and minutes sooner."""
-    since = f"at >= {COMPLETE_SINCE}"
+    since = f"at >= {ROLLED_UP_SINCE}"
     if target.bucket == "minute":
         since += f" AND at >= date_trunc('day', now()) - interval '{MINUTES_KEPT_DAYS - 2} days'"
     return since
@@ -171,7 +171,7 @@ def user_days(conn: Connection) -> Iterator[Difference]:
         raw,
         "tenant_id, day, user_id",
         measures,
-        f"day >= {COMPLETE_SINCE}",
+        f"day >= {ROLLED_UP_SINCE}",
     )
 
 

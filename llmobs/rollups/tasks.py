@@ -1,4 +1,4 @@
-"""Celery's side of the tables: compact deltas, make partitions ahead, let old data go. Wake-ups alone; any may be lost.
+"""Celery's side of the tables: compact deltas, make partitions ahead. Wake-ups alone; any may be lost.
 
 Each opens its own connection: the work is psycopg's, in transactions of its own.
 """
@@ -13,9 +13,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from llmobs.rollups import retention as rollup_retention
 from llmobs.rollups.compact import compact_all
-from llmobs.spans import retention as span_retention
 from llmobs.spans.partitions import make_ahead
 
 log = structlog.get_logger()
@@ -35,16 +33,6 @@ def make_partitions_ahead() -> None:
     """Every hour: the next days have partitions before their first span (else the writer makes them)."""
     with _connection() as conn:
         make_ahead(conn, timezone.now().date())
-
-
-@shared_task(name="rollups.let_go", ignore_result=True)
-def let_go() -> None:
-    """Every day: drop and delete what nobody keeps any more."""
-    today = timezone.now().date()
-    with _connection() as conn:
-        dropped = span_retention.drop_days(conn, today)
-        rows = span_retention.delete_expired(conn, today) + rollup_retention.delete_expired(conn, today)
-    log.info("old data let go", partitions=dropped, rows=rows)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from llmobs.guards.fingerprint import fingerprint, tenant_key
 from llmobs.ingest.entries import Finding, NativeSpans, Refused
 from llmobs.ingest.journal import JournalWriter
 from llmobs.ingest.writer import Writer
-from llmobs.spans.retention import delete_expired
+from llmobs.keeping.letting_go import let_go
 from llmobs.tenants.attribution import Attribution
 from tests.ingest.making import START_NS, begin, end, journal_folder, make_tenant
 
@@ -222,5 +222,5 @@ def test_events_go_with_the_tenants_days(
     make_writer().drain()
     pg.execute("UPDATE security_event SET at = now() - interval '5 days'")
     pg.execute("UPDATE tenants_tenant SET retention_days = 3 WHERE id = 2")
-    delete_expired(pg, datetime.now(UTC).date())
+    let_go(pg, datetime.now(UTC).date(), lambda *_: True)
     assert pg.execute("SELECT tenant_id FROM security_event").fetchall() == [(1,)]

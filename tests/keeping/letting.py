@@ -1,0 +1,28 @@
+"""Days of spans made old, and retention run on them."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from llmobs.core.env import Place
+from llmobs.keeping.letting_go import Gone, let_go
+from llmobs.keeping.place import secure_in
+
+Connection = psycopg.Connection[Any]
+DAY_NS = 86_400 * 10**9
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def run(conn: Connection, folder: Path = Path("/nonexistent")) -> Gone:
+    return let_go(conn, today(), secure_in(Place(folder)))
+
+
+def count(conn: Connection, table: str, where: str = "true") -> int:
+    row = conn.execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()  # type: ignore[arg-type]
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,123 @@
+"""Archived days: exact, readable by DuckDB, checked before anything goes, and brought back without counting twice."""
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from llmobs.core.env import Place
+from llmobs.keeping import archive
+from llmobs.keeping.manifest import ArchiveError, Sums
+from llmobs.keeping.place import open_archive
+from llmobs.keeping.restoring import in_order, restore
+from llmobs.ops.verify import verify
+from llmobs.spans.blocks import read_content
+from llmobs.spans.partitions import existing_days
+from tests.ingest.making import START_NS, call, commit, make_tenant, step
+from tests.keeping.letting import DAY_NS, Connection, count, run, today
+
+OLD_NS = START_NS - 6 * DAY_NS
+DAY = today() - timedelta(days=6)
+
+
+@pytest.fixture
+def acme(pg: Connection) -> Connection:
+    """A tenant that keeps three days and archives all, with one old trace of a step and two calls."""
+    make_tenant(pg)
+    pg.execute("UPDATE tenants_tenant SET slug = 'acme', retention_days = 3, archive = 'full'")
+    first = call(start_ns=OLD_NS, attributes={"a": [1, "ä"]}, finish_reasons=("stop",))
+    commit(pg, first, call(start_ns=OLD_NS, trace_id=first.trace_id), step(start_ns=OLD_NS), call())
+    return pg
+
+
+def files(folder: Path) -> list[Path]:
+    return in_order([folder / "archive"])
+
+
+def test_a_day_is_archived_before_it_goes_and_duckdb_reads_it(acme: Connection, tmp_path: Path) -> None:
+    assert run(acme, tmp_path).waiting == []
+    assert count(acme, "span") == 1
+    day = tmp_path / "archive" / "tenant=acme" / f"day={DAY}"
+    assert sorted(path.name for path in day.iterdir()) == [
+        "content.parquet", "manifest.json", "spans.parquet", "traces.parquet",
+    ]  # fmt: skip
+    manifest = json.loads((day / "manifest.json").read_text())
+    sums = {each["kind"]: each["sums"]["rows"] for each in manifest["files"]}
+    assert sums == {"content": 3, "spans": 3, "traces": 2}
+    assert (day.stat().st_mode & 0o777, (day / "spans.parquet").stat().st_mode & 0o777) == (0o700, 0o600)
+    read = duckdb.sql(
+        f"SELECT tenant, count(*), sum(cost_usd), sum(billed_usd), typeof(any_value(cost_usd)) "
+        f"FROM read_parquet('{tmp_path}/archive/*/*/spans.parquet', hive_partitioning = true) GROUP BY tenant"
+    ).fetchall()
+    assert read == [("acme", 3, Decimal("0.000000006"), Decimal("0.000000006"), "DECIMAL(28,9)")]
+    answers = duckdb.sql(f"SELECT count(*) FROM '{day}/content.parquet' WHERE output LIKE '%hi%'").fetchall()
+    assert answers == [(3,)]
+
+
+def test_a_restored_day_is_what_it_was_and_no_money_is_counted_twice(acme: Connection, tmp_path: Path) -> None:
+    columns = "to_jsonb(s) - 'block_id' - 'block_slot'"
+    before = acme.execute(f"SELECT {columns} FROM span s ORDER BY span_id").fetchall()  # type: ignore[arg-type]
+    traces = acme.execute("SELECT to_jsonb(t) FROM trace t ORDER BY trace_id").fetchall()
+    billed = acme.execute("SELECT count(*), sum(cost_nanousd) FROM bill").fetchall()
+    run(acme, tmp_path)
+    for times in (1, 2):
+        done = [restore(acme, path, today() + timedelta(days=2)) for path in files(tmp_path)]
+        assert sum(each.rows for each in done) == (8 if times == 1 else 0)
+        assert acme.execute(f"SELECT {columns} FROM span s ORDER BY span_id").fetchall() == before  # type: ignore[arg-type]
+        assert acme.execute("SELECT to_jsonb(t) FROM trace t ORDER BY trace_id").fetchall() == traces
+    rows = acme.execute("SELECT block_id, block_slot FROM span WHERE block_id IS NOT NULL AND start < %s", (today(),))
+    for block_id, slot in rows.fetchall():
+        assert "hello" in (read_content(acme, 1, block_id, DAY, slot)[0] or "")
+    assert acme.execute("SELECT count(*), sum(cost_nanousd) FROM bill").fetchall() == billed
+    assert verify(acme).differences == []
+
+
+def test_restored_days_stay_until_their_time_and_then_go_again(acme: Connection, tmp_path: Path) -> None:
+    run(acme, tmp_path)
+    for path in files(tmp_path):
+        restore(acme, path, today() + timedelta(days=2))
+    run(acme, tmp_path)
+    assert count(acme, "span") == 4
+    acme.execute("UPDATE restored_day SET until = current_date")
+    run(acme, tmp_path)
+    assert count(acme, "span") == 1
+    assert len(files(tmp_path)) == 3  # the same rows: nothing to archive anew
+
+
+def test_nothing_goes_that_is_not_verifiably_archived(
+    acme: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "file_sums", lambda _: Sums(rows=1))
+    gone = run(acme, tmp_path)
+    assert len(gone.waiting) == 2
+    assert (count(acme, "span"), count(acme, "payload_block")) == (4, 2)
+    assert files(tmp_path) == []
+    monkeypatch.undo()
+    (tmp_path / "archive").rmdir() if not any((tmp_path / "archive").iterdir()) else None
+    monkeypatch.setenv("LLMOBS_ARCHIVE", str(tmp_path / "not mounted"))
+    assert len(run(acme, tmp_path).waiting) == 2
+    assert count(acme, "span") == 4
+
+
+def test_a_damaged_file_does_not_let_its_day_go_nor_come_back(acme: Connection, tmp_path: Path) -> None:
+    where = open_archive(Place(tmp_path))
+    from llmobs.keeping.horizons import horizons
+
+    where.secure(acme, horizons(acme, today())[1], DAY, "spans")
+    spans = next(path for path in files(tmp_path) if path.name == "spans.parquet")
+    spans.write_bytes(spans.read_bytes()[:-1] + b"x")
+    with pytest.raises(ArchiveError, match="manifest"):
+        restore(acme, spans, today())
+    run(acme, tmp_path)
+    assert spans.with_name("spans.2.parquet").exists()
+    assert DAY not in existing_days(acme)
+
+
+def test_days_without_archives_leave_no_file(acme: Connection, tmp_path: Path) -> None:
+    acme.execute("UPDATE tenants_tenant SET archive = 'off'")
+    run(acme, tmp_path)
+    assert count(acme, "span") == 1
+    assert not (tmp_path / "archive").exists()
