@@ -17,6 +17,7 @@ MOST_CHARACTERS = {
     "price_version": 200,
     "prompt_version": 200,
     "scope_name": 300,
+    "scope_version": 100,
 }
 MOST_DIMENSION_CHARACTERS = 300
 MOST_FINISH_REASONS = 32

@@ -31,6 +31,7 @@ from llmobs.core.semconv import SOURCE_GATEWAY
 from llmobs.guards.events import Row as EventRow
 from llmobs.guards.events import copy_events
 from llmobs.ingest.claims import Related, load_related
+from llmobs.ingest.conformance import meter
 from llmobs.ingest.content import preview
 from llmobs.ingest.copying import (
     Row,
@@ -45,6 +46,7 @@ from llmobs.ingest.copying import (
 from llmobs.ingest.count_once import ClaimInfo, claim_of, decide, has_claim
 from llmobs.ingest.entries import Finding, Hold
 from llmobs.ingest.flips import Flip, load_flips, write_flips
+from llmobs.ingest.raw_bodies import RawBody, keep
 from llmobs.pricing.price import Price
 from llmobs.pricing.versions import remember
 from llmobs.rollups.delta import Deltas
@@ -91,6 +93,7 @@ class Batch:
     prices: list[Price] = field(default_factory=list)  # versions used for the first time
     findings: list[tuple[Span, Finding]] = field(default_factory=list)  # of guards, in spans of the batch
     braked: list[BrakeRow] = field(default_factory=list)  # what the runaway brake did
+    raw_bodies: list[RawBody] = field(default_factory=list)  # that the spans were read from, where a tenant keeps them
     offsets: list[Offset] = field(default_factory=list)
 
 
@@ -138,6 +141,9 @@ def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
         if counted is None:
             raise errors.UniqueViolation("a span that was not there is there: tenant locks did not hold")
     copy_blocks(conn, contents)
+    meter(conn, spans)
+    if batch.raw_bodies:
+        keep(conn, batch.raw_bodies)
     if batch.findings:
         copy_events(conn, _events(batch.findings, spans, counted))
     if batch.braked:

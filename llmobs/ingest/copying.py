@@ -31,7 +31,7 @@ _SPAN = {
     "price_version": "text", "stated_cost_nanousd": "int8", "held_nanousd": "int8", "ttft_ns": "int8",
     "service": "text", "environment": "text", "feature": "text", "user_id": "text", "session_id": "text",
     "key_id": "int8", "prompt_version": "text", "scope_name": "text", "preview": "text", "block_id": "int8",
-    "block_slot": "int2", "attributes": "jsonb",
+    "block_slot": "int2", "attributes": "jsonb", "adapter": "int2",
 }  # fmt: skip
 
 _CLAIM = {
@@ -177,6 +177,7 @@ def span_row(span: Span, is_counted: bool, preview: str, place: tuple[int, int] 
         block_id,
         slot,
         Jsonb(stored_attributes(span), dumps=_dumps),
+        span.adapter or None,
     )
 
 

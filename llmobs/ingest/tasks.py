@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from llmobs.budgets import definition
 from llmobs.budgets.ledger import Fold
 from llmobs.core.clock import now_ns
-from llmobs.ingest import adjust_run
+from llmobs.ingest import adjust_run, raw_bodies
 from llmobs.ingest.adjust import Connection
 from llmobs.ingest.adjust_ledger import teach
 from llmobs.ingest.adjust_preview import as_json, preview
@@ -35,6 +35,13 @@ def reprice() -> None:
             # The row keeps what it is, so that the next wake-up goes on; it says why it has not yet.
             Repricing.objects.filter(pk=repricing.pk).update(error=f"{type(error).__name__}: {error}"[:400])
             log.exception("re-pricing stopped", repricing=repricing.pk)
+
+
+@shared_task(name="ingest.let_raw_bodies_go", ignore_result=True)
+def let_raw_bodies_go() -> None:
+    """Every hour, by beat: bodies past their tenant's days, or that its policy forbids by now."""
+    with connect() as conn:
+        raw_bodies.let_go(conn)
 
 
 def wake() -> None:

@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 
 from llmobs.brake.events import Row as BrakeRow
 from llmobs.budgets.definition import Budgets
-from llmobs.core.clock import utc_from_ns
+from llmobs.core.clock import now_ns, utc_from_ns
 from llmobs.core.env import Secrets
 from llmobs.ingest.attempts import abandoned_span, called_span, ended_span, refused_span
 from llmobs.ingest.bounds import keep_bounds
 from llmobs.ingest.content import Door
 from llmobs.ingest.entries import Begin, Braked, Called, End, Finding, Hold, NativeSpans, OtlpBody, Refused
 from llmobs.ingest.otlp import native
+from llmobs.ingest.otlp.check import DAY_NS
 from llmobs.ingest.otlp.decode import decode
+from llmobs.ingest.raw_bodies import FULL, RawBody, raw_body
 from llmobs.ingest.tails import Found
 from llmobs.ingest.watch import Watch
 from llmobs.pricing.book import PriceBook
@@ -58,6 +60,7 @@ class Piece:
     prices: list[Price] = field(default_factory=list)
     findings: list[tuple[Span, Finding]] = field(default_factory=list)
     braked: list[BrakeRow] = field(default_factory=list)
+    raw_bodies: list[RawBody] = field(default_factory=list)
 
 
 class Translator:
@@ -74,8 +77,7 @@ class Translator:
         piece.findings = [(span, finding) for span in piece.spans[:1] for finding in _journalled(found)]
         for span in piece.spans:
             piece.findings += [(span, finding) for finding in self.config.watch.findings(span)]
-            self.config.door.apply(span)
-            keep_bounds(span)
+            self._pass_doors(span)
         return piece
 
     def _spans(self, found: Found, piece: Piece, now_ns: int) -> Iterable[Span]:
@@ -95,8 +97,33 @@ class Translator:
             return []
         assert isinstance(entry, OtlpBody | NativeSpans)
         key, days = self._key(entry.key_id), self._retention_days(entry.tenant_id)
-        spans = decode(entry, key, days) if isinstance(entry, OtlpBody) else native.decode(entry, key, days)
+        if isinstance(entry, NativeSpans):
+            return self._priced(native.decode(entry, key, days), piece)
+        spans = decode(entry, key, days)
+        if self._keeps_raw(entry.tenant_id):
+            piece.raw_bodies.append(raw_body(found.owner, found.position, entry, key, spans))
         return self._priced(spans, piece)
+
+    def again(self, raw: RawBody) -> Piece:
+        """What a body that was kept comes to today: read by today's adapters, past the same doors, at today's prices.
+
+        With what its key said when it came. Nothing of it is too old: it was taken then.
+        """
+        piece = Piece(Found("", 0, raw.entry()))
+        days = (now_ns() - raw.received_ns) // DAY_NS + self._retention_days(raw.tenant_id) + 1
+        piece.spans = list(self._priced(decode(raw.entry(), raw.key_attribution(), days), piece))
+        for span in piece.spans:
+            self._pass_doors(span)
+        return piece
+
+    def _pass_doors(self, span: Span) -> None:
+        """Whatever way it came in, and before anything else may see it: the content's policy, then bounds."""
+        self.config.door.apply(span)
+        keep_bounds(span)
+
+    def _keeps_raw(self, tenant_id: int) -> bool:
+        tenant = self.config.roster.tenants.get(tenant_id)
+        return tenant is not None and tenant.raw_body_days > 0 and self.config.door.policy(tenant_id) == FULL
 
     def _attempt(self, begin: Begin, span: Span, piece: Piece) -> Span:
         if begin.holds:

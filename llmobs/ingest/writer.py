@@ -260,6 +260,7 @@ def _batch(pieces: list[Piece], offsets: list[Offset]) -> Batch:
         batch.prices += piece.prices
         batch.findings += piece.findings
         batch.braked += piece.braked
+        batch.raw_bodies += piece.raw_bodies
     return batch
 
 

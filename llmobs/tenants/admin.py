@@ -44,7 +44,7 @@ class TenantAdmin(Audited):
             {
                 "fields": (
                     "retention_days", "content_retention_days", "rollup_retention_days", "bill_retention_days",
-                    "archive",
+                    "archive", "raw_body_days",
                 )
             },
         ),

@@ -38,7 +38,7 @@ class TenantShown(Shown):
         model = Tenant
         fields = (
             "id", "slug", "name", "plan", "content", "time_zone", "retention_days", "content_retention_days",
-            "rollup_retention_days", "bill_retention_days", "archive", "cache", "cache_ttl_seconds",
+            "rollup_retention_days", "bill_retention_days", "archive", "raw_body_days", "cache", "cache_ttl_seconds",
             "cache_mb", "injection", "injection_threshold", "sensitive_input", "sensitive_output",
             "most_input_characters", "confidential_only_local", "brake", "brake_marks", "is_active", "created_at",
         )  # fmt: skip

@@ -64,6 +64,13 @@ class Tenant(models.Model):
         db_default=keeping.OFF,
         help_text="what is written to Parquet before it is let go",
     )
+    raw_body_days = models.PositiveIntegerField(
+        blank=True,
+        default=0,
+        db_default=0,
+        help_text="days that reported bodies are kept as they came, for better adapters to read again; 0: not at all; "
+        "only where content is full",
+    )
     cache = models.CharField(
         max_length=10, default="off", db_default="off", help_text="off or exact: unless a key or a call says otherwise"
     )
@@ -147,6 +154,9 @@ class Tenant(models.Model):
             self.retention_days, self.content_retention_days, self.rollup_retention_days, self.bill_retention_days
         ):
             raise ValidationError(errors)
+        self.raw_body_days = self.raw_body_days or 0  # a form's empty field
+        if self.raw_body_days and self.content != self.Content.FULL:
+            raise ValidationError({"raw_body_days": "A body holds all that was sent: only where content is full."})
         if error := caching.mode_error(self.cache, is_key=False):
             raise ValidationError({"cache": error})
         if self.cache_ttl_seconds is None:  # a form's empty field

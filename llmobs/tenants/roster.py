@@ -37,6 +37,7 @@ class TenantInfo(msgspec.Struct, frozen=True):
     confidential_only_local: bool = False  # whatever the route says
     brake: str = "off"  # log, slow, pause
     brake_marks: dict[str, Any] = {}  # where they differ from the defaults (tenants.braking)
+    raw_body_days: int = 0  # that reported bodies are kept as they came
 
 
 class KeyInfo(msgspec.Struct, frozen=True):
@@ -75,7 +76,7 @@ def load(conn: psycopg.Connection[Any]) -> Roster:
         "cache, cache_ttl_seconds, cache_mb, injection, (injection_threshold * 1000)::int, sensitive_input, "
         "sensitive_output, most_input_characters, most_input_characters IS NOT NULL OR injection NOT IN ('off', 'log') "
         "OR sensitive_input NOT IN ('off', 'log') OR sensitive_output NOT IN ('off', 'log'), confidential_only_local, "
-        "brake, brake_marks FROM tenants_tenant"
+        "brake, brake_marks, raw_body_days FROM tenants_tenant"
     ).fetchall()
     keys = conn.execute(
         "SELECT id, tenant_id, name, secret_hash, service, environment, feature, allowed_models, criticality, cache, "

@@ -79,7 +79,8 @@ def _unknown(name: str) -> str:
     # Sums of an agent's calls are called like a call's counts, and stay on its span.
     if not name.startswith(_PREFIXES) or is_known(name) or name in genai.COUNTS:
         return ""
-    return f"{UNKNOWN}:{_POSITION.sub('.N', name)[:MOST_NAME_CHARACTERS]}"
+    plain = name.encode("utf-8", "replace").decode().replace("\0", "")
+    return f"{UNKNOWN}:{_POSITION.sub('.N', plain)[:MOST_NAME_CHARACTERS]}"
 
 
 def flag_known_limits(reading: Reading, usage: Usage | None, scope_name: str) -> None:

@@ -1,0 +1,120 @@
+"""The meter of what could not be explained: per library, version, adapter and day, in the writer's transaction.
+
+Only spans that are written now are counted, so a report that comes twice counts once. Keys are bounded: past
+MOST_ROWS of a tenant and day, what is new counts under OTHERS alone; a sender can make up any number of names.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import psycopg
+
+from llmobs.core import semconv
+from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
+from llmobs.spans.record import Span
+
+MOST_ROWS = 2000  # of a tenant and day
+OTHERS = "(others)"
+
+SPANS, CALLS = "spans", "calls"
+NO_USAGE, NO_MODEL, NO_PROVIDER, NO_RESPONSE_ID = "no_usage", "no_model", "no_provider", "no_response_id"
+MISSING = (NO_USAGE, NO_MODEL, NO_PROVIDER, NO_RESPONSE_ID)
+
+_DAY_NS = 86_400 * NS_PER_SECOND
+_ANSWERED = (semconv.OK, semconv.DEGRADED)
+
+Key = tuple[int, int, str, str, int, str]  # tenant, day since 1970, scope, its version, adapter, what
+
+
+@dataclass(slots=True)
+class Counted:
+    """How often, and the last span that it was counted of."""
+
+    count: int
+    trace_id: bytes
+    span_id: bytes
+
+
+def meter(conn: psycopg.Connection[Any], spans: list[Span]) -> None:
+    """Count the reported spans of a batch, which holds its tenants' locks. Commits nothing itself."""
+    found: dict[Key, Counted] = {}
+    for span in spans:
+        if span.source == semconv.SOURCE_OTLP:
+            _count(span, found)
+    if found:
+        _write(conn, found)
+
+
+def missing(span: Span) -> list[str]:
+    """What a call that was answered should say and does not. A failed one has neither usage nor id."""
+    if not span.is_call:
+        return []
+    lacks = []
+    if span.status in _ANSWERED:
+        if span.usage is None:
+            lacks.append(NO_USAGE)
+        if not span.response_id and span.operation_name != semconv.EMBEDDINGS:  # these have none
+            lacks.append(NO_RESPONSE_ID)
+    if not span.model:
+        lacks.append(NO_MODEL)
+    if not span.provider_name:
+        lacks.append(NO_PROVIDER)
+    return lacks
+
+
+def _count(span: Span, found: dict[Key, Counted]) -> None:
+    of = (span.tenant_id, span.start_ns // _DAY_NS, span.scope_name, span.scope_version, span.adapter)
+    whats = [SPANS, CALLS, *missing(span)] if span.is_call else [SPANS]
+    for what in (*whats, *dict.fromkeys(span.remarks)) if span.remarks else whats:
+        counted = found.get((*of, what))
+        if counted is None:
+            found[*of, what] = Counted(1, span.trace_id, span.span_id)
+        else:
+            counted.count += 1
+            counted.trace_id, counted.span_id = span.trace_id, span.span_id
+
+
+def _write(conn: psycopg.Connection[Any], found: dict[Key, Counted]) -> None:
+    rows = [(tenant, _day(day), *rest) for tenant, day, *rest in sorted(found)]
+    known = _known(conn, sorted({row[:2] for row in rows}))
+    written: dict[tuple[Any, ...], Counted] = {}
+    for row, key in zip(rows, sorted(found), strict=True):
+        of_day = known[row[:2]]
+        if row not in of_day and len(of_day) >= MOST_ROWS:
+            row = (*row[:2], OTHERS, "", 0, row[5] if row[5] in (SPANS, CALLS, *MISSING) else OTHERS)
+        else:
+            of_day.add(row)
+        counted = found[key]
+        if row in written:
+            written[row].count += counted.count
+        else:
+            written[row] = counted
+    columns = zip(
+        *((*row, each.count, each.trace_id, each.span_id) for row, each in sorted(written.items())), strict=True
+    )
+    conn.execute(_UPSERT, [list(column) for column in columns])
+
+
+def _known(conn: psycopg.Connection[Any], days: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], set[tuple[Any, ...]]]:
+    known: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {day: set() for day in days}
+    for tenant_id, day in days:
+        for rest in conn.execute(
+            "SELECT scope_name, scope_version, adapter, what FROM conformance WHERE tenant_id = %s AND day = %s",
+            (tenant_id, day),
+        ):
+            known[tenant_id, day].add((tenant_id, day, *rest))
+    return known
+
+
+def _day(number: int) -> date:
+    return utc_from_ns(number * _DAY_NS).date()
+
+
+_UPSERT = """
+INSERT INTO conformance AS c (tenant_id, day, scope_name, scope_version, adapter, what, count, trace_id, span_id)
+SELECT * FROM unnest(%s::bigint[], %s::date[], %s::text[], %s::text[], %s::smallint[], %s::text[], %s::bigint[],
+    %s::bytea[], %s::bytea[])
+ON CONFLICT (tenant_id, day, scope_name, scope_version, adapter, what) DO UPDATE SET
+    count = c.count + excluded.count, trace_id = excluded.trace_id, span_id = excluded.span_id
+"""
