@@ -8,6 +8,7 @@ from dashboards.queries.figure import Figure
 from dashboards.queries.scope import Cursor
 from llmobs.core.money import exact_usd
 from llmobs.pricing.price import TOKENS_PER_RATE
+from llmobs.pricing.stated import is_stated
 
 MOST_LINES = 40
 
@@ -26,11 +27,19 @@ class Told:
 
     @property
     def billed(self) -> int:
-        return self.explained.billed_nanousd if self.is_usd else self.tokens
+        return self.explained.billed_nanousd + self.held if self.is_usd else self.tokens
+
+    @property
+    def held(self) -> int:
+        """What a budget counts for calls without a price."""
+        return self.explained.held_nanousd if self.figure.counts_held else 0
 
     @property
     def recomputed(self) -> int | None:
-        return self.explained.recomputed_nanousd if self.is_usd else self.tokens
+        recomputed = self.explained.recomputed_nanousd
+        if not self.is_usd:
+            return self.tokens
+        return None if recomputed is None else recomputed + self.held
 
     @property
     def difference(self) -> int | None:
@@ -48,7 +57,8 @@ class Told:
         steps = [line for part in self.explained.parts for line in _lines(part)][:MOST_LINES]
         if unpriced := self.explained.unpriced_calls:
             calls = "1 call has" if unpriced == 1 else f"{unpriced:,} calls have"
-            steps.append(f"{calls} no price: in no sum, and not guessed")
+            held = f"the budget counts the ${exact_usd(self.held)} that they held until they have one"
+            steps.append(f"{calls} no price: {held if self.held else 'in no sum, and not guessed'}")
         return steps
 
     def amount(self, value: int | None) -> str | None:
@@ -74,6 +84,10 @@ def told(cursor: Cursor, figure: Figure) -> Told:
 
 def _lines(part: Part) -> list[str]:
     """Tokens × rate of each class, then what rounding each call up added, and the sum."""
+    if is_stated(part.version):
+        return [
+            f"{part.calls:,} calls cost what their provider says, {part.version} = ${exact_usd(part.billed_nanousd)}"
+        ]
     if part.price is None:
         return []
     before = 0

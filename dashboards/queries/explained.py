@@ -18,6 +18,7 @@ from dashboards.queries.scope import Cursor
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price, Rates
 from llmobs.pricing.repricing import COST_SQL, MOST_SQL_TOKENS, NO_END, is_for_sql
+from llmobs.pricing.stated import is_stated
 from llmobs.pricing.usage import stored_usage
 
 MOST_CALLS = 1_000_000  # that are computed anew at once; of more the bills are only added up
@@ -122,6 +123,7 @@ class Explained:
     parts: list[Part]
     sources: list[Sourced]
     corrections: list[Corrected]
+    held_nanousd: int = 0  # by calls without a price: what budgets count for them
 
 
 _CALLS = f"""
@@ -142,15 +144,16 @@ def explain(cursor: Cursor, which: Which) -> Explained:
     cursor.execute(
         "SELECT COALESCE(sum(cost_nanousd), 0)::bigint, COALESCE(sum(requests), 0)::bigint, "
         "COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint, "
+        "COALESCE(sum(held_nanousd) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint, "
         f"array_agg(DISTINCT price_version) FROM bill b WHERE {which.condition}",
         which.parameters,
     )
-    billed, calls, unpriced, versions = cursor.fetchone()
+    billed, calls, unpriced, held, versions = cursor.fetchone()
     prices = price_versions(cursor, [version for version in versions or [] if version])
     parts, sources = ([], []) if calls > MOST_CALLS else _parts(cursor, which, prices)
     known = [part.recomputed_nanousd for part in parts]
     recomputed = None if calls > MOST_CALLS or None in known else sum(each or 0 for each in known)
-    return Explained(billed, recomputed, calls, unpriced, parts, sources, _corrections(cursor, which))
+    return Explained(billed, recomputed, calls, unpriced, parts, sources, _corrections(cursor, which), held)
 
 
 def _parts(cursor: Cursor, which: Which, prices: Mapping[str, Price]) -> tuple[list[Part], list[Sourced]]:
@@ -185,6 +188,8 @@ def _parts(cursor: Cursor, which: Which, prices: Mapping[str, Price]) -> tuple[l
         part.billed_nanousd += billed
         if is_unpriced:
             due: int | None = 0
+        elif is_stated(name):
+            due = billed
         else:
             due = computed if apart_usage is None else _apart(apart_usage, part.price, calls)
         known = part.recomputed_nanousd

@@ -25,12 +25,16 @@ UNKNOWN_TO_BILLS = frozenset({"status", "error", "search"})
 
 @dataclass(frozen=True)
 class Figure:
-    """`shown_nanousd` is what pages show (None: nothing is priced); `which` are its bills. `unit` usd or tokens."""
+    """`shown_nanousd` is what pages show (None: nothing is priced); `which` are its bills. `unit` usd or tokens.
+
+    `counts_held`: calls without a price are in it by what they held.
+    """
 
     words: str
     shown: int | None
     which: Which
     unit: str = "usd"
+    counts_held: bool = False
 
 
 def of_window(cursor: Cursor, scope: Scope) -> Figure:
@@ -104,7 +108,7 @@ def of_budget(cursor: Cursor, budget: BudgetInfo, at: datetime, value: str) -> F
     )
     of = f" of {value}" if value else ""
     unit = "tokens" if budget.unit == TOKENS else "usd"
-    return Figure(f"Spent in budget {budget.name}{of}, from {since:%Y-%m-%d %H:%M} UTC", spent, which, unit)
+    return Figure(f"Spent in budget {budget.name}{of}, from {since:%Y-%m-%d %H:%M} UTC", spent, which, unit, True)
 
 
 def _within(budget: BudgetInfo, value: str) -> tuple[str, list[Any]]:

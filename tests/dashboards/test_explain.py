@@ -14,6 +14,7 @@ from llmobs.budgets.spend import count_new_budgets
 from llmobs.core import semconv
 from llmobs.pricing.book import Override, PriceBook
 from llmobs.pricing.repricing import Question
+from llmobs.pricing.stated import stated_version
 from llmobs.pricing.usage import Usage
 from llmobs.pricing.versions import remember
 from llmobs.rollups.compact import compact_all
@@ -126,6 +127,23 @@ def test_a_budgets_spend_is_its_bills(pg: Connection, cast: Cast) -> None:
     same(ask(client, budget=users.pk, window=START.isoformat(), value="user-1"), "0.000000006")
     same(ask(client, budget=users.pk, window=START.isoformat(), value="user-2"), "0")
     same(ask(client, budget=tokens.pk, window=START.isoformat()), "3000")
+
+
+def test_a_budget_counts_what_calls_without_a_price_held(pg: Connection, cast: Cast) -> None:
+    whole = Budget.objects.create(tenant=cast.acme, name="whole", limit_nanousd=10**6, window="day")
+    with pg.transaction():
+        count_new_budgets(pg, START_NS)
+    commit(pg, call(cast.acme.pk), call(cast.acme.pk, cost_nanousd=None, price_version="", held_nanousd=3_000))
+    told = ask(with_key("acme"), budget=whole.pk, window=START.isoformat())
+    same(told, "0.000003003")
+    assert "1 call has no price: the budget counts the $0.000003 that they held" in told["formula"][-1]
+
+
+def test_a_providers_own_word_needs_no_rates(pg: Connection, cast: Cast) -> None:
+    commit(pg, call(cast.acme.pk), call(cast.acme.pk, cost_nanousd=77, price_version=stated_version("openai")))
+    told = ask(with_key("acme"), **WINDOW)
+    same(told, "0.00000008")
+    assert any("what their provider says" in line for line in told["formula"])
 
 
 def test_units_and_tiers_are_computed_by_the_one_function(pg: Connection, cast: Cast, database_url: str) -> None:
