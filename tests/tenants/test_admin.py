@@ -192,7 +192,8 @@ def test_a_routes_candidates_change_places_by_rank(cast: Cast, operator: Client)
 def test_a_member_is_added_to_a_tenant_with_an_entry(cast: Cast, operator: Client) -> None:
     dora = User.objects.create_user("dora")
     form = {
-        "name": "Globex", "plan": "none", "content": "redacted", "time_zone": "UTC", "retention_days": 400, "archive": "off",
+        "name": "Globex", "plan": "none", "content": "redacted", "time_zone": "UTC", "retention_days": 400,
+        "archive": "off",
         "cache": "off", "cache_ttl_seconds": "", "cache_mb": 64, "is_active": "on",
         "injection": "log", "injection_threshold": "0.7", "sensitive_input": "log", "sensitive_output": "log",
         "brake": "off", "brake_marks": "",
