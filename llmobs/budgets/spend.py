@@ -218,6 +218,10 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 
 
+_NEWEST = (
+    "SELECT max(window_start) FROM budget_spend WHERE tenant_id = %s AND budget_id = %s AND revision = %s "
+    "AND value = %s AND window_start BETWEEN %s AND %s"
+)
 # Of the days of a rolling window: what they come to, and which thresholds were passed in it before.
 _ROLLING = """
 SELECT (SELECT COALESCE(sum(spent), 0)::bigint FROM budget_spend WHERE (tenant_id, budget_id, revision, value) = k
@@ -231,17 +235,20 @@ FROM (SELECT ROW(%s::bigint, %s::bigint, %s::integer, %s::text)) AS given (k)
 def _record_thresholds(conn: Connection, budgets: Budgets, rows: list[Spent]) -> None:
     """One event per threshold, value and window, committed with the spend that reached it (an outbox).
 
-    Of a rolling window once in its days: an event of a day speaks for as many days as the window has.
+    Of a rolling window once in its days: an event of a day speaks for as many days as the window has. What comes late,
+    for a day that is over, is told with the newest day that it counts with.
     """
     events = []
     for row in rows:
         budget = budgets.get(row.key.budget_id)
         if budget is None or row.spent <= 0:
             continue
-        window_start = utc_from_ns(row.key.window_start_s * NS_PER_SECOND)
+        at_s, spent, told = row.key.window_start_s, row.spent, list[int]()
+        if rolling_days(budget.window):
+            at_s, spent, told = _rolled(conn, budget, row)
+        window_start = utc_from_ns(at_s * NS_PER_SECOND)
         key = (row.key.tenant_id, row.key.budget_id, row.key.revision, row.key.value, window_start)
-        spent, told = _rolled(conn, budget, row) if rolling_days(budget.window) else (row.spent, [])
-        limit = budget.limit_in(row.key.window_start_s, row.key.value)
+        limit = budget.limit_in(at_s, row.key.value)
         limit = budget.limit if limit is None else limit
         reached = [each for each in budget.thresholds if spent * 100 >= each * limit and each not in told]
         events += [(*key, percent, spent, limit) for percent in reached]
@@ -250,14 +257,20 @@ def _record_thresholds(conn: Connection, budgets: Budgets, rows: list[Spent]) ->
             cursor.executemany(_THRESHOLD, events)
 
 
-def _rolled(conn: Connection, budget: BudgetInfo, row: Spent) -> tuple[int, list[int]]:
+def _rolled(conn: Connection, budget: BudgetInfo, row: Spent) -> tuple[int, int, list[int]]:
+    """The newest day that has spend and counts with the row's, what its days come to, and what was told in them."""
     key = row.key
-    oldest_s = counted_since(budget.window, ZoneInfo(budget.zone), key.window_start_s)
-    days = [utc_from_ns(at_s * NS_PER_SECOND) for at_s in (oldest_s, key.window_start_s)]
     who = (key.tenant_id, key.budget_id, key.revision, key.value)
+    beyond_s = key.window_start_s + rolling_days(budget.window) * 86_400 - 43_200  # days have 23 to 25 hours
+    between = [utc_from_ns(at_s * NS_PER_SECOND) for at_s in (key.window_start_s, beyond_s)]
+    newest = conn.execute(_NEWEST, (*who, *between)).fetchone()
+    assert newest is not None
+    newest_s = ns_from_utc(newest[0]) // NS_PER_SECOND
+    oldest_s = counted_since(budget.window, ZoneInfo(budget.zone), newest_s)
+    days = [utc_from_ns(at_s * NS_PER_SECOND) for at_s in (oldest_s, newest_s)]
     found = conn.execute(_ROLLING, (*days, *days, *who)).fetchone()
     assert found is not None
-    return int(found[0]), list(found[1])
+    return newest_s, int(found[0]), list(found[1])
 
 
 # ---------------------------------------------------------------- counting

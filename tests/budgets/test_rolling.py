@@ -156,3 +156,14 @@ def test_a_threshold_is_told_once_in_its_days(pg: Conn, budget: BudgetInfo) -> N
     rows = pg.execute("SELECT threshold, spent, window_start FROM threshold_event ORDER BY window_start").fetchall()
     assert [(threshold, spent) for threshold, spent, _ in rows] == [(70, 75), (70, 76)]
     assert (rows[1][2] - rows[0][2]).days == 7
+
+
+def test_what_is_reported_late_reaches_a_threshold_of_today(pg: Conn, budget: BudgetInfo) -> None:
+    """A report of three days ago, when today's calls are counted already."""
+    spend(pg, billed(budget.tenant_id, 60))
+    spend(pg, billed(budget.tenant_id, 20, begin_ns=AT_NS - 3 * DAY_NS))
+    rows = pg.execute("SELECT threshold, spent, window_start FROM threshold_event ORDER BY threshold").fetchall()
+    today_s = apply_at(budget, "", AT_S).window_start_s
+    assert [(threshold, spent, int(at.timestamp())) for threshold, spent, at in rows] == [
+        (70, 80, today_s), (80, 80, today_s)
+    ]  # fmt: skip
