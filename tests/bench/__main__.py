@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from tests.bench import brake, forecast, gateway, ingest, proof, reprice
+from tests.bench import brake, forecast, gateway, ingest, proof, queries, reprice, scale
 
 BENCHMARKS = {"gateway": gateway.main, "ingest": ingest.main, "forecast": forecast.main, "brake": brake.main}
 words = sys.argv[1:]
@@ -17,6 +17,10 @@ if words[:1] == ["proof"]:
     sys.exit(proof.main(words[1:]))
 if words[:1] == ["reprice"]:
     sys.exit(reprice.main(words[1:]))
+if words[:1] == ["queries"]:
+    sys.exit(queries.main(words[1:]))
+if words[:1] == ["scale"]:
+    sys.exit(scale.main(words[1:]))
 for name in words or BENCHMARKS:
     BENCHMARKS[name]()
 if not words:

@@ -1,0 +1,295 @@
+"""How long pages and REST figures take on a filled platform, and how many statements each asks of PostgreSQL.
+
+`python -m tests.bench queries DIR`, DIR as `scale --keep DIR` left it. The platform runs from that folder, all of its
+processes; each address is asked over HTTP as a browser does, once to warm up and then several times: median and p95.
+Each figure stands beside its target (PAINS 22, 34, 35, 36).
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import sys
+import time
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psycopg
+
+from tests.bench.machine import running
+from tests.bench.platform import free_port
+
+OPERATOR_KEY = "llmobs-scale-0123456789abcdef0123456789abcdef"
+REPEATS = 9
+OVERVIEW_MS, LIST_MS, COARSE_MS, FINE_MS, TRACE_MS, SEARCH_MS, PAGE_MS = 300, 100, 50, 250, 50, 500, 300
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One row of the table. `target_ms` is of the answer as served."""
+
+    what: str
+    address: str
+    target_ms: int
+
+
+@dataclass(frozen=True)
+class Known:
+    """Values of the data to filter by."""
+
+    tenant: str
+    trace_500: str
+    trace_20000: str
+    trace_error: str
+    feature: str
+    user: str
+    session: str
+    rare_word: str
+    start: datetime
+    end: datetime
+
+
+def known_of(conn: psycopg.Connection[Any]) -> Known:
+    """What is in the database that addresses can name: of the largest tenant."""
+
+    def one(query: str) -> Any:
+        row = conn.execute(query).fetchone()
+        assert row is not None, query
+        return row
+
+    def trace(spans: str) -> str:
+        return str(one(f"SELECT encode(trace_id, 'hex') FROM trace WHERE span_count {spans} ORDER BY day LIMIT 1")[0])
+
+    start, end = one("SELECT min(day)::timestamptz, max(finish) FROM trace")
+    feature, user, session = one(
+        "SELECT feature, user_id, session_id FROM trace WHERE tenant_id = 1 AND start < now() - interval '1 day' "
+        "AND user_id <> '' ORDER BY start DESC OFFSET 200 LIMIT 1"
+    )
+    rare = one(
+        "SELECT substring(preview FROM 'order ([0-9]+)') FROM span WHERE tenant_id = 1 AND preview <> '' "
+        "AND start < now() - interval '10 days' ORDER BY start DESC LIMIT 1"
+    )[0]
+    return Known(
+        "atlas", trace("BETWEEN 400 AND 600"), trace("> 15000"), trace("= 1 AND error_count = 1"), feature, user,
+        session, rare, start, end,
+    )  # fmt: skip
+
+
+def table(known: Known) -> Iterator[tuple[str, list[Asked]]]:
+    """The rows, by heading."""
+    month, day = "last=30d", "last=24h"
+    yield (
+        "overview",
+        [
+            Asked("all tenants, 24 h", f"/?{day}&tenant=*", OVERVIEW_MS),
+            Asked("one tenant, 24 h", f"/?{day}&tenant={known.tenant}", OVERVIEW_MS),
+            Asked("all tenants, 30 d", f"/?{month}&tenant=*", OVERVIEW_MS),
+            Asked("one feature, 30 d", f"/?{month}&feature={known.feature}", OVERVIEW_MS),
+        ],
+    )
+    lists = [
+        ("newest", {}), ("dearest", {"sort": "cost"}), ("slowest", {"sort": "duration"}),
+        ("failed", {"status": "failed"}), ("ok", {"status": "ok"}), ("degraded (none)", {"status": "degraded"}),
+        ("feature", {"feature": known.feature}),
+        ("feature, dearest", {"feature": known.feature, "sort": "cost"}), ("user", {"user": known.user}),
+        ("user, slowest", {"user": known.user, "sort": "duration"}), ("session", {"session": known.session}),
+        ("model", {"model": "in-house-7b"}), ("model, dearest", {"model": "claude-sonnet-4-5", "sort": "cost"}),
+        ("model (none)", {"model": "no-such-model"}), ("environment", {"environment": "staging"}),
+        ("service", {"service": "batch"}), ("service (none)", {"service": "no-such"}),
+        ("provider", {"provider": "anthropic"}), ("provider (none)", {"provider": "nobody"}), ("key", {"key": "11"}),
+        ("key (none)", {"key": "99"}), ("error", {"error": "APITimeoutError"}), ("error (none)", {"error": "Nothing"}),
+        ("feature, model, failed", {"feature": known.feature, "model": "gpt-4o", "status": "failed"}),
+        ("user, error", {"user": known.user, "error": "APITimeoutError"}),
+        ("provider, error, dearest", {"provider": "openai", "error": "RateLimitError", "sort": "cost"}),
+        ("cost at least", {"min_cost_usd": "0.05"}), ("duration at least", {"min_duration_ms": "60000"}),
+    ]  # fmt: skip
+    yield (
+        "trace list over REST, 30 d",
+        [
+            Asked(what, f"/api/v1/traces/?{month}&tenant={known.tenant}&{urllib.parse.urlencode(given)}", LIST_MS)
+            for what, given in lists
+        ],
+    )
+    searches = [("common word", "ba co"), ("rare word", known.rare_word), ("no such word", "xylophone"),
+                ("words of a name", "invoke_agent"), ("a trace's id", known.trace_500)]  # fmt: skip
+    yield (
+        "full text over REST, 30 d",
+        [
+            Asked(what, f"/api/v1/traces/?{month}&tenant={known.tenant}&q={urllib.parse.quote(words)}", SEARCH_MS)
+            for what, words in searches
+        ],
+    )
+    figures = [
+        ("cost by day", "metric=cost_usd&interval=day", COARSE_MS),
+        ("percentiles by hour", "metric=p50,p95,p99&interval=hour", COARSE_MS),
+        ("cost by model and day", "metric=cost_usd,requests&group_by=model&interval=day", COARSE_MS),
+        ("percentiles by model", "metric=p95&group_by=model", COARSE_MS),
+        ("cost by feature and day", "metric=cost_usd&group_by=feature&interval=day", FINE_MS),
+        ("errors by error and day", "metric=errors&group_by=error&interval=day", FINE_MS),
+        ("percentiles by hour of a feature", f"metric=p95&interval=hour&feature={known.feature}", FINE_MS),
+        ("percentiles by feature and hour", "metric=p95&group_by=feature&interval=hour", FINE_MS),
+        ("by feature, model and key", "metric=cost_usd,requests,errors&group_by=feature,model,key", FINE_MS),
+    ]
+    yield (
+        "charts over REST, 30 d",
+        [
+            Asked(what, f"/api/v1/metrics/?{month}&tenant={known.tenant}&{query}", target)
+            for what, query, target in figures
+        ],
+    )
+    yield (
+        "charts over REST, 30 d, all tenants",
+        [Asked(what, f"/api/v1/metrics/?{month}&{query}", target) for what, query, target in figures],
+    )
+    yield (
+        "traces",
+        [
+            Asked("a failed call's page", f"/traces/{known.trace_error}/", TRACE_MS),
+            Asked("500 spans, page", f"/traces/{known.trace_500}/", TRACE_MS),
+            Asked("500 spans, REST", f"/api/v1/traces/{known.trace_500}/", TRACE_MS),
+            Asked("20,000 spans, page", f"/traces/{known.trace_20000}/", PAGE_MS),
+        ],
+    )
+    usage = f"/api/v1/usage/?{month}&tenant={known.tenant}"
+    yield (
+        "usage over REST, 30 d",
+        [
+            Asked("all default groups, first page", usage, FINE_MS),
+            Asked("by day", f"{usage}&group_by=day", FINE_MS),
+            Asked("by user", f"{usage}&group_by=user", FINE_MS),
+            Asked("by feature and model", f"{usage}&group_by=feature,model", FINE_MS),
+            Asked("one user by day", f"{usage}&group_by=day&user={known.user}", FINE_MS),
+        ],
+    )
+    pages = [
+        "/traces/", "/traces/?status=failed&sort=cost", f"/traces/?user={known.user}",
+        f"/traces/?session={known.session}",
+        f"/traces/?q={known.rare_word}", "/costs/", "/costs/?by=user", "/costs/?by=model", "/costs/?by=key",
+        f"/costs/?user={known.user}", "/usage/", "/budgets/", "/providers/", "/prices/", "/prompts/", "/alerts/",
+        "/brake/", "/unpriced/", "/repricing/", "/reconcile/",
+    ]  # fmt: skip
+    yield (
+        "pages, 30 d, one tenant",
+        [Asked(page, f"{page}{'&' if '?' in page else '?'}{month}&tenant={known.tenant}", PAGE_MS) for page in pages],
+    )
+    yield "alerts over REST", [Asked("budgets", "/api/v1/budgets/", PAGE_MS)]
+
+
+class Browser:
+    """A person signed in on the pages, and a key for REST."""
+
+    def __init__(self, base: str, password: str) -> None:
+        self._pages = httpx2.Client(base_url=base, timeout=120, follow_redirects=True)
+        self._rest = httpx2.Client(base_url=base, timeout=120, headers={"Authorization": f"Bearer {OPERATOR_KEY}"})
+        form = self._pages.get("/accounts/login/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
+        assert token, "the form of sign-in has no token"
+        answer = self._pages.post(
+            "/accounts/login/",
+            data={"login": "admin", "password": password, "csrfmiddlewaretoken": token[1]},
+            headers={"Referer": f"{base}/accounts/login/"},
+        )
+        assert "login" not in str(answer.url), f"sign-in failed: {answer.status_code}"
+
+    def ask(self, address: str) -> tuple[int, int, float]:
+        """(status, bytes, milliseconds) of one answer."""
+        client = self._rest if address.startswith("/api/") else self._pages
+        start = time.perf_counter()
+        answer = client.get(address)
+        return answer.status_code, len(answer.content), 1000 * (time.perf_counter() - start)
+
+
+class Statements:
+    """Counts what one answer asks of PostgreSQL, sessions and permissions included: made once more, in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        os.environ.update(LLMOBS_DATA=str(folder), DJANGO_SETTINGS_MODULE="llmobs.settings")
+        import django
+
+        django.setup()
+        from django.db import connection
+        from django.test import Client
+        from django.test.utils import CaptureQueriesContext
+
+        from llmobs.tenants.models import User
+
+        self._pages, self._captured = Client(), lambda: CaptureQueriesContext(connection)
+        self._pages.force_login(User.objects.get(username="admin"))
+
+    def count(self, address: str) -> int:
+        headers = {"Authorization": f"Bearer {OPERATOR_KEY}"} if address.startswith("/api/") else {}
+        with self._captured() as captured:
+            self._pages.get(address, headers=headers)
+        return len(captured)
+
+
+@contextmanager
+def up(folder: Path) -> Iterator[tuple[str, str]]:
+    """The platform on this folder; (address of the pages, database)."""
+    web, gateway = free_port(), free_port()
+    command = [
+        sys.executable, "manage.py", "up", "--data", str(folder), "--web-port", str(web),
+        "--gateway-port", str(gateway),
+    ]  # fmt: skip
+    with running(command, env={"LLMOBS_OPERATOR_KEY": OPERATOR_KEY}):
+        base = f"http://127.0.0.1:{web}"
+        until = time.monotonic() + 600
+        while time.monotonic() < until:
+            try:
+                if httpx2.get(f"{base}/accounts/login/", timeout=5).status_code == 200:
+                    break
+            except httpx2.HTTPError:
+                pass
+            time.sleep(1)
+        url = json.loads((folder / "connections.json").read_text())["database_url"]
+        yield base, url
+
+
+def measure(folder: Path, only: str, repeats: int) -> bool:
+    """Print the table; whether all targets were met."""
+    missed = 0
+    password = json.loads((folder / "secrets.json").read_text()).get("admin_password", "")
+    with up(folder) as (base, url), psycopg.connect(url, autocommit=True) as conn:
+        password = password or json.loads((folder / "secrets.json").read_text())["admin_password"]
+        known, browser, statements = known_of(conn), Browser(base, password), Statements(folder)
+        spans = conn.execute("SELECT sum(reltuples)::bigint FROM pg_class WHERE relname ~ '^span_2'").fetchone()
+        print(f"{spans[0] if spans else 0:,} spans, {known.start:%Y-%m-%d} to {known.end:%Y-%m-%d %H:%M}")
+        for heading, rows in table(known):
+            if only and only not in heading:
+                continue
+            print(f"\n{heading}\n{'':<38} {'median':>9} {'p95':>9} {'target':>7} {'KB':>6} {'SQL':>4}")
+            for row in rows:
+                missed += _row(browser, statements, row, repeats)
+    print(f"\n{missed} targets missed")
+    return missed == 0
+
+
+def _row(browser: Browser, statements: Statements, row: Asked, repeats: int) -> bool:
+    status, size, first = browser.ask(row.address)
+    took = sorted(browser.ask(row.address)[2] for _ in range(repeats if first < 3000 else 1))
+    median, p95 = statistics.median(took), took[min(int(0.95 * len(took)), len(took) - 1)]
+    misses = median > row.target_ms or status != 200
+    print(
+        f"{row.what:<38} {median:>6.0f} ms {p95:>6.0f} ms {row.target_ms:>4} ms {size / 1024:>6.0f} "
+        f"{statements.count(row.address):>4}"
+        f"{f'  status {status}' if status != 200 else '  MISSED' if misses else ''}",
+        flush=True,
+    )
+    return misses
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Ask everything of a folder."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench queries")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", default="", help="rows of headings that contain this")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    options = parser.parse_args(list(arguments))
+    return 0 if measure(options.folder, options.only, options.repeats) else 1
