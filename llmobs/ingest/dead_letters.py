@@ -1,5 +1,10 @@
-"""Dead letters: entries that could not be written, sealed, with a reason that names no content."""
+"""Dead letters: entries that could not be written, sealed, with a reason that names no content.
 
+They wait to be replayed by a version that can read them (`ingest.replay`), or to be dropped.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -17,21 +22,54 @@ def bury(conn: psycopg.Connection[Any], sealer: Sealer, found: Found, reason: st
     """Keep the entry and why; once, however often the writer comes by. Commits with the caller's transaction."""
     plain = msgspec.msgpack.encode((found.entry, found.begin))
     conn.execute(
-        "INSERT INTO dead_letter (letter_id, tenant_id, kind, reason, entry) VALUES (%s, %s, %s, %s, %s) "
-        "ON CONFLICT DO NOTHING",
+        "INSERT INTO dead_letter (letter_id, tenant_id, kind, reason, entry, owner, position) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
         (
             _letter_id(found),
             _tenant_id(found),
             type(found.entry).__name__,
             reason[:MOST_REASON_CHARACTERS],
             sealer.seal(plain),
+            found.owner,
+            found.position,
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter as it is listed."""
+
+    letter_id: int
+    tenant: str  # its slug; "" where nobody knows
+    kind: str
+    reason: str
+    owner: str
+    bytes: int
+    tries: int
+    at: datetime
+    replayed_at: datetime | None
+
+
+def letters(conn: psycopg.Connection[Any], slug: str = "", replayed: bool = False) -> list[Letter]:
+    """What waits, the oldest first; with those that were replayed if asked."""
+    rows = conn.execute(
+        "SELECT letter_id, COALESCE(t.slug, ''), kind, reason, owner, length(entry), tries, at, replayed_at "
+        "FROM dead_letter d LEFT JOIN tenants_tenant t ON t.id = d.tenant_id "
+        "WHERE (%(slug)s = '' OR t.slug = %(slug)s) AND (%(replayed)s OR replayed_at IS NULL) ORDER BY at, letter_id",
+        {"slug": slug, "replayed": replayed},
+    ).fetchall()
+    return [Letter(*row) for row in rows]
 
 
 def dig_up(sealer: Sealer, entry: bytes) -> tuple[Entry, Begin | None]:
     """What was buried."""
     return msgspec.msgpack.decode(sealer.unseal(entry), type=tuple[Entry, Begin | None])
+
+
+def drop(conn: psycopg.Connection[Any], letter_id: int) -> bool:
+    """Delete one that nobody will replay; False: there is none."""
+    return conn.execute("DELETE FROM dead_letter WHERE letter_id = %s", (letter_id,)).rowcount == 1
 
 
 def _letter_id(found: Found) -> int:

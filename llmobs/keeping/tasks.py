@@ -1,21 +1,15 @@
 """Celery's side of keeping: a wake-up each day lets old data go. It may be lost or killed: the next one goes on."""
 
-import psycopg
 import structlog
 from celery import shared_task
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
-from llmobs.keeping.letting_go import Connection, let_go
+from llmobs.keeping.connecting import connect
+from llmobs.keeping.letting_go import let_go
 from llmobs.keeping.place import secure_in
 
 log = structlog.get_logger()
-
-
-def connect() -> Connection:
-    """A connection of its own: the work is psycopg's, in transactions of its own."""
-    return psycopg.connect(settings.CONNECTIONS.database_url, dbname=connection.settings_dict["NAME"], autocommit=True)
 
 
 @shared_task(name="keeping.let_go", ignore_result=True)

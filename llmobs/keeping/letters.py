@@ -1,0 +1,45 @@
+"""Dead letters replayed or dropped by a person, with the entry in the audit trail: for the command and the admin."""
+
+import redis
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+
+from llmobs.budgets.valkey import EpochChanged
+from llmobs.core.clock import now_ns
+from llmobs.ingest.adjust_ledger import teach
+from llmobs.ingest.replay import Replayed, Replayer
+from llmobs.keeping.connecting import connect
+from llmobs.keeping.models import DeadLetter
+from llmobs.tenants import audit
+
+log = structlog.get_logger()
+
+
+def replay(chosen: QuerySet[DeadLetter], actor: str) -> list[Replayed]:
+    """Write each again; what the ledger must learn is sent at once, else its next reader brings it."""
+    found = []
+    with connect() as conn:
+        replayer = Replayer(conn, settings.SECRETS)
+        for letter in chosen.select_related("tenant"):
+            done = replayer.replay(letter.pk)
+            audit.record(actor, "replay", letter, {"error": [letter.reason, done.error]})
+            found.append(done)
+        folds = [fold for done in found for fold in done.folds]
+        try:
+            with redis.Redis.from_url(settings.VALKEY_URL, socket_timeout=10, socket_connect_timeout=2) as client:
+                teach(conn, client, folds, now_ns())
+        except (redis.RedisError, EpochChanged, OSError) as error:
+            log.warning("the ledger learns of replayed letters later", error=type(error).__name__)
+    return found
+
+
+def drop(chosen: QuerySet[DeadLetter], actor: str) -> int:
+    """Delete them for good; what they held is not counted."""
+    dropped = 0
+    for letter in chosen.select_related("tenant"):
+        with transaction.atomic():
+            audit.record(actor, "drop", letter, {"reason": [letter.reason, None], "kind": [letter.kind, None]})
+            dropped += DeadLetter.objects.filter(pk=letter.pk).delete()[0]
+    return dropped

@@ -1,0 +1,29 @@
+"""What keeping shows: dead letters, which the writer puts there (`ingest.dead_letters`)."""
+
+from django.db import models
+
+from llmobs.tenants.models import Tenant
+
+
+class DeadLetter(models.Model):
+    """An entry that could not be written. Its body stays sealed; `reason` names no content."""
+
+    letter_id = models.BigIntegerField(primary_key=True)
+    # 0, which is no tenant: an attempt's end without its begin does not say whose it is.
+    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, null=True, db_constraint=False)
+    kind = models.TextField()
+    reason = models.TextField()
+    owner = models.TextField()
+    position = models.BigIntegerField()
+    tries = models.PositiveSmallIntegerField()
+    at = models.DateTimeField("first seen")
+    tried_at = models.DateTimeField(null=True)
+    replayed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "dead_letter"
+        ordering = ("-at", "letter_id")
+
+    def __str__(self) -> str:
+        return f"dead letter {self.letter_id}"

@@ -1,0 +1,157 @@
+"""Dead letters: listed with their reason, replayed once each after a fix, dropped, by command and in the admin."""
+
+import json
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import redis
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from llmobs.ingest.entries import OtlpBody
+from llmobs.ingest.journal import JournalWriter
+from llmobs.ingest.otlp.decode import decode
+from llmobs.ingest.replay import Replayer
+from llmobs.ingest.writer import Writer
+from llmobs.keeping.models import DeadLetter
+from llmobs.ops.verify import verify
+from llmobs.tenants.models import AuditEntry, User
+from tests.ingest.making import begin, end, journal_folder, make_tenant, otlp, sums
+from tests.keeping.letting import Connection, count
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[JournalWriter]:
+    writer = JournalWriter(journal_folder(tmp_path), settings.SECRETS.journal_key)
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def make_writer(pg: Connection, valkey: "redis.Redis", tmp_path: Path) -> Callable[[], Writer]:
+    make_tenant(pg)
+    return lambda: Writer(tmp_path / "journal", settings.SECRETS, pg, valkey)
+
+
+@pytest.fixture
+def buried(journal: JournalWriter, make_writer: Callable[[], Writer], monkeypatch: pytest.MonkeyPatch) -> OtlpBody:
+    """A body of two spans that this version cannot read, until the fault is taken away."""
+    body = otlp(count=2)
+
+    def stumbles(entry: OtlpBody, *rest: object) -> object:
+        if entry.body == body.body:
+            raise KeyError("a shape that nobody foresaw")
+        return decode(entry, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("llmobs.ingest.translate.decode", stumbles)
+    for each in (otlp(), body, otlp()):
+        journal.append(each)
+    make_writer().drain()
+    return body
+
+
+def listed() -> list[dict[str, object]]:
+    said = StringIO()
+    call_command("deadletters", "list", "--json", stdout=said)
+    return list(json.loads(said.getvalue())["letters"])
+
+
+def test_a_letter_is_listed_with_its_reason_size_owner_and_time(pg: Connection, buried: OtlpBody) -> None:
+    assert sums(pg).spans == 2
+    [letter] = listed()
+    assert (letter["tenant"], letter["kind"], letter["owner"]) == ("tenant-1", "OtlpBody", "gateway-1")
+    assert letter["reason"] == "it does not decode: KeyError"
+    assert int(str(letter["bytes"])) > len(buried.body)
+    assert letter["at"]
+
+
+def test_a_replay_before_the_fix_keeps_it_and_after_the_fix_writes_it_once(
+    pg: Connection, buried: OtlpBody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CommandError, match="waits on"):
+        call_command("deadletters", "replay", "--all", stdout=StringIO())
+    assert DeadLetter.objects.get().tries == 1
+    monkeypatch.undo()
+    call_command("deadletters", "replay", "--all", stdout=StringIO())
+    assert (sums(pg).spans, sums(pg).bills) == (4, 4)
+    assert listed() == []
+    pg.execute("UPDATE dead_letter SET replayed_at = NULL")  # as if two had read it at once
+    assert Replayer(pg, settings.SECRETS).replay(DeadLetter.objects.get().pk).error  # its body is not kept
+    assert (sums(pg).spans, sums(pg).bills) == (4, 4)
+    assert verify(pg).differences == []
+    told = AuditEntry.objects.filter(action="replay").order_by("pk").values_list("change", flat=True)
+    assert [each["error"][1] for each in told] == ["it does not decode: KeyError", ""]
+
+
+def test_spans_that_came_another_way_meanwhile_are_not_written_twice(
+    pg: Connection,
+    buried: OtlpBody,
+    journal: JournalWriter,
+    make_writer: Callable[[], Writer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    journal.append(buried)
+    make_writer().drain()
+    said = StringIO()
+    call_command("deadletters", "replay", str(DeadLetter.objects.get().pk), stdout=said)
+    assert "0 spans new, 2 known" in said.getvalue()
+    assert (sums(pg).spans, sums(pg).bills) == (4, 4)
+
+
+def test_a_buried_attempt_is_billed_at_its_replay(
+    pg: Connection,
+    journal: JournalWriter,
+    make_writer: Callable[[], Writer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(*_: object) -> None:
+        raise ValueError("not now")
+
+    monkeypatch.setattr("llmobs.ingest.translate.ended_span", refuses)
+    begun = begin()
+    journal.append(begun)
+    journal.append(end(begun))
+    make_writer().drain()
+    assert sums(pg).bills == 0
+    monkeypatch.undo()
+    call_command("deadletters", "replay", "--tenant", "tenant-1", stdout=StringIO())
+    assert sums(pg).bills == 1
+    assert verify(pg).differences == []
+
+
+def test_an_end_without_its_begin_says_so_and_can_be_dropped(
+    pg: Connection, journal: JournalWriter, make_writer: Callable[[], Writer]
+) -> None:
+    journal.append(end(begin()))
+    make_writer().drain()
+    with pytest.raises(CommandError):
+        call_command("deadletters", "replay", "--all", stdout=StringIO())
+    [letter] = listed()
+    assert (letter["tenant"], letter["reason"]) == ("", "an attempt's end without its begin")
+    with pytest.raises(CommandError, match="--all"):
+        call_command("deadletters", "drop", stdout=StringIO())
+    call_command("deadletters", "drop", "--all", stdout=StringIO())
+    assert count(pg, "dead_letter") == 0
+    assert AuditEntry.objects.filter(action="drop").count() == 1
+
+
+def test_operators_replay_in_the_admin_and_others_do_not_get_in(
+    pg: Connection, buried: OtlpBody, monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
+    monkeypatch.undo()
+    address = "/admin/keeping/deadletter/"
+    asked = {"action": "replay", "_selected_action": [DeadLetter.objects.get().pk]}
+    client.force_login(User.objects.create_user("charlie"))
+    assert client.post(address, asked).status_code in (302, 403)
+    assert count(pg, "dead_letter", "replayed_at IS NULL") == 1
+    client.force_login(User.objects.create_user("olga", is_staff=True))
+    page = client.get(address).content.decode()
+    assert "it does not decode: KeyError" in page
+    assert "gateway-1" in page
+    assert client.post(address, asked).status_code == 302
+    assert sums(pg).spans == 4
+    assert client.get(f"{address}{asked['_selected_action'][0]}/change/").status_code == 200
