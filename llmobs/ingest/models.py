@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -24,6 +24,9 @@ PRICE_FIELDS = (
     "provider", "model", "effective_from", "effective_to", *RATES, "units", "long_context", "tiers",
     "max_output_tokens",
 )  # fmt: skip
+
+
+_BEGINNING = 0x6C6C6D7273746172  # "llmrstar": one begins at a time
 
 
 class Repricing(models.Model):
@@ -96,14 +99,18 @@ class Repricing(models.Model):
             transaction.set_rollback(True)
         return found
 
+    @transaction.atomic
     def begin(self, actor: str) -> None:
         """Let it be applied: the price is set, and what is to be done is a row. Raises ValidationError."""
+        if busy := self._of_the_same_bills().filter(state__in=(APPLYING, UNDOING)).first():
+            raise ValidationError(f"{str(busy).capitalize()} is at some of the same bills now: wait for its end.")
         self._move((PREVIEWED,), APPLYING, actor, "apply")
         if (price := self.new_price()) is not None:
             audit.save(price, actor)
             self.price_id = price.pk
             self.save(update_fields=["price_id"])
 
+    @transaction.atomic
     def begin_undoing(self, actor: str) -> None:
         """Let it be undone; the price that came with it goes, for calls to come. Raises ValidationError."""
         if later := self._later():
@@ -113,10 +120,20 @@ class Repricing(models.Model):
             audit.delete(price, actor)
 
     def _later(self) -> "Repricing | None":
-        rows = Repricing.objects.filter(pk__gt=self.pk, since__lt=self.until, until__gt=self.since)
+        """One that was applied after this one, whichever was made first."""
+        since = models.Q(state__in=(APPLYING, UNDOING))
+        if self.applied_at is not None:
+            since |= models.Q(state=APPLIED, applied_at__gt=self.applied_at)
+        return self._of_the_same_bills().filter(since).first()
+
+    def _of_the_same_bills(self) -> "models.QuerySet[Repricing]":
+        """Others that may change some of its bills. None begins until the transaction ends."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_BEGINNING])
+        rows = Repricing.objects.exclude(pk=self.pk).filter(since__lt=self.until, until__gt=self.since)
         if self.tenant_id is not None:
             rows = rows.filter(models.Q(tenant=self.tenant_id) | models.Q(tenant__isnull=True))
-        return rows.filter(state__in=(APPLYING, APPLIED, UNDOING)).first()
+        return rows
 
     def _move(self, before: tuple[str, ...], after: str, actor: str, action: str) -> None:
         """Compare and set, with its audit entry."""

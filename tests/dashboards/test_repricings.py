@@ -106,6 +106,28 @@ def test_the_older_of_two_is_not_undone_before_the_newer(cast: Cast, price: dict
     assert f"Re-pricing {second['id']}" in refused["detail"]
 
 
+def test_what_was_applied_first_is_not_undone_first_whichever_was_made_first(cast: Cast, price: dict[str, Any]) -> None:
+    operator = with_key("operator")
+    made = [operator.post(REPRICINGS, {"since": SINCE}, format="json").json() for _ in range(2)]
+    for each in reversed(made):
+        operator.post(f"{REPRICINGS}{each['id']}/apply/")
+        work(each)
+    first, second = made[1], made[0]
+    refused = assert_problem(operator.post(f"{REPRICINGS}{first['id']}/undo/"), 400)
+    assert f"Re-pricing {second['id']}" in refused["detail"]
+    assert operator.post(f"{REPRICINGS}{second['id']}/undo/").status_code == 202
+
+
+def test_two_do_not_work_on_the_same_bills_at_once(cast: Cast, price: dict[str, Any]) -> None:
+    operator = with_key("operator")
+    first, second = (operator.post(REPRICINGS, {"since": SINCE}, format="json").json() for _ in range(2))
+    assert operator.post(f"{REPRICINGS}{first['id']}/apply/").status_code == 202
+    refused = assert_problem(operator.post(f"{REPRICINGS}{second['id']}/apply/"), 400)
+    assert f"Re-pricing {first['id']} is at some of the same bills" in refused["detail"]
+    work(first)
+    assert operator.post(f"{REPRICINGS}{second['id']}/apply/").status_code == 202
+
+
 @pytest.mark.parametrize(
     ("given", "what"),
     [
