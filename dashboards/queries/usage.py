@@ -50,7 +50,9 @@ SUMS = (
     "sum(b.cache_read_input_tokens)",
     "sum(b.cache_write_5m_input_tokens + b.cache_write_1h_input_tokens)",
     "sum(b.reasoning_output_tokens)",
-    "sum(b.cost_nanousd)",
+    # What was priced and is no more has bills that add up to 0, of no request.
+    "CASE WHEN sum(b.requests) FILTER (WHERE b.cost_nanousd IS NOT NULL) <> 0 OR sum(b.cost_nanousd) <> 0 "
+    "THEN sum(b.cost_nanousd) END",
     "coalesce(sum(b.requests) FILTER (WHERE b.cost_nanousd IS NULL), 0)",
 )
 UNIT_NAMES = tuple(unit.name for unit in UNITS)

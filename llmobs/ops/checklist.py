@@ -211,8 +211,8 @@ def _verified() -> Item:
 def _unpriced_models(tenant: Tenant) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT DISTINCT provider_name || '/' || model FROM bill WHERE tenant_id = %s AND cost_nanousd IS NULL "
-            "AND begin_at > now() - make_interval(days => %s) ORDER BY 1",
+            "SELECT provider_name || '/' || model FROM bill WHERE tenant_id = %s AND cost_nanousd IS NULL "
+            "AND begin_at > now() - make_interval(days => %s) GROUP BY 1 HAVING sum(requests) > 0 ORDER BY 1",
             [tenant.pk, UNPRICED_DAYS],
         )
         return [row[0] for row in cursor.fetchall()]

@@ -41,7 +41,7 @@ def test_each_part_of_an_explanation_is_there(name: str) -> None:
 )
 def test_each_address_leads_somewhere(address: str) -> None:
     assert address in PAGE
-    assert resolve(address)
+    assert resolve(address).route
 
 
 def test_the_command_knows_what_is_said_of_it() -> None:

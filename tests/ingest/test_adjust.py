@@ -142,6 +142,7 @@ def test_what_is_no_text_and_what_has_a_tier_is_computed_by_the_one_function(pg:
     assert runs.apply(make(pg), PriceBook([override])).nanousd == 2 + 20 + 20_000 + 3
     no_difference(pg)
     assert pg.execute("SELECT sum(unpriced_count) FROM trace").fetchone() == (1,)
+    assert pg.execute("SELECT sum((units->>'audio_input')::bigint) FROM bill").fetchone() == (400,)
 
 
 def test_budgets_follow_in_closed_windows_too_and_the_ledger_is_told(pg: Connection, runs: Runs) -> None:
