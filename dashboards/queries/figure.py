@@ -90,7 +90,12 @@ def _of_trace(tenant_id: int, trace_id: str, start: datetime, more: str, values:
 
 
 def of_budget(cursor: Cursor, budget: BudgetInfo, at: datetime, value: str) -> Figure:
-    """What a budget has spent in the window that holds `at` (of a rolling one in all its days), of one value."""
+    """What a budget has spent in the window that holds `at` (of a rolling one in all its days), of one value.
+
+    Raises ValueError for what is no value of this budget, or no time that it can have counted in.
+    """
+    if not 1970 < at.year < 9999 or "\x00" in value:
+        raise ValueError("the budget has no such window or value")
     zone, at_s = ZoneInfo(budget.zone), ns_from_utc(at) // NS_PER_SECOND
     since_s, ends_s = counted_since(budget.window, zone, at_s), window_bounds(budget.window, zone, at_s)[1]
     since, until = (utc_from_ns(each * NS_PER_SECOND) for each in (since_s, ends_s))
@@ -120,10 +125,19 @@ def _within(budget: BudgetInfo, value: str) -> tuple[str, list[Any]]:
         values += [_typed(name, fixed) for scope in scopes for name, fixed in scope]
     names = budget.each
     if names:
-        wanted = [value] if len(names) == 1 else msgspec.json.decode(value or "[]")
+        wanted = [value] if len(names) == 1 else _several(value)
         parts += [f"{_column(name)} = %s" for name in names]
         values += [_typed(name, text) for name, text in zip(names, wanted, strict=True)]
     return "".join(f" AND {part}" for part in parts), values
+
+
+def _several(value: str) -> list[str]:
+    """The values of a budget for each combination. Raises ValueError."""
+    try:
+        found = msgspec.json.decode(value or "[]", type=list[str])
+    except msgspec.MsgspecError:
+        raise ValueError("the value is no JSON list of texts") from None
+    return [text.replace("\x00", "") for text in found]
 
 
 def _column(name: str) -> str:

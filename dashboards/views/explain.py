@@ -12,6 +12,7 @@ from dashboards.queries.explained import rows
 from dashboards.queries.figure import Figure
 from dashboards.visit import Visit, page, show
 
+NOT_KEPT = ("after", "tenant", "page", "self")  # the last two: as `Visit.url` names its own arguments
 HEX = {"trace_id": re.compile(r"[0-9a-f]{32}"), "span_id": re.compile(r"[0-9a-f]{16}")}
 
 
@@ -23,7 +24,9 @@ def explain(visit: Visit) -> HttpResponse:
         found, mark = rows(visit.cursor, asked.which, visit.request.GET.get("after", ""))
     except ValueError as error:
         return show(visit, "dashboards/explain.html", heading="Why this figure", problem=str(error))
-    given = {name: value for name, value in visit.request.GET.items() if name not in ("after", "tenant")}
+    given = {
+        name: value for name, value in visit.request.GET.items() if name not in ("after", "tenant", "page", "self")
+    }
     return show(
         visit,
         "dashboards/explain.html",

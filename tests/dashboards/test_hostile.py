@@ -1,0 +1,80 @@
+"""What nobody would type into an address: it is answered, whoever asks, and never by a fault of ours."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from django.test import Client
+from django.utils.http import urlencode
+
+from llmobs.alerts.raising import raise_alert
+from llmobs.budgets.models import Budget
+from llmobs.tenants.plain_connection import plain_connection
+from tests.brake.made import episode
+from tests.dashboards.cast import Cast
+from tests.ingest.making import call, commit
+
+Connection = psycopg.Connection[Any]
+
+HOSTILE = ("a\x00b", "9" * 30, "<script>alert(1)</script>", "[1,{}]", '["\\u0000","b"]', "0001-01-01", "9999-12")
+ASKED = {
+    "/api/v1/brake/": ("state", "session", "from", "cursor", "limit"),
+    "/api/v1/alerts/": ("state", "to", "tenant"),
+    "/api/v1/alerts/deliveries/": ("state", "alert"),
+    "/api/v1/reconcile/": ("month", "account"),
+    "/api/v1/reconcile/differences/?account=openai": ("month", "name", "cursor"),
+    "/api/v1/repricings/": ("from", "cursor"),
+    "/api/v1/unpriced/": ("from", "last"),
+    "/api/v1/explain/": ("from", "feature", "key", "bill", "trace_id", "budget", "cursor", "limit"),
+    "/api/v1/explain/?budget={one}": ("window", "value"),
+    "/api/v1/explain/?budget={pairs}": ("value",),
+    "/api/v1/usage/": ("to", "group_by", "format", "limit", "cursor", "user"),
+    "/brake/": ("tenant",),
+    "/alerts/": ("alert", "kind", "budget", "before"),
+    "/reconcile/": ("month", "account", "name"),
+    "/repricing/": ("id", "provider", "since"),
+    "/unpriced/": ("from",),
+    "/explain/": ("feature", "key", "trace_id", "budget", "after"),
+    "/explain/?budget={one}": ("at", "value"),
+    "/explain/?budget={pairs}": ("value",),
+    "/usage/": ("by", "key"),
+    "/usage/statement/": ("month",),
+}
+IN_PATHS = (
+    "/brake/{}/", "/api/v1/brake/{}/", "/api/v1/alerts/{}/", "/api/v1/alerts/deliveries/{}/", "/api/v1/repricings/{}/",
+    "/api/v1/reconcile/reports/{}/",
+)  # fmt: skip
+
+
+def _addresses(**ids: int) -> list[str]:
+    found = [path.format(urlencode({"": each})[1:]) for path in IN_PATHS for each in HOSTILE]
+    for path, names in ASKED.items():
+        begun = path.format(**ids)
+        mark = "&" if "?" in begun else "?"
+        found += [f"{begun}{mark}{urlencode({name: each})}" for name in names for each in HOSTILE]
+    return found
+
+
+def test_whatever_an_address_says_it_is_answered(empty_cast: Cast, pg: Connection, valkey_url: str) -> None:
+    acme, now = empty_cast.acme, datetime.now(UTC)
+    budgets = [
+        Budget.objects.create(tenant=acme, name=name, limit_nanousd=1, scope=scope, counted_at=now)
+        for name, scope in (("one", {"user": "*"}), ("pairs", {"user": "*", "feature": "*"}))
+    ]
+    commit(pg, call(acme.pk))
+    episode(acme, 1)
+    raise_alert(plain_connection(), acme.pk, "cost", "k", "warning", "t", {}, now)
+    client = Client(raise_request_exception=False)
+    client.force_login(empty_cast.operator)
+    broken = []
+    for address in _addresses(one=budgets[0].pk, pairs=budgets[1].pk):
+        answer = client.get(address)
+        said = b"".join(answer) if answer.streaming else answer.content
+        if answer.status_code >= 500 or (b"<script>alert" in said and answer["content-type"].startswith("text/html")):
+            broken.append(address)
+    assert not broken, "\n".join(broken)
+
+
+def test_a_parameter_that_is_named_as_ours_are_is_left_out(cast: Cast) -> None:
+    client = cast.as_(cast.alice)
+    assert "after=" in client.get("/explain/?last=7d&page=x&self=y").content.decode()
