@@ -131,7 +131,7 @@ def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
     budgets = current_budgets(conn, budgets)
     spans = _without_copies(batch.spans)
     by_tenant = _by_tenant(spans)
-    _lock_tenants(conn, sorted(by_tenant))
+    lock_tenants(conn, sorted(by_tenant))
     related = {tenant: load_related(conn, tenant, of_tenant) for tenant, of_tenant in sorted(by_tenant.items())}
     spans = [s for s in spans if _is_new(s, related[s.tenant_id])]
     counted, contents = _insert_spans(conn, spans, related)
@@ -190,17 +190,18 @@ def _by_tenant(spans: list[Span]) -> dict[int, list[Span]]:
     return found
 
 
-def _lock_tenants(conn: Connection, tenants: list[int]) -> None:
-    for tenant_id in tenants:
-        conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCK, tenant_id & 0x7FFFFFFF))
-
-
 def share_tenant(conn: Connection, tenant_id: int) -> None:
     """Until the transaction ends no writer decides for the tenant; several that do not decide go on beside each other.
 
     After `current_budgets`, as a writer does it.
     """
     conn.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", (_LOCK, tenant_id & 0x7FFFFFFF))
+
+
+def lock_tenants(conn: Connection, tenants: list[int]) -> None:
+    """Until the transaction ends nobody else decides for these; after `current_budgets`, in the order of tenants."""
+    for tenant_id in tenants:
+        conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCK, tenant_id & 0x7FFFFFFF))
 
 
 def _decide(spans: list[Span], related: dict[int, Related]) -> set[SpanKey]:
@@ -334,7 +335,7 @@ def _settle_accounts(
     for flip in flips:
         deltas.add(flip.span, 0, flip.calls)
         traces.add(flip.span, 0, flip.calls)
-    billed = [_billed(bill) for bill in bills]
+    billed = [billed_by(bill) for bill in bills]
     matched = match(budgets, billed)
     copy_bills(conn, (bill_row(bill, budget_ids(found)) for bill, found in zip(bills, matched, strict=True)))
     deltas.write(conn)
@@ -351,7 +352,8 @@ def _flipped(related: dict[int, Related], counted: set[SpanKey]) -> Iterable[Fli
                 yield Flip(tenant_id, claim.info, 1 if counts_now else -1, claim.bill_id)
 
 
-def _billed(bill: Bill) -> Billed:
+def billed_by(bill: Bill) -> Billed:
+    """What budgets must know of a bill."""
     is_attempt = bool(bill.holds)
     return Billed(
         tenant_id=bill.tenant_id,

@@ -34,6 +34,8 @@ _SPAN = {
     "block_slot": "int2", "attributes": "jsonb", "adapter": "int2",
 }  # fmt: skip
 
+SPAN_COLUMNS = tuple(_SPAN)  # in the order of `span_row`
+
 _CLAIM = {
     "tenant_id": "int8", "trace_id": "bytea", "span_id": "bytea", "parent_span_id": "bytea", "start": "timestamptz",
     "finish": "timestamptz", "source": "int2", "scope_name": "text", "yields": "bool", "response_id": "text",

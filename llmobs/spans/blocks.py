@@ -20,7 +20,7 @@ Content = tuple[str | None, str | None]
 
 def make_block(contents: list[Content]) -> bytes:
     """The body of a block."""
-    plain = msgspec.msgpack.encode([_storable(content) for content in contents])
+    plain = msgspec.msgpack.encode([storable(content) for content in contents])
     return zstandard.ZstdCompressor(level=LEVEL).compress(plain)
 
 
@@ -44,8 +44,8 @@ def read_content(conn: psycopg.Connection[Any], tenant_id: int, block_id: int, d
     return contents[slot] if slot < len(contents) else (None, None)
 
 
-def _storable(content: Content) -> Content:
-    """msgpack refuses lone surrogates, which JSON can smuggle in."""
+def storable(content: Content) -> Content:
+    """As it is read back: msgpack refuses lone surrogates, which JSON can smuggle in."""
     given, answered = content
     return _text(given), _text(answered)
 
