@@ -90,9 +90,7 @@ class Collector:
         snapshot = self._plane.snapshot
         if snapshot is None:
             raise Refusal("not_ready", "the gateway has no configuration yet")
-        given = headers.get(b"authorization", b"")
-        secret = _basic_password(given[6:]) if given[:6].lower() == b"basic " else secret_of(headers)
-        return holder(snapshot, secret, self._plane.platform_secret, now_ns)
+        return holder(snapshot, password_or_secret(headers), self._plane.platform_secret, now_ns)
 
     async def _body(self, door: Door) -> bytes:
         if self._bytes_under_way > MOST_BYTES_AT_ONCE:
@@ -136,6 +134,12 @@ def _inflated(inflate: "zlib._Decompress", body: bytes, most_bytes: int) -> byte
         return inflate.decompress(body, most_bytes)
     except zlib.error:
         raise OtlpError("the body is not what its content-encoding says") from None
+
+
+def password_or_secret(headers: dict[bytes, bytes]) -> str:
+    """The secret that a request of OTLP carries, as a key or as the password of Basic. Raises Refusal."""
+    given = headers.get(b"authorization", b"")
+    return _basic_password(given[6:]) if given[:6].lower() == b"basic " else secret_of(headers)
 
 
 def _basic_password(encoded: bytes) -> str:

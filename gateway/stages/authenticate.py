@@ -4,15 +4,23 @@ Fails closed: no snapshot, no entry, revoked, expired, or a tenant that is switc
 says whether a key exists elsewhere, and never repeats what was sent.
 """
 
+from typing import Protocol
+
 from gateway.call import Call
 from gateway.errors import Refusal
 from gateway.plane import Plane
-from gateway.snapshot import Snapshot
 from llmobs.core.ids import new_span_id, new_trace_id
 from llmobs.tenants.keys import INTERNAL_PREFIX, check_internal, secret_hash
-from llmobs.tenants.roster import KeyInfo, TenantInfo
+from llmobs.tenants.roster import KeyInfo, Roster, TenantInfo
 
 _NO_ID = frozenset({b"0" * 32, b"0" * 16})
+
+
+class Knows(Protocol):
+    """Whatever has a roster: a snapshot, or who follows that alone."""
+
+    @property
+    def roster(self) -> Roster: ...
 
 
 def authenticate(call: Call, plane: Plane) -> None:
@@ -35,7 +43,7 @@ def secret_of(headers: dict[bytes, bytes]) -> str:
     return secret.decode("latin-1")
 
 
-def holder(snapshot: Snapshot, secret: str, platform_secret: str, now_ns: int) -> tuple[TenantInfo, KeyInfo]:
+def holder(snapshot: Knows, secret: str, platform_secret: str, now_ns: int) -> tuple[TenantInfo, KeyInfo]:
     """The tenant and key that a secret stands for. Raises Refusal."""
     key = _find(snapshot, secret, platform_secret, now_ns)
     if key is None or key.tenant_id is None:
@@ -50,7 +58,7 @@ def holder(snapshot: Snapshot, secret: str, platform_secret: str, now_ns: int) -
     return tenant, key
 
 
-def _find(snapshot: Snapshot, secret: str, platform_secret: str, now_ns: int) -> KeyInfo | None:
+def _find(snapshot: Knows, secret: str, platform_secret: str, now_ns: int) -> KeyInfo | None:
     if secret.startswith(INTERNAL_PREFIX):
         key_id = check_internal(secret, platform_secret, now_ns)
         return None if key_id is None else snapshot.roster.keys_by_id.get(key_id)

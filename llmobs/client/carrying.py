@@ -38,11 +38,11 @@ class Threads:
     def __init__(self) -> None:
         self._submit = ThreadPoolExecutor.submit
         self._start = threading.Thread.start
+        self._ours: tuple[Callable[..., Any], ...] = ()
 
     def enter(self) -> None:
         submit, start = self._submit, self._start
 
-        @functools.wraps(submit)
         def carrying_submit(
             self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
         ) -> Future[Any]:
@@ -66,10 +66,9 @@ class Threads:
 
     def leave(self) -> None:
         """As before, unless others have replaced them since."""
-        submit, start = self._ours
-        if ThreadPoolExecutor.submit is submit:
+        if ThreadPoolExecutor.submit in self._ours:
             ThreadPoolExecutor.submit = self._submit  # type: ignore[method-assign]
-        if threading.Thread.start is start:
+        if threading.Thread.start in self._ours:
             threading.Thread.start = self._start  # type: ignore[method-assign]
 
 

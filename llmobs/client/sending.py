@@ -80,7 +80,7 @@ class Exporter(SpanExporter):
             log.warning("spans are not taken at %s (%s); said once until they are", self.endpoint, reason)
 
     def shutdown(self) -> None:
-        self._otlp.shutdown()
+        self._otlp.shutdown()  # type: ignore[no-untyped-call]
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return True
@@ -133,7 +133,7 @@ class Sending(SpanProcessor):
         try:
             ending.start()
         except RuntimeError:  # the interpreter makes no threads any more
-            self._batches.shutdown()
+            self._batches.shutdown()  # type: ignore[no-untyped-call]
             return
         ending.join(self._exit_seconds)
         if ending.is_alive():

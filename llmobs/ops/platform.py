@@ -5,7 +5,8 @@ import fcntl
 import socket
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import IO
 
 from llmobs.core.env import Connections, Place, database_url_from_env, valkey_url_from_env
@@ -17,6 +18,7 @@ from llmobs.ops.processes import (
     beat_program,
     environment,
     gateway_programs,
+    grpc_collector_program,
     postgres_program,
     prepare_command,
     valkey_program,
@@ -46,6 +48,7 @@ class Wishes:
     web_port: int = 8000
     gateway_port: int = 4000
     gateway_workers: int = 1
+    otlp_grpc_port: int | None = None  # None: not answered
 
 
 def take_folder(place: Place) -> IO[bytes]:
@@ -84,6 +87,21 @@ def listen(host: str, port: int, option: str) -> socket.socket:
     return listener
 
 
+def keep_port(host: str, port: int, option: str) -> socket.socket:
+    """A bound, silent socket: the port is this platform's, for a child that listens on it beside; raises Taken."""
+    with listen(host, port, option) as probe:  # nobody else may have it, not even by sharing
+        host, port = probe.getsockname()[:2]
+        family = probe.family
+    keeper = socket.socket(family, socket.SOCK_STREAM)
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        keeper.bind((host, port))
+    except OSError as error:
+        keeper.close()
+        raise Taken(f"port {port} on {host} was taken just now ({error.strerror}): begin again") from None
+    return keeper
+
+
 def run(place: Place, wishes: Wishes, say: Callable[[str], None]) -> None:
     """Run the platform until SIGTERM or Ctrl-C. Raises Taken, or what kept it from starting, all ended again."""
     with take_folder(place):
@@ -91,10 +109,12 @@ def run(place: Place, wishes: Wishes, say: Callable[[str], None]) -> None:
             say(f"Ended what an earlier `up` left behind: {', '.join(map(str, orphans))}")
         place.logs.mkdir(mode=0o700, exist_ok=True)
         place.journal.mkdir(mode=0o700, exist_ok=True)
-        with (
-            listen(wishes.host, wishes.gateway_port, "--gateway-port") as gateway,
-            listen(wishes.host, wishes.web_port, "--web-port") as web,
-        ):
+        with ExitStack() as doors:
+            gateway = doors.enter_context(listen(wishes.host, wishes.gateway_port, "--gateway-port"))
+            web = doors.enter_context(listen(wishes.host, wishes.web_port, "--web-port"))
+            if wishes.otlp_grpc_port is not None:
+                kept = doors.enter_context(keep_port(wishes.host, wishes.otlp_grpc_port, "--otlp-grpc-port"))
+                wishes = replace(wishes, otlp_grpc_port=kept.getsockname()[1])
             _run(place, wishes, gateway, web, say)
 
 
@@ -106,6 +126,7 @@ def _run(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socke
         valkey_url=valkey.url() if valkey else valkey_url_from_env(),
         gateway_port=gateway.getsockname()[1],
         web_port=web.getsockname()[1],
+        otlp_grpc_port=wishes.otlp_grpc_port,
     )
     supervisor = Supervisor(place, environment(place, connections), say)
     supervisor.take_signals()
@@ -120,7 +141,8 @@ def _run(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socke
         if not supervisor.is_stopping:
             say(
                 f"llmobs is up. Dashboard http://{_host(wishes)}:{connections.web_port}/, "
-                f"gateway and collector http://{_host(wishes)}:{connections.gateway_port}/. Ctrl-C ends it."
+                f"gateway and collector http://{_host(wishes)}:{connections.gateway_port}/{_grpc(wishes)}. "
+                "Ctrl-C ends it."
             )
         supervisor.run()
     finally:
@@ -138,9 +160,11 @@ def _stores(postgres: EmbeddedPostgres | None, valkey: EmbeddedValkey | None) ->
 
 
 def _programs(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socket) -> list[Program]:
+    port = wishes.otlp_grpc_port
     return [
         writer_program(),
         *gateway_programs(wishes.gateway_workers, gateway.fileno()),
+        *([] if port is None else [grpc_collector_program(wishes.host, port)]),
         web_program(web.fileno()),
         worker_program(),
         beat_program(place),
@@ -154,6 +178,10 @@ def prepare(place: Place, env: dict[str, str]) -> None:
         done = subprocess.run(prepare_command(), env=env, stderr=errors, check=False)  # noqa: S603
     if done.returncode:
         raise PreparationFailed(f"the database could not be prepared (status {done.returncode}); the log is {log}")
+
+
+def _grpc(wishes: Wishes) -> str:
+    return "" if wishes.otlp_grpc_port is None else f", OTLP/gRPC {_host(wishes)}:{wishes.otlp_grpc_port}"
 
 
 def _host(wishes: Wishes) -> str:

@@ -92,6 +92,16 @@ def writer_program() -> Program:
     return Program("writer", "writer", lambda: _python("llmobs.ingest.writer"), _WRITER_RANK)
 
 
+def grpc_collector_program(host: str, port: int) -> Program:
+    """It has its own port: gRPC takes no listening socket."""
+
+    def command() -> list[str]:
+        owner = f"otlp-grpc-{secrets.token_hex(6)}"
+        return _python("gateway.grpc_collector", "--host", host, "--port", str(port), "--owner", owner)
+
+    return Program("collector", "otlp-grpc", command, _DOOR_RANK)
+
+
 def web_program(descriptor: int) -> Program:
     arguments = (
         "llmobs.asgi:application", "--fd", str(descriptor), "--ws", "none", "--lifespan", "off", "--no-access-log",

@@ -175,7 +175,7 @@ class Supervisor:
         pids: dict[str, list[int]] = {kind: [] for kind in KINDS}
         for running in self.running:
             if running.child is not None:
-                pids[running.program.kind].append(running.child.pid)
+                pids.setdefault(running.program.kind, []).append(running.child.pid)
         replace_file(self.place.run_file, json.dumps(pids).encode())
 
 

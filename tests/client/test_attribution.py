@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from opentelemetry import context, propagate
@@ -18,8 +19,6 @@ from llmobs.client.stamping import Stamp
 from llmobs.ingest.otlp.reading import Reading
 from llmobs.ingest.otlp.whom import attribute
 from llmobs.tenants.attribution import Attribution
-
-Told = dict[str, dict[str, str]]
 
 
 class Spans:
@@ -36,8 +35,8 @@ class Spans:
         with self.tracer.start_as_current_span(name):
             pass
 
-    def told(self) -> Told:
-        return {span.name: dict(span.attributes or {}) for span in self._kept.get_finished_spans()}  # type: ignore[misc]
+    def told(self) -> dict[str, dict[str, Any]]:
+        return {span.name: dict(span.attributes or {}) for span in self._kept.get_finished_spans()}
 
     def parents(self) -> dict[str, str]:
         spans = self._kept.get_finished_spans()

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 
@@ -18,6 +19,7 @@ from llmobs.ops.platform import take_folder
 from tests.ops.test_supervisor import pids, until
 
 ROOT = Path(__file__).parents[2]
+KILLED = ("postgres", "valkey", "web", "collector")
 
 
 def up(place: Place, *arguments: str) -> "subprocess.Popen[str]":
@@ -38,7 +40,7 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def platform(place: Place) -> "Iterator[subprocess.Popen[str]]":
-    process = up(place, "--web-port", "0", "--gateway-port", "0")
+    process = up(place, "--web-port", "0", "--gateway-port", "0", "--otlp-grpc", "--otlp-grpc-port", "0")
     try:
         yield process
     finally:
@@ -78,6 +80,7 @@ def test_it_refuses_a_taken_folder(place: Place) -> None:
     [
         (("--web-port", "99999"), "there is no port 99999"),
         (("--gateway-port", "-1"), "there is no port -1"),
+        (("--otlp-grpc", "--otlp-grpc-port", "70000"), "there is no port 70000"),
         (("--host", "nonsense.invalid"), "'nonsense.invalid' is no address of this machine"),
         (("--host", "192.0.2.1"), "192.0.2.1 is no address of this machine"),
     ],
@@ -137,14 +140,15 @@ def test_it_starts_everything_again_after_a_kill_and_ends_cleanly(
     secrets = json.loads(place.secrets_file.read_bytes())
     assert f"Sign in as admin with the password {secrets['admin_password']}" in said
     web_port = place_connections(place)["web_port"]
-    assert answers(web_port, "/readyz")
+    until(lambda: answers(web_port, "/readyz"), 60)
 
     first = pids(place)
     assert all(len(found) == 1 for found in first.values()), first
-    for kind in ("postgres", "valkey", "web"):
+    for kind in KILLED:
         os.kill(first[kind][0], signal.SIGKILL)
-    until(lambda: all(pids(place)[kind] not in ([], first[kind]) for kind in ("postgres", "valkey", "web")), 30)
+    until(lambda: all(pids(place).get(kind, []) not in ([], first[kind]) for kind in KILLED), 30)
     until(lambda: answers(web_port, "/readyz"), 30)
+    assert refuses_strangers(place_connections(place)["otlp_grpc_port"])
     last = [pid for found in pids(place).values() for pid in found]
 
     platform.send_signal(signal.SIGTERM)
@@ -175,6 +179,16 @@ def test_after_its_own_kill_it_starts_on_the_same_folder_and_ports(place: Place)
 
 def is_alive(process: psutil.Process) -> bool:
     return bool(process.status() != psutil.STATUS_ZOMBIE)
+
+
+def refuses_strangers(port: int) -> bool:
+    """Whether OTLP/gRPC is answered there: by whoever knows who may send."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=30)
+        export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+        with pytest.raises(grpc.RpcError) as failed:
+            export(b"", timeout=10, metadata=[("x-api-key", "nobody")])
+    return bool(failed.value.code() is grpc.StatusCode.UNAUTHENTICATED)
 
 
 def place_connections(place: Place) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import logging
 import sys
 from argparse import ArgumentParser
+from typing import Any
 
 from django.core.management.base import BaseCommand
 
@@ -27,14 +28,18 @@ class Command(BaseCommand):
         parser.add_argument("--gateway-port", type=int, default=4000, help="default 4000; 0: a free one")
         parser.add_argument("--gateway-workers", type=int, default=1, help="gateway processes (default 1)")
 
-    def handle(self, *, host: str, web_port: int, gateway_port: int, gateway_workers: int, **options: object) -> None:
+        parser.add_argument("--otlp-grpc", action="store_true", help="answer OTLP over gRPC too")
+        parser.add_argument("--otlp-grpc-port", type=int, default=4317, help="default 4317; 0: a free one")
+
+    def handle(self, *, host: str, web_port: int, gateway_port: int, gateway_workers: int, **options: Any) -> None:
         if not 1 <= gateway_workers <= 256:
             sys.exit("llmobs: --gateway-workers is between 1 and 256")
         place = Place.from_env()
         place.make()
         _log_to_file(place)
         try:
-            run(place, Wishes(host, web_port, gateway_port, gateway_workers), self._say)
+            grpc_port = options["otlp_grpc_port"] if options["otlp_grpc"] else None
+            run(place, Wishes(host, web_port, gateway_port, gateway_workers, grpc_port), self._say)
         except Taken as taken:
             self.stderr.write(f"llmobs: {taken}")
             sys.exit(TAKEN_STATUS)

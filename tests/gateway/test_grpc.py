@@ -1,0 +1,228 @@
+"""OTLP/gRPC (PAINS 54): the real exporter sends, and is answered once the journal has it."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from gateway import grpc_collector, grpc_door
+from gateway.grpc_collector import RosterKeeper, serve
+from gateway.snapshot import SnapshotFile
+from llmobs.ingest.entries import Entry, OtlpBody
+from llmobs.ingest.journal import JournalReader, JournalWriter
+from llmobs.ingest.otlp.decode import decode
+from llmobs.tenants.attribution import Attribution
+from tests.gateway.running import PLATFORM_SECRET
+from tests.gateway.test_collector import YEAR_NS, spans
+from tests.gateway.world import World
+from tests.stores import Stores
+
+KEY = b"k" * 32
+TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
+@dataclass
+class Collector:
+    """A running collector and what it wrote."""
+
+    address: str
+    journal: JournalWriter
+
+    def entries(self) -> list[Entry]:
+        reader = JournalReader(self.journal.folder, KEY)
+        return [entry for _, entry in reader.read(reader.start(), most_bytes=2**28).entries]
+
+    def send(
+        self, body: bytes, secret: str, method: str = TRACES, name: str = "authorization", **options: Any
+    ) -> bytes:
+        value = f"Bearer {secret}" if name == "authorization" else secret
+        with grpc.insecure_channel(self.address) as channel:
+            return bytes(channel.unary_unary(method)(body, timeout=20, metadata=[(name, value)], **options))
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Bound and silent, as `up` keeps it."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
+
+
+@pytest.fixture
+def collector(
+    tmp_path: Path, port: int, world: World, secret: str, migrated: Stores, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Collector]:
+    monkeypatch.setattr(grpc_collector, "POLL_SECONDS", 0.02)
+    journal = JournalWriter(tmp_path / "journal" / "otlp-grpc-test", KEY)
+    keeper = RosterKeeper(migrated.database_url, SnapshotFile(tmp_path / "snapshot", KEY))
+    keeper.start()
+    stop: list[Any] = []
+
+    async def main() -> None:
+        stopping = asyncio.Event()
+        stop.extend((asyncio.get_running_loop(), stopping))
+        await serve("127.0.0.1", port, journal, keeper, PLATFORM_SECRET, stopping)
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    address = f"127.0.0.1:{port}"
+    with grpc.insecure_channel(address) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
+    until = time.monotonic() + 10
+    while keeper.known is None and time.monotonic() < until:
+        threading.Event().wait(0.01)
+    yield Collector(address, journal)
+    loop, stopping = stop
+    loop.call_soon_threadsafe(stopping.set)
+    thread.join(15)
+    keeper.stop()
+    journal.close()
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def body() -> bytes:
+    return bytes(spans(time.time_ns()).SerializeToString())
+
+
+def some_spans(count: int) -> list[ReadableSpan]:
+    kept = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    for number in range(count):
+        provider.get_tracer("app").start_span(f"span {number}").end()
+    return list(kept.get_finished_spans())
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_what_the_exporter_sends_is_journalled_as_it_was(
+    collector: Collector, secret: str, tenant: int, compression: grpc.Compression
+) -> None:
+    exporter = OTLPSpanExporter(
+        f"http://{collector.address}", insecure=True, headers={"authorization": f"Bearer {secret}"},
+        compression=compression,
+    )  # fmt: skip
+    assert exporter.export(some_spans(300)) is SpanExportResult.SUCCESS
+    exporter.shutdown()
+    entry = collector.entries()[0]
+    assert isinstance(entry, OtlpBody)
+    assert (entry.tenant_id, entry.content_type) == (tenant, "application/x-protobuf")
+    names = {span.name for span in decode(entry, Attribution())}
+    assert names == {f"span {number}" for number in range(300)}
+
+
+def test_the_key_may_be_x_api_key(collector: Collector, secret: str, body: bytes) -> None:
+    assert collector.send(body, secret, name="x-api-key") == b""
+    assert len(collector.entries()) == 1
+
+
+def test_a_span_that_cannot_be_is_named_and_the_others_are_kept(collector: Collector, secret: str) -> None:
+    now = time.time_ns()
+    answer = collector.send(spans(now, now - YEAR_NS - 10**15, now + YEAR_NS).SerializeToString(), secret)
+    assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 2
+    assert len(collector.entries()) == 1
+
+
+def refused(collector: Collector, body: bytes, secret: str, **options: Any) -> grpc.Call:
+    with pytest.raises(grpc.RpcError) as failed:
+        collector.send(body, secret, **options)
+    return failed.value
+
+
+@pytest.mark.parametrize("secret", ["nobody", ""])
+def test_without_a_known_key_nothing_is_read(collector: Collector, body: bytes, secret: str) -> None:
+    assert refused(collector, body, secret).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert collector.entries() == []
+
+
+def test_a_revoked_key_is_refused_within_moments(collector: Collector, world: World, secret: str, body: bytes) -> None:
+    assert collector.send(body, secret) == b""
+    world.pg.execute("UPDATE tenants_key SET revoked_at = now()")
+    until = time.monotonic() + 10
+    is_refused = False
+    while not is_refused and time.monotonic() < until:
+        try:
+            collector.send(body, secret)
+        except grpc.RpcError as error:
+            is_refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert is_refused
+
+
+def test_what_does_not_parse_is_not_sent_again(collector: Collector, secret: str) -> None:
+    assert refused(collector, b"\xff\xff\xff", secret).code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert collector.entries() == []
+
+
+def test_an_unknown_method_is_said_to_be_one(collector: Collector, secret: str) -> None:
+    assert refused(collector, b"", secret, method="/no.Such/Method").code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_message_that_is_too_large_is_refused_however_small_it_was_sent(collector: Collector, secret: str) -> None:
+    failed = refused(collector, bytes(70_000_000), secret, compression=grpc.Compression.Gzip)
+    assert failed.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert collector.entries() == []
+
+
+def retry_seconds(failed: grpc.Call) -> tuple[int, int]:
+    """As the specification has it, and as Python's exporter reads it."""
+    told = dict(failed.trailing_metadata())
+    packed = RetryInfo()
+    assert Status.FromString(told["grpc-status-details-bin"]).details[0].Unpack(packed)
+    return packed.retry_delay.seconds, RetryInfo.FromString(told["google.rpc.retryinfo-bin"]).retry_delay.seconds
+
+
+def test_a_full_journal_says_when_to_come_again(
+    collector: Collector, secret: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector.journal, "_most_bytes", 10)
+    monkeypatch.setattr(collector.journal, "_bound", 10)
+    failed = refused(collector, body, secret)
+    assert failed.code() is grpc.StatusCode.UNAVAILABLE
+    assert retry_seconds(failed) == (1, 1)
+    assert collector.entries() == []
+
+
+def test_the_exporter_sends_again_when_there_is_room(
+    collector: Collector, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(grpc_door, "RETRY_AFTER_SECONDS", 0)
+        full.setattr(grpc_door, "MOST_WAITING", 0)
+        threading.Timer(0.2, lambda: setattr(grpc_door, "MOST_WAITING", 64)).start()
+        full.setattr("opentelemetry.exporter.otlp.proto.grpc.exporter._MAX_RETRYS", 10_000)
+        exporter = OTLPSpanExporter(
+            f"http://{collector.address}", insecure=True, headers={"authorization": f"Bearer {secret}"}
+        )
+        assert exporter.export(some_spans(1)) is SpanExportResult.SUCCESS
+        exporter.shutdown()
+    assert len(collector.entries()) == 1
+
+
+def test_too_much_at_once_says_when_to_come_again(
+    collector: Collector, secret: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_door, "MOST_WAITING", 0)
+    failed = refused(collector, body, secret)
+    assert failed.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert retry_seconds(failed) == (1, 1)
+
+
+@pytest.mark.parametrize("signal", ["logs.v1.LogsService", "metrics.v1.MetricsService"])
+def test_logs_and_metrics_are_answered_and_dropped(collector: Collector, secret: str, signal: str) -> None:
+    assert collector.send(b"", secret, method=f"/opentelemetry.proto.collector.{signal}/Export") == b""
+    assert collector.entries() == []
