@@ -45,7 +45,9 @@ async def hedged(
             if attempt is not first:  # the first is the call's own to end
                 _drop(call, task, attempt, plane, heard)
         raise
-    call.attempt = tasks.pop(winner)
+    heard_attempt = tasks.pop(winner)
+    if heard_attempt.has_begun:  # else there was none
+        call.attempt = heard_attempt
     for task, attempt in tasks.items():
         await _stop(task)
         _drop(call, task, attempt, plane, heard)
@@ -53,15 +55,18 @@ async def hedged(
 
 
 async def _first_heard(tasks: dict[Asking, Attempt], heard: Heard) -> Asking:
-    """The first task whose attempt ends the hedge; where none does, the second."""
+    """The first task whose attempt ends the hedge; where none does, the second. One that was never sent is nobody."""
     waiting = set(tasks)
     while waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in [task for task in tasks if task in done]:
             failure = task.exception()
+            if not tasks[task].has_begun:
+                continue
             if (failure is not None and not isinstance(failure, AttemptFailed)) or heard(tasks[task], failure, False):
                 return task
-    return list(tasks)[-1]
+    begun = [task for task in tasks if tasks[task].has_begun]
+    return (begun or list(tasks))[-1]
 
 
 async def _stop(task: Asking) -> None:
@@ -72,6 +77,9 @@ async def _stop(task: Asking) -> None:
 
 def _drop(call: Call, task: Asking, attempt: Attempt, plane: Plane, heard: Heard) -> None:
     """End an attempt that is not heard."""
+    if not attempt.has_begun:  # never sent: it has ended itself
+        plane.health.neither(attempt.candidate, attempt.verdict)
+        return
     failure = None if task.cancelled() else task.exception()
     flow = None if task.cancelled() or failure is not None else task.result()
     if flow is not None:

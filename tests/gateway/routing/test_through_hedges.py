@@ -6,6 +6,7 @@ import threading
 import httpx2 as httpx
 import pytest
 
+from llmobs.ingest.journal import JournalBroken
 from tests.gateway.faulty import TEXT, Fault, after, good, hang, status
 from tests.gateway.routing.conftest import Pair, who
 
@@ -125,3 +126,46 @@ def test_a_budget_that_holds_one_only_lets_the_first_be_waited_for(hedge: Pair) 
     threading.Timer(0.3, waits.set).start()
     assert who(hedge.ask()) == (200, "one", "1", "")
     assert hedge.two.requests == 0
+
+
+def test_a_second_whose_begin_the_disk_does_not_take_lets_the_first_be_waited_for(
+    hedge: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = hedge.gateway.plane
+    assert plane is not None
+    journal, waits, writes = plane.recorder.journal, threading.Event(), list[int]()
+    write = journal._write
+
+    def fails_for_the_second(frames: bytes) -> None:
+        writes.append(len(frames))
+        if len(writes) == 2:
+            threading.Timer(0.1, waits.set).start()
+            raise JournalBroken("the disk is full")
+        write(frames)
+
+    monkeypatch.setattr(journal, "_write", fails_for_the_second)
+    hedge.one.script = [after(waits, good)]
+    assert who(hedge.ask())[:3] == (200, "one", "1")
+    assert hedge.two.requests == 0
+    hedge.gateway.wait_until(lambda: not hedge.world.ledger()["held"], "nothing is held")
+    assert len(hedge.gateway.ends()) == 1
+
+
+def test_a_first_whose_begin_the_disk_does_not_take_is_no_attempt(hedge: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = hedge.gateway.plane
+    assert plane is not None
+    journal, writes = plane.recorder.journal, list[int]()
+    write = journal._write
+
+    def fails_once(frames: bytes) -> None:
+        writes.append(len(frames))
+        if len(writes) == 1:
+            raise JournalBroken("the disk is full")
+        write(frames)
+
+    monkeypatch.setattr(journal, "_write", fails_once)
+    answer = hedge.ask()
+    assert (answer.status_code, answer.headers["x-llmobs-reason"]) == (503, "journal_full")
+    hedge.gateway.wait_until(lambda: not hedge.world.ledger()["held"], "nothing is held")
+    assert who(hedge.ask(text="again"))[:3] == (200, "one", "1")
+    assert len(hedge.gateway.ends()) == 1
