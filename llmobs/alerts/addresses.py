@@ -17,6 +17,8 @@ MAIL = "mailto"
 EXAMPLE = "An address such as https://hooks.example.com/x or mailto:ops@example.com."
 LONGEST_URL = 2000
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")  # the one part of IPv6 that is given out
+_KEPT_APART = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("3fff::/20"))  # by IANA, not by `is_global`
 _MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
 
 # Services with an address of their own: what stands in the host's place of such a URL is a token.
@@ -117,7 +119,9 @@ def is_public(address: str) -> bool:
             wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if wrapped is not None and not is_public(str(wrapped)):
             return False
-    return ip.is_global and not ip.is_multicast
+        if wrapped is None and ip not in _UNICAST:
+            return False
+    return ip.is_global and not ip.is_multicast and not any(ip in kept for kept in _KEPT_APART)
 
 
 def _check_parameters(url: str) -> None:

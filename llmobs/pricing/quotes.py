@@ -70,7 +70,7 @@ def usd(value: object, where: str) -> Decimal:
         raise QuoteError(where, f"{str(value)[:40]} is not between 0 and {MOST_USD}")
     if amount != round(amount, MOST_DECIMALS):
         raise QuoteError(where, f"{str(value)[:40]} has more than {MOST_DECIMALS} decimals")
-    return amount
+    return amount or Decimal(0)  # not 0E-9999999, which is as many zeros once it is written out
 
 
 def _rates(values: Mapping[str, Any], where: str) -> Rates:

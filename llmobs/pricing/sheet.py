@@ -162,11 +162,11 @@ def _time(cells: Mapping[str, str], name: str) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(value)
-    except ValueError:
+        if at.tzinfo is None:
+            raise _Wrong(name, f"{value[:40]!r} has no zone; write it like 2026-11-21T00:00:00Z")
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise _Wrong(name, f"{value[:40]!r} is no time; one is 2026-11-21T00:00:00Z") from None
-    if at.tzinfo is None:
-        raise _Wrong(name, f"{value[:40]!r} has no zone; write it like 2026-11-21T00:00:00Z")
-    return at.astimezone(UTC)
 
 
 def _usd(cells: Mapping[str, str], name: str) -> Decimal | None:
@@ -193,9 +193,11 @@ def _nested(cells: Mapping[str, str], name: str, empty: Any) -> Any:
     if not value:
         return empty
     try:
-        return json.loads(value)
-    except ValueError as error:
-        raise _Wrong(name, f"no JSON: {error}") from None
+        found = json.loads(value)
+        json.dumps(found, ensure_ascii=False).encode()  # lone surrogates, which nothing takes that stores or shows it
+    except (ValueError, RecursionError) as error:
+        raise _Wrong(name, f"no JSON: {error.args[0]}") from None
+    return found
 
 
 def _cells(line: Line) -> list[str]:

@@ -15,6 +15,7 @@ from llmobs.reconcile import fields, names, openai_report, rows
 from llmobs.reconcile.rows import COST, USAGE, Parsed, ReportError, Row
 
 MOST_LINE = 1_000_000
+MOST_DIGITS = 18
 
 # By our name the names that a column may have. What is told in another column too, or is of no matter here, is IGNORED.
 OPENAI_USAGE = {
@@ -87,7 +88,7 @@ def parse(text: str) -> Parsed:
     csv.field_size_limit(MOST_LINE)
     dialect = "excel-tab" if "\t" in text.partition("\n")[0] else "excel"
     try:
-        lines = list(csv.DictReader(io.StringIO(text, newline=""), dialect=dialect, strict=True))
+        lines = list(csv.DictReader(io.StringIO(text.replace("\x00", ""), newline=""), dialect=dialect, strict=True))
     except csv.Error as error:
         raise ReportError(f"The report is no CSV: {error}") from None
     if not lines:
@@ -162,7 +163,8 @@ def _add(found: Parsed, told: Mapping[str, str]) -> None:
 
 
 def _openai_cost(day: date, told: Mapping[str, str], where: dict[str, Any]) -> Row:
-    quantity = int(Decimal(told["quantity"])) if told["quantity"].replace(".", "", 1).isdecimal() else None
+    text = told["quantity"]
+    quantity = int(Decimal(text)) if text.replace(".", "", 1).isdecimal() and len(text) <= MOST_DIGITS else None
     return openai_report.cost_row(day, told["line"], _money(told["amount"]), where, quantity)
 
 
@@ -190,16 +192,17 @@ def _int(told: Mapping[str, Any], name: str) -> int:
     text = str(told.get(name, "")).replace(",", "").removesuffix(".0")
     if not text:
         return 0
-    if not text.isdecimal() or len(text) > 18:
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
         raise ReportError(f"{name} is {text!r}, no count.")
     return int(text)
 
 
 def _day(text: str) -> date:
-    if text.isdecimal():
-        return fields.seconds(int(text), "start_time").date()
+    if text.isdecimal() and len(text) <= MOST_DIGITS:
+        return fields.day(fields.seconds(int(text), "start_time").date())
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ReportError(f"{text!r} is no day such as 2026-11-01.") from None
-    return (found if found.tzinfo is None else found.astimezone(UTC)).date()
+        day = (found if found.tzinfo is None else found.astimezone(UTC)).date()
+    except (ValueError, OverflowError):
+        raise ReportError(f"{text[:60]!r} is no day such as 2026-11-01.") from None
+    return fields.day(day)

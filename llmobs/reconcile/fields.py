@@ -8,7 +8,8 @@ from typing import Any
 from llmobs.reconcile.rows import ReportError
 
 MOST = 2**62
-_EARLIEST = date(2020, 1, 1)
+_EARLIEST, _LATEST = date(2020, 1, 1), date(2100, 1, 1)
+MOST_USD = 10**10
 
 
 def count(result: Mapping[str, Any], name: str) -> int:
@@ -28,7 +29,7 @@ def text(result: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise ReportError(f"{name} is {value!r}, no text.")
-    return value.replace("\x00", "")[:200]
+    return value.replace("\x00", "")[:200].encode("utf-8", "replace").decode()  # lone surrogates are no text
 
 
 def amount(value: Any, name: str) -> Decimal:
@@ -39,7 +40,7 @@ def amount(value: Any, name: str) -> Decimal:
         found = Decimal(value)
     except ArithmeticError:
         raise ReportError(f"{name} is {value!r}, no amount.") from None
-    if not found.is_finite() or abs(found) > 10**12:
+    if not found.is_finite() or abs(found) >= MOST_USD:
         raise ReportError(f"{name} is {value!r}, no amount that a bill can have.")
     return found
 
@@ -61,15 +62,22 @@ def moment(value: Any, name: str) -> datetime:
     """A time as RFC 3339 writes it."""
     try:
         found = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
         raise ReportError(f"{name} is {value!r}, no time such as 2026-11-01T00:00:00Z.") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def day(of: date) -> date:
+    """A day, if a report can be of it."""
+    if not _EARLIEST <= of < _LATEST:
+        raise ReportError(f"{of} is no day of a report.")
+    return of
 
 
 def days_of(start: datetime, end: datetime) -> list[date]:
     """The days of a bucket: one, as these reports are asked for."""
     first, last = start.date(), (end - timedelta(seconds=1)).date()
-    if end <= start or first < _EARLIEST:
+    if end <= start or not _EARLIEST <= first < _LATEST:
         raise ReportError(f"A bucket from {start} to {end} is none.")
     if first != last:
         raise ReportError(f"A bucket from {start} to {end} is longer than a day: ask for bucket_width=1d.")

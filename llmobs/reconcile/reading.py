@@ -34,7 +34,7 @@ def read_report(data: bytes, account_kind: str) -> Parsed:
 def _json(text: str) -> Parsed:
     try:
         found = json.loads(text, parse_float=Decimal)
-    except (json.JSONDecodeError, RecursionError, InvalidOperation) as error:
+    except (ValueError, RecursionError, InvalidOperation) as error:
         raise ReportError(f"The report is no JSON: {error}") from None
     pages = found if isinstance(found, list) else [found]
     buckets = [bucket for page in pages for bucket in _buckets(page)]

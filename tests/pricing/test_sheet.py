@@ -126,3 +126,19 @@ def test_a_tenant_that_is_not_there_is_told() -> None:
         importing.bring_in(
             f"tenant,provider,model,effective_from,input_usd_per_mtok\nnobody,p,m,{FROM},1\n", "o", False
         )
+
+
+@pytest.mark.parametrize("tiers", ["[" * 100_000, '"{""\\ud800"":{}}"'])
+def test_nested_rates_that_nothing_can_hold_are_told_with_their_line(tiers: str) -> None:
+    with pytest.raises(SheetError, match="line 2, tiers: no JSON"):
+        sheet.read(f"provider,model,effective_from,input_usd_per_mtok,tiers\np,m,{FROM},1,{tiers}\n")
+
+
+def test_nothing_is_not_written_out_as_a_million_zeros() -> None:
+    (line,) = sheet.read(f"provider,model,effective_from,input_usd_per_mtok\np,m,{FROM},0E-9999999\n")
+    assert len(sheet.write([line])) < 1000
+
+
+def test_a_time_before_the_first_is_told() -> None:
+    with pytest.raises(SheetError, match="line 2, effective_from"):
+        sheet.read("provider,model,effective_from,input_usd_per_mtok\np,m,0001-01-01T00:00:00+23:00,1\n")

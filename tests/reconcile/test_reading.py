@@ -158,3 +158,33 @@ def test_snapshots_and_aliases_come_together_unless_both_sides_tell_them_apart()
         "Claude Haiku 3.5": "claude-3-5-haiku", "claude-3-5-haiku": "claude-3-5-haiku",
     }  # fmt: skip
     assert plain_model("Claude Sonnet 4.5") == "claude-sonnet-4-5"
+
+
+COSTS = "date,line_item,amount,quantity\n"
+OPENS = 1_790_035_200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        COSTS + "2026-10-02,x,100000000000,1\n",
+        COSTS + f"{'9' * 5000},x,1,1\n",
+        COSTS + "0001-01-01T00:00:00+23:59,x,1,1\n",
+        COSTS + "9999-12-31,x,1,1\n",
+        '{"data":[{"start_time":' + "9" * 5000 + "}]}",
+        '{"data":[{"start_time":4102444800,"end_time":4102531200,"results":[]}]}',
+        f'{{"data":[{{"start_time":{OPENS},"end_time":{OPENS + 86400},"results":'
+        '[{"line_item":"x","amount":{"value":"99999999999","currency":"usd"}}]}]}',
+    ],
+)
+def test_amounts_and_times_that_no_bill_has_are_told(text: str) -> None:
+    with pytest.raises(ReportError):
+        read_report(text.encode(), "openai")
+
+
+def test_what_no_table_holds_is_left_out() -> None:
+    (row,) = read_report(f"{COSTS}2026-10-02,a\x00b,1,{'9' * 900_000}\n".encode(), "openai").rows
+    assert (row.line_item, row.quantity) == ("ab", None)
+    result = '{"model":"\\ud800","input_tokens":1}'
+    given = f'{{"data":[{{"start_time":{OPENS},"end_time":{OPENS + 86400},"results":[{result}]}}]}}'
+    assert {row.model for row in read_report(given.encode(), "openai").rows} == {"?"}
