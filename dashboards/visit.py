@@ -38,7 +38,7 @@ KEPT_ON_OTHER_PAGES = ("service", "environment", "feature", "provider", "model",
 # The pages that exist, as the rail groups them: (group, ((page, word), …)).
 RAIL = (
     ("", (("overview", "Overview"),)),
-    ("Explore", (("traces", "Traces"),)),
+    ("Explore", (("traces", "Traces"), ("conformance", "Conformance"))),
     (
         "Money",
         (
