@@ -55,23 +55,28 @@ def write_adjustments(conn: Connection, reason: str) -> None:
     anew = {name: name for name in CLASSES}
     priced_now = "CASE WHEN gains > 0 THEN new END"
     priced_before = "CASE WHEN gains < 0 THEN -old END"
-    _insert(conn, copied, reason, "gains = 0", {**nothing, "units": "NULL", "cost_nanousd": _DIFFERENCE})
+    row = conn.execute("SELECT count(*) FROM changed").fetchone()
+    assert row is not None
+    first_id, ids = new_row_id(), int(row[0])  # one stretch of ids for each insert: two begun in one millisecond meet
+    _insert(conn, copied, first_id, reason, "gains = 0", {**nothing, "units": "NULL", "cost_nanousd": _DIFFERENCE})
     held_before = "CASE WHEN gains > 0 THEN -held_nanousd ELSE 0 END"
     held_now = "CASE WHEN gains < 0 THEN held_nanousd ELSE 0 END"
     back = {**nothing, **taken, "requests": "-1", "units": _UNITS_TAKEN, "cost_nanousd": priced_before}
     back["held_nanousd"] = held_before
-    _insert(conn, copied, reason, "gains <> 0", {**back, "price_version": "version_now"})
+    _insert(conn, copied, first_id + ids, reason, "gains <> 0", {**back, "price_version": "version_now"})
     now = {**nothing, **anew, "requests": "1", "cost_nanousd": priced_now, "held_nanousd": held_now}
-    _insert(conn, copied, reason, "gains <> 0", now)
+    _insert(conn, copied, first_id + 2 * ids, reason, "gains <> 0", now)
 
 
-def _insert(conn: Connection, copied: list[str], reason: str, which: str, values: dict[str, str]) -> None:
+def _insert(
+    conn: Connection, copied: list[str], first_id: int, reason: str, which: str, values: dict[str, str]
+) -> None:
     values = {
         "price_version": "version_then", "bill_id": "%s + row_number() OVER ()", "kind": "'adjustment'",
         "reason": "%s", "created_at": "now()", **values,
     }  # fmt: skip
     selected = ", ".join(values.get(name, name) for name in copied)
-    given = {"bill_id": new_row_id(), "reason": reason}
+    given = {"bill_id": first_id, "reason": reason}
     conn.execute(
         f"INSERT INTO bill ({', '.join(copied)}) SELECT {selected} FROM changed WHERE {which}",
         [given[name] for name in copied if name in given],
