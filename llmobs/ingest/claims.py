@@ -31,7 +31,7 @@ MOST_ROUNDS = 6
 
 _COLUMNS = (
     "c.trace_id, c.span_id, c.parent_span_id, c.start, c.finish, c.source, c.scope_name, c.yields, c.response_id, "
-    "c.usage, c.is_counted, c.bill_id"
+    "c.input_tokens, c.output_tokens, c.is_counted, c.bill_id"
 )
 _BY_TRACE = f"SELECT {_COLUMNS} FROM claim c WHERE c.tenant_id = %(tenant)s AND c.trace_id = ANY(%(traces)s)"  # noqa: S608
 _BY_RESPONSE = (
@@ -177,7 +177,8 @@ def _merge(windows: list[Window]) -> list[Window]:
 
 
 def _stored(row: tuple[Any, ...]) -> StoredClaim:
-    trace_id, span_id, parent, start, finish, source, scope, yields, response_id, usage, is_counted, bill_id = row
+    (trace_id, span_id, parent, start, finish, source, scope, yields, response_id, given, answered, is_counted,
+     bill_id) = row  # fmt: skip
     info = ClaimInfo(
         trace_id=bytes(trace_id),
         span_id=bytes(span_id),
@@ -188,7 +189,7 @@ def _stored(row: tuple[Any, ...]) -> StoredClaim:
         scope_name=scope,
         yields=yields,
         response_id=response_id,
-        usage=None if usage is None else tuple(usage),
+        usage=None if given is None else (given, answered),
     )
     return StoredClaim(info, is_counted, bill_id)
 

@@ -24,7 +24,7 @@ REDACTED = "redacted"
 HASH = "hash"
 NONE = "none"
 
-PREVIEW_CHARACTERS = 300
+PREVIEW_CHARACTERS = 200
 # A string attribute longer than this is taken for content: names, ids and versions are shorter.
 LONGEST_LABEL = 128
 

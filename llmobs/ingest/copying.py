@@ -44,7 +44,7 @@ SPAN_COLUMNS = tuple(_SPAN)  # in the order of `span_row`
 _CLAIM = {
     "tenant_id": "int8", "trace_id": "bytea", "span_id": "bytea", "parent_span_id": "bytea", "start": "timestamptz",
     "finish": "timestamptz", "source": "int2", "scope_name": "text", "yields": "bool", "response_id": "text",
-    "usage": "int8[]", "is_counted": "bool", "bill_id": "int8",
+    "input_tokens": "int8", "output_tokens": "int8", "is_counted": "bool", "bill_id": "int8",
 }  # fmt: skip
 
 _BILL = {
@@ -251,7 +251,7 @@ def claim_row(tenant_id: int, claim: ClaimInfo, is_counted: bool, bill_id: int |
         claim.scope_name,
         claim.yields,
         claim.response_id,
-        claim.usage,
+        *(claim.usage or (None, None)),
         is_counted,
         bill_id,
     )

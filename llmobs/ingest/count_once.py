@@ -17,13 +17,15 @@ around it, an SDK's own span inside. The rule, in steps:
 A claim's fate depends only on claims reachable over these relations, which `ingest.claims` loads.
 """
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from hashlib import md5
 
 import msgspec
 
 from llmobs.core.clock import NS_PER_SECOND
 from llmobs.core.semconv import SOURCE_GATEWAY
-from llmobs.pricing.usage import Usage
 from llmobs.spans.record import Span
 
 Key = tuple[bytes, bytes]  # trace id, span id
@@ -39,6 +41,7 @@ NOBODYS_ANSWERS = frozenset({"stale_cache", "static"})
 CLOCK_SKEW_NS = 60 * NS_PER_SECOND
 # A trace deeper than this is cut: a chain of calls is a few spans deep, a loop of parents must end.
 DEEPEST = 1000
+_SHORT = 12  # characters
 
 
 class ClaimInfo(msgspec.Struct, frozen=True, gc=False):
@@ -50,10 +53,10 @@ class ClaimInfo(msgspec.Struct, frozen=True, gc=False):
     start_ns: int
     end_ns: int
     source: int
-    scope_name: str
+    scope_name: str  # of names and ids, which are compared alone, what `_short` leaves
     yields: bool
     response_id: str
-    usage: tuple[int, ...] | None  # the six classes of Usage.plain() in their order; None: unknown
+    usage: tuple[int, int] | None  # all input and all output, what every library agrees on; None: unknown
 
     @property
     def key(self) -> Key:
@@ -74,23 +77,21 @@ def claim_of(span: Span) -> ClaimInfo:
         start_ns=span.start_ns // 1000 * 1000,
         end_ns=span.end_ns // 1000 * 1000,
         source=span.source,
-        scope_name=span.scope_name,
+        scope_name=_short_scope(span.scope_name),
         yields=gives_way(span) or is_witness(span),
-        response_id=span.response_id,
-        usage=None if span.usage is None else _classes(span.usage),
+        response_id=_short(span.response_id),
+        usage=None if span.usage is None else (span.usage.input_tokens, span.usage.output_tokens),
     )
 
 
-def _classes(usage: Usage) -> tuple[int, ...]:
-    plain = usage.plain()
-    return (
-        plain.uncached_input,
-        plain.cache_read,
-        plain.cache_write_5m,
-        plain.cache_write_1h,
-        plain.output,
-        plain.reasoning,
-    )
+def _short(text: str) -> str:
+    """A name or an id as its claim keeps it: what is long by 64 bits of its MD5, in 12 characters (migration 0009)."""
+    if len(text) <= _SHORT:
+        return text
+    return b64encode(md5(text.encode("utf-8", "replace"), usedforsecurity=False).digest()[:8]).decode()
+
+
+_short_scope = lru_cache(maxsize=1024)(_short)
 
 
 def gives_way(span: Span) -> bool:
@@ -182,7 +183,7 @@ class _Board:
         if claim.response_id:
             self._by_response.setdefault(claim.response_id, []).append(claim)
         elif not claim.yields:
-            self._without_id.setdefault(_tokens(claim), []).append(claim)
+            self._without_id.setdefault(claim.usage, []).append(claim)
 
     def hear(self, witness: ClaimInfo) -> None:
         self._by_response.setdefault(witness.response_id, []).append(witness)
@@ -206,16 +207,8 @@ class _Board:
             return False
         return any(
             other.scope_name != claim.scope_name and _overlap(claim, other, 0)
-            for other in self._without_id.get(_tokens(claim), ())
+            for other in self._without_id.get(claim.usage, ())
         )
-
-
-def _tokens(claim: ClaimInfo) -> tuple[int, int] | None:
-    """All input and all output: what every library that sends usage agrees on."""
-    if claim.usage is None:
-        return None
-    uncached, read, write_5m, write_1h, output, _ = claim.usage
-    return uncached + read + write_5m + write_1h, output
 
 
 def _same_response(claim: ClaimInfo, other: ClaimInfo) -> bool:

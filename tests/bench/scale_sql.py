@@ -132,11 +132,10 @@ FROM {spans} WHERE is_counted AND input_tokens IS NOT NULL
 
 CLAIM = """
 INSERT INTO claim (tenant_id, trace_id, span_id, parent_span_id, start, finish, source, scope_name, yields, response_id,
-    usage, is_counted, bill_id)
+    input_tokens, output_tokens, is_counted, bill_id)
 SELECT s.tenant_id, s.trace_id, s.span_id, s.parent_span_id, s.start,
     s.start + s.duration_ns / 1000 * interval '1 microsecond', s.source, s.scope_name, false, s.response_id,
-    CASE WHEN b.bill_id IS NOT NULL THEN ARRAY[b.uncached_input_tokens, b.cache_read_input_tokens, 0, 0,
-        b.output_tokens, 0] END, true, b.bill_id
+    CASE WHEN b.bill_id IS NOT NULL THEN s.input_tokens END, b.output_tokens, true, b.bill_id
 FROM {spans} s LEFT JOIN {bills} b USING (tenant_id, trace_id, span_id) WHERE s.is_call
 """
 

@@ -156,7 +156,7 @@ def test_contents_are_read_back_from_their_block(pg: Connection) -> None:
         for span_id, block_id, slot, _ in rows
     }
     assert found == {span.span_id: (span.input, None) for span in spans}
-    assert pg.execute("SELECT count(*) FROM payload_block").fetchone() == (3,)
+    assert pg.execute("SELECT count(*) FROM payload_block").fetchone() == (2,)
 
 
 def test_two_tenants_never_share_a_span_or_a_block(pg: Connection) -> None:

@@ -98,4 +98,4 @@ def test_the_preview_is_the_last_question_cut_short() -> None:
     ]
     found = preview(call(input=json.dumps(messages)))
     assert found.startswith("why is the sky very")
-    assert len(found) == 300
+    assert len(found) == 200

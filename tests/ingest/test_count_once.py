@@ -12,7 +12,7 @@ from tests.ingest.otlp import captured
 SECOND = 1_000_000_000
 AT = 1_800_000_000 * SECOND
 SDK = "com.anthropic.sdk.python"
-USAGE = (10, 0, 0, 0, 5, 0)
+USAGE = (10, 5)
 
 
 def claim(
@@ -23,7 +23,7 @@ def claim(
     at: tuple[float, float] = (0, 1),
     scope: str = "library",
     response_id: str = "",
-    usage: tuple[int, ...] | None = USAGE,
+    usage: tuple[int, int] | None = USAGE,
     source: int = SOURCE_OTLP,
 ) -> ClaimInfo:
     return ClaimInfo(
@@ -95,7 +95,7 @@ def test_equal_response_ids_at_different_times_are_several_answers() -> None:
 def test_a_span_without_an_id_absorbs_the_sdks_of_equal_usage_at_its_time() -> None:
     inside = claim(2, trace=2, scope=SDK, response_id="msg_1", at=(0.1, 0.9))
     assert counted(claim(1), inside) == {1}
-    assert counted(claim(1), replace(inside, usage=(11, 0, 0, 0, 5, 0))) == {1, 2}
+    assert counted(claim(1), replace(inside, usage=(11, 5))) == {1, 2}
     assert counted(claim(1, at=(2, 3)), inside) == {1, 2}
 
 
