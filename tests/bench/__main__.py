@@ -6,22 +6,28 @@ What follows a name is that one's own: `python -m tests.bench proof --minutes 10
 import os
 import platform
 import sys
+from collections.abc import Callable
 
 from tests.bench import brake, forecast, gateway, ingest, proof, queries, reprice, scale
 
 BENCHMARKS = {"gateway": gateway.main, "ingest": ingest.main, "forecast": forecast.main, "brake": brake.main}
-words = sys.argv[1:]
+WITH_WORDS: dict[str, Callable[[list[str]], int | None]] = {
+    "proof": proof.main,
+    "reprice": reprice.main,
+    "queries": queries.main,
+    "scale": scale.main,
+}
 
-print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-if words[:1] == ["proof"]:
-    sys.exit(proof.main(words[1:]))
-if words[:1] == ["reprice"]:
-    sys.exit(reprice.main(words[1:]))
-if words[:1] == ["queries"]:
-    sys.exit(queries.main(words[1:]))
-if words[:1] == ["scale"]:
-    sys.exit(scale.main(words[1:]))
-for name in words or BENCHMARKS:
-    BENCHMARKS[name]()
-if not words:
-    sys.exit(proof.main([]))
+
+def main(words: list[str]) -> int | None:
+    """Run what is named, or all that need nothing more to be said."""
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    if words and words[0] in WITH_WORDS:
+        return WITH_WORDS[words[0]](words[1:])
+    for name in words or BENCHMARKS:
+        BENCHMARKS[name]()
+    return None if words else proof.main([])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
