@@ -51,7 +51,8 @@ def ease(request: HttpRequest, pk: str) -> HttpResponse:
     if not caller.may_change(budget.tenant_id):
         raise PermissionDenied
     given, now = request.POST, timezone.now()
-    value, reason = given.get("value") or None, given.get("reason", "")
+    reason = given.get("reason", "").replace("\x00", "")
+    value = given.get("value", "").replace("\x00", "") or None
     try:
         if given.get("do") == "release":
             release(budget, caller.actor, reason, now, value)

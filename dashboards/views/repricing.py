@@ -158,6 +158,7 @@ def _to(repricing: Repricing) -> HttpResponse:
 
 def _asked(given: Any, actor: str) -> Repricing:
     """What the form says. Raises ValidationError."""
+    given = {name: text.replace("\x00", "") for name, text in given.items()}
     slug = given.get("of", "")
     tenant = Tenant.objects.filter(slug=slug).first()
     if tenant is None and slug not in ("", ALL):

@@ -101,7 +101,7 @@ def _known(error: Exception) -> Any:
         return Conflict(f"It is still needed by: {', '.join(needing[:5])}.")
     if isinstance(error, RequestDataTooBig):
         return TooLarge("The body is longer than the API takes at once.")
-    if isinstance(error, DataError):  # a NUL in a text, of the address or of the body
+    if isinstance(error, DataError | UnicodeEncodeError):  # a NUL or half a pair in a text, of the address or the body
         return exceptions.ValidationError("A value holds a character that cannot be kept, or is out of range.")
     if isinstance(error, IntegrityError):
         return Conflict("There is one of this name already, or something that it needs has just gone.")
@@ -110,7 +110,7 @@ def _known(error: Exception) -> Any:
 
 def _told(error: Any) -> tuple[str, list[dict[str, str]]]:
     if not isinstance(error, exceptions.ValidationError):
-        return str(error.detail), []
+        return _plain(error.detail), []
     errors = list(_flat(error.detail))
     named = [entry for entry in errors if entry["field"]]
     general = " ".join(entry["detail"] for entry in errors if not entry["field"])
@@ -122,7 +122,7 @@ def _flat(detail: Any, name: str = "") -> "list[dict[str, str]]":
     if isinstance(detail, dict):
         found = []
         for key, value in detail.items():
-            inner = "" if key in ("__all__", "non_field_errors") else str(key)
+            inner = "" if key in ("__all__", "non_field_errors") else _plain(key)
             found += _flat(value, f"{name}.{inner}".strip("."))
         return found
     if isinstance(detail, list):
@@ -130,4 +130,9 @@ def _flat(detail: Any, name: str = "") -> "list[dict[str, str]]":
         for index, value in enumerate(detail):
             found += _flat(value, f"{name}[{index}]" if isinstance(value, dict | list) else name)
         return found
-    return [{"field": name, "detail": str(detail)}]
+    return [{"field": name, "detail": _plain(detail)}]
+
+
+def _plain(text: object) -> str:
+    """Errors repeat what was given: half a pair in it, which JSON can spell, can be sent by nobody."""
+    return str(text).encode("utf-8", "replace").decode()

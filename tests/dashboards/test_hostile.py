@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+import pytest
 from django.test import Client
 from django.utils.http import urlencode
 
 from llmobs.alerts.raising import raise_alert
-from llmobs.budgets.models import Budget
+from llmobs.budgets.models import Budget, Raise
 from llmobs.tenants.plain_connection import plain_connection
 from tests.brake.made import episode
 from tests.dashboards.cast import Cast
@@ -78,3 +79,32 @@ def test_whatever_an_address_says_it_is_answered(empty_cast: Cast, pg: Connectio
 def test_a_parameter_that_is_named_as_ours_are_is_left_out(cast: Cast) -> None:
     client = cast.as_(cast.alice)
     assert "after=" in client.get("/explain/?last=7d&page=x&self=y").content.decode()
+
+
+HALF = "\\ud800"  # of a pair, as JSON can spell it
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("models/", '{"provider": "p", "model": "m", "input_usd_per_mtok": "1", "tiers": {"%s": {}}}'),
+        ("repricings/", '{"since": "2026-11-01", "price": {"provider": "%s", "model": "m"}}'),
+        ("repricings/", '{"since": "2026-11-01", "price": {"%s": 1}}'),
+        ("alert-rules/", '{"tenant": "acme", "name": "r", "kind": "%s"}'),
+        ("alert-rules/", '{"tenant": "acme", "name": "r", "kind": "cost", "channels": ["%s"]}'),
+        ("budgets/", '{"tenant": "acme", "name": "b", "limit_usd": "1", "action": "%s"}'),
+    ],
+)
+def test_half_a_pair_in_a_body_is_told(empty_cast: Cast, path: str, body: str) -> None:
+    client = empty_cast.as_(empty_cast.operator)
+    answer = client.post(f"/api/v1/{path}", body % HALF, content_type="application/json")
+    assert (answer.status_code, answer["content-type"]) == (400, "application/problem+json")
+
+
+def test_a_form_with_what_no_text_holds_is_taken_without_it(empty_cast: Cast, valkey_url: str) -> None:
+    client = empty_cast.as_(empty_cast.operator)
+    budget = Budget.objects.create(tenant=empty_cast.acme, name="b", limit_nanousd=1, counted_at=datetime.now(UTC))
+    client.post(f"/budgets/{budget.pk}/ease/", {"reason": "a\x00b", "do": "release"})
+    assert [each.reason for each in Raise.objects.all()] == ["ab"]
+    asked = {"of": "ac\x00me", "provider": "p\x00", "since": "2026-11-01"}
+    assert client.post("/repricing/ask/", asked)["location"].startswith("/repricing/?id=")
