@@ -33,9 +33,6 @@ class App:
         self._behind_proxy = ProxyHeadersMiddleware(_nothing, trusted_hosts=trusted)
         collector = Collector(plane)
 
-        async def logs(door: Door, now_ns: int) -> None:
-            await collector.drop("logs", door, now_ns)
-
         async def metrics(door: Door, now_ns: int) -> None:
             await collector.drop("metrics", door, now_ns)
 
@@ -49,7 +46,7 @@ class App:
         self._posts: dict[str, Handler] = {
             "/v1/traces": collector.traces,
             "/api/public/otel/v1/traces": collector.traces,
-            "/v1/logs": logs,
+            "/v1/logs": collector.logs,
             "/v1/metrics": metrics,
         }
         self._gets: dict[str, Handler] = {

@@ -1,7 +1,8 @@
 """The collector: OTLP over HTTP, answered once the journal has it.
 
 1. The key: Bearer, x-api-key, or Basic with the key as password. 2. The body: bounded before and after
-decompression. 3. `ingest.otlp.check`: does it parse, which spans cannot be (`partial_success`). 4. Append; 200.
+decompression. 3. `ingest.otlp.check`, `.logs`: does it parse, which spans cannot be (`partial_success`), which records
+carry content. 4. Append; 200.
 
 Fails closed and says when to come again: what was not appended is not acknowledged.
 """
@@ -10,7 +11,8 @@ import asyncio
 import base64
 import binascii
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -20,9 +22,10 @@ from gateway.door import Door
 from gateway.errors import FACES, Headers, Refusal
 from gateway.plane import Plane
 from gateway.stages.authenticate import holder, secret_of
-from llmobs.ingest.entries import OtlpBody
+from llmobs.ingest.entries import OtlpBody, OtlpLogs
 from llmobs.ingest.journal import JournalError
-from llmobs.ingest.otlp.check import Checked, OtlpError, UnknownContentType, check
+from llmobs.ingest.otlp.check import OtlpError, UnknownContentType, check
+from llmobs.ingest.otlp.logs import check_logs
 from llmobs.tenants.roster import KeyInfo, TenantInfo
 
 MOST_BODY_BYTES = 32 * 1024 * 1024  # as sent
@@ -34,12 +37,26 @@ MOST_BYTES_AT_ONCE = 128 * 1024 * 1024  # of all bodies being taken in
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request's body, decompressed, and whose it is."""
+
+    body: bytes
+    kind: str  # its content type
+    tenant: TenantInfo
+    key: KeyInfo
+    now_ns: int
+
+
+Take = Callable[[Sent], Awaitable[tuple[bytes, str]]]  # the answer, and its content type
+
+
 class TooMuch(Exception):
     """The collector is under pressure."""
 
 
 class Collector:
-    """Takes in traces; answers logs and metrics with 200 and drops them, counted."""
+    """Takes in traces, and of logs what carries content; answers the rest and metrics with 200, dropped and counted."""
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
@@ -47,15 +64,17 @@ class Collector:
 
     async def traces(self, door: Door, now_ns: int) -> None:
         """POST /v1/traces."""
-        headers = door.headers
-        kind = headers.get(b"content-type", b"").decode("latin-1")
+        await self._take_in(door, now_ns, self._traces)
+
+    async def logs(self, door: Door, now_ns: int) -> None:
+        """POST /v1/logs: what carries prompts and answers is kept, until it meets its spans."""
+        await self._take_in(door, now_ns, self._logs)
+
+    async def _take_in(self, door: Door, now_ns: int, take: Take) -> None:
+        kind = door.headers.get(b"content-type", b"").decode("latin-1")
         try:
-            tenant, key = self._holder(headers, now_ns)
-            body = await self._body(door)
-            checked = await self._checked(body, kind, now_ns, tenant)
-            if checked.accepted_spans:
-                entry = OtlpBody(tenant.id, key.id, now_ns, checked.content_type, body)
-                self._plane.recorder.journal.append(entry)
+            tenant, key = self._holder(door.headers, now_ns)
+            answer, kind = await take(Sent(await self._body(door), kind, tenant, key, now_ns))
         except Refusal as refusal:
             status = FACES[refusal.reason].openai[0]
             _fail(door, status, refusal.message, refusal.reason, FACES[refusal.reason].headers)
@@ -69,12 +88,32 @@ class Collector:
         except TooMuch:
             _fail(door, 429, "too much is under way; send again", "overloaded", FACES["journal_full"].headers)
         else:
-            self._plane.counts.spans_received += checked.accepted_spans
-            self._plane.counts.spans_rejected += checked.rejected_spans
-            _respond(door, 200, checked.response, [(b"content-type", checked.content_type.encode())])
+            _respond(door, 200, answer, [(b"content-type", kind.encode())])
+
+    async def _traces(self, sent: Sent) -> tuple[bytes, str]:
+        checked = await self._heavy(
+            len(sent.body), check, sent.body, sent.kind, sent.now_ns, sent.tenant.retention_days
+        )
+        if checked.accepted_spans:
+            entry = OtlpBody(sent.tenant.id, sent.key.id, sent.now_ns, checked.content_type, sent.body)
+            self._plane.recorder.journal.append(entry)
+        self._plane.counts.spans_received += checked.accepted_spans
+        self._plane.counts.spans_rejected += checked.rejected_spans
+        return checked.response, checked.content_type
+
+    async def _logs(self, sent: Sent) -> tuple[bytes, str]:
+        checked = await self._heavy(len(sent.body), check_logs, sent.body, sent.kind)
+        if checked.content_count:
+            entry = OtlpLogs(sent.tenant.id, sent.key.id, sent.now_ns, checked.content_type, sent.body)
+            self._plane.recorder.journal.append(entry)
+        else:
+            self._plane.counts.dropped["logs"] += 1
+        self._plane.counts.log_records["kept"] += checked.content_count
+        self._plane.counts.log_records["dropped"] += checked.record_count - checked.content_count
+        return checked.response, checked.content_type
 
     async def drop(self, signal: str, door: Door, now_ns: int) -> None:
-        """POST /v1/logs, /v1/metrics: exporters send all three, and must not repeat what we do not keep."""
+        """POST /v1/metrics: exporters send all three, and must not repeat what we do not keep."""
         try:
             self._holder(door.headers, now_ns)
             await read_body(door, MOST_BODY_BYTES)
@@ -115,9 +154,6 @@ class Collector:
         if not inflate.eof:
             raise OtlpError("the compressed body ends before its end")
         return plain
-
-    async def _checked(self, body: bytes, kind: str, now_ns: int, tenant: TenantInfo) -> Checked:
-        return await self._heavy(len(body), check, body, kind, now_ns, tenant.retention_days)
 
     async def _heavy(self, size: int, work: Callable[..., T], *args: object) -> T:
         if size < INLINE_BYTES:

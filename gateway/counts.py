@@ -19,7 +19,8 @@ class Counts(Collector):
         self.tokens: Counter[str] = Counter()  # input, output
         self.spans_received = 0
         self.spans_rejected = 0
-        self.dropped: Counter[str] = Counter()  # logs and metrics that OTLP exporters sent
+        self.dropped: Counter[str] = Counter()  # requests of logs and metrics of which nothing is kept
+        self.log_records: Counter[str] = Counter()  # kept (they carry content), dropped
         self.not_journalled: Counter[str] = Counter()
         self.breakers: Counter[tuple[str, str]] = Counter()  # provider/model, phase entered: closed, open, ramp
         self.guarded: Counter[tuple[str, str]] = Counter()  # kind of finding, what was done
@@ -41,6 +42,7 @@ class Counts(Collector):
         yield CounterMetricFamily("llmobs_otlp_spans", "Spans received by OTLP", value=self.spans_received)
         yield CounterMetricFamily("llmobs_otlp_spans_rejected", "Spans that cannot be", value=self.spans_rejected)
         yield _labelled("llmobs_otlp_dropped", "OTLP requests answered and dropped", "signal", self.dropped)
+        yield _labelled("llmobs_otlp_log_records", "OTLP log records, by what became of them", "fate", self.log_records)
         yield _labelled("llmobs_not_journalled", "Entries the journal did not take", "entry", self.not_journalled)
         # By provider alone: a model's name may be a caller's own text.
         by_provider: Counter[tuple[str, str]] = Counter()

@@ -25,9 +25,10 @@ from gateway.body import SLOW_BODY_SECONDS
 from gateway.collector import INLINE_BYTES, MOST_BODY_BYTES, password_or_secret
 from gateway.errors import RETRY_AFTER_SECONDS, Refusal
 from gateway.stages.authenticate import Knows, holder
-from llmobs.ingest.entries import OtlpBody
+from llmobs.ingest.entries import OtlpBody, OtlpLogs
 from llmobs.ingest.journal import JournalError, JournalWriter
 from llmobs.ingest.otlp.check import OtlpError, check
+from llmobs.ingest.otlp.logs import check_logs
 from llmobs.ingest.otlp.wire import PROTOBUF
 from llmobs.tenants.roster import KeyInfo, TenantInfo
 
@@ -47,7 +48,7 @@ class Sent:
 
 
 class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc brings no types
-    """Takes in traces; answers logs and metrics and drops them, counted."""
+    """Takes in traces, and of logs what carries content; answers the rest and metrics, dropped and counted."""
 
     def __init__(
         self, journal: JournalWriter, known: Callable[[], Knows | None], platform_secret: str, now_ns: Callable[[], int]
@@ -58,7 +59,8 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc brings no 
         self._now_ns = now_ns
         self._waiting = 0
         self._reading = asyncio.Semaphore(MOST_READ_AT_ONCE)
-        self.counts: Counter[str] = Counter()  # spans, rejected, logs, metrics, refused, not_journalled, put_off
+        # spans, rejected, logs_kept, logs_dropped, metrics; requests refused, not_journalled, put_off
+        self.counts: Counter[str] = Counter()
         self._methods: dict[str, Callable[[Sent], Awaitable[bytes]]] = {
             f"{_SERVICES}trace.v1.TraceService/Export": self._traces,
             f"{_SERVICES}logs.v1.LogsService/Export": self._logs,
@@ -131,8 +133,16 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc brings no 
         return checked.response
 
     async def _logs(self, sent: Sent) -> bytes:
-        self.counts["logs"] += 1
-        return b""
+        work = self._journalled_logs
+        return work(sent) if len(sent.body) < INLINE_BYTES else await asyncio.to_thread(work, sent)
+
+    def _journalled_logs(self, sent: Sent) -> bytes:
+        checked = check_logs(sent.body, PROTOBUF)
+        if checked.content_count:
+            self._journal.append(OtlpLogs(sent.tenant.id, sent.key.id, sent.now_ns, PROTOBUF, sent.body))
+        self.counts["logs_kept"] += checked.content_count
+        self.counts["logs_dropped"] += checked.record_count - checked.content_count
+        return checked.response
 
     async def _metrics(self, sent: Sent) -> bytes:
         self.counts["metrics"] += 1

@@ -46,6 +46,7 @@ from llmobs.ingest.copying import (
 from llmobs.ingest.count_once import ClaimInfo, claim_of, decide, has_claim
 from llmobs.ingest.entries import Finding, Hold
 from llmobs.ingest.flips import Flip, load_flips, write_flips
+from llmobs.ingest.log_records import LogRecord, write_records
 from llmobs.ingest.raw_bodies import RawBody, keep
 from llmobs.pricing.price import Price
 from llmobs.pricing.versions import remember
@@ -94,6 +95,7 @@ class Batch:
     findings: list[tuple[Span, Finding]] = field(default_factory=list)  # of guards, in spans of the batch
     braked: list[BrakeRow] = field(default_factory=list)  # what the runaway brake did
     raw_bodies: list[RawBody] = field(default_factory=list)  # that the spans were read from, where a tenant keeps them
+    log_records: list[LogRecord] = field(default_factory=list)  # content that came apart from its spans
     offsets: list[Offset] = field(default_factory=list)
 
 
@@ -144,6 +146,8 @@ def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
     meter(conn, spans)
     if batch.raw_bodies:
         keep(conn, batch.raw_bodies)
+    if batch.log_records:
+        write_records(conn, batch.log_records)
     if batch.findings:
         copy_events(conn, _events(batch.findings, spans, counted))
     if batch.braked:

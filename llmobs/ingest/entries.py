@@ -181,4 +181,14 @@ class NativeSpans(msgspec.Struct, frozen=True, array_like=True, tag="native"):
     body: bytes
 
 
-Entry = Begin | End | Refused | Called | Braked | OtlpBody | NativeSpans
+class OtlpLogs(msgspec.Struct, frozen=True, array_like=True, tag="otlp_logs"):
+    """An OTLP logs request of which some records carry prompts or answers, as received, checked to parse."""
+
+    tenant_id: int
+    key_id: int
+    received_ns: int
+    content_type: str
+    body: bytes
+
+
+Entry = Begin | End | Refused | Called | Braked | OtlpBody | NativeSpans | OtlpLogs

@@ -7,13 +7,17 @@ from llmobs.brake.events import Row as BrakeRow
 from llmobs.budgets.definition import Budgets
 from llmobs.core.clock import now_ns, utc_from_ns
 from llmobs.core.env import Secrets
+from llmobs.core.semconv import SOURCE_OTLP
 from llmobs.ingest.attempts import abandoned_span, called_span, ended_span, refused_span
 from llmobs.ingest.bounds import keep_bounds
 from llmobs.ingest.content import Door
-from llmobs.ingest.entries import Begin, Braked, Called, End, Finding, Hold, NativeSpans, OtlpBody, Refused
+from llmobs.ingest.entries import Begin, Braked, Called, End, Finding, Hold, NativeSpans, OtlpBody, OtlpLogs, Refused
+from llmobs.ingest.log_records import LogRecord
+from llmobs.ingest.media import refer
 from llmobs.ingest.otlp import native
 from llmobs.ingest.otlp.check import DAY_NS
 from llmobs.ingest.otlp.decode import decode
+from llmobs.ingest.otlp.logs import Said, decode_logs
 from llmobs.ingest.raw_bodies import FULL, RawBody, raw_body
 from llmobs.ingest.tails import Found
 from llmobs.ingest.watch import Watch
@@ -61,6 +65,7 @@ class Piece:
     findings: list[tuple[Span, Finding]] = field(default_factory=list)
     braked: list[BrakeRow] = field(default_factory=list)
     raw_bodies: list[RawBody] = field(default_factory=list)
+    log_records: list[LogRecord] = field(default_factory=list)
 
 
 class Translator:
@@ -76,6 +81,7 @@ class Translator:
         piece.spans = list(self._spans(found, piece, now_ns))
         piece.findings = [(span, finding) for span in piece.spans[:1] for finding in _journalled(found)]
         for span in piece.spans:
+            refer(span)
             piece.findings += [(span, finding) for finding in self.config.watch.findings(span)]
             self._pass_doors(span)
         return piece
@@ -95,6 +101,9 @@ class Translator:
         if isinstance(entry, Braked):
             piece.braked.append(_braked(entry))
             return []
+        if isinstance(entry, OtlpLogs):
+            piece.log_records = [record for said in decode_logs(entry) if (record := self._log_record(entry, said))]
+            return []
         assert isinstance(entry, OtlpBody | NativeSpans)
         key, days = self._key(entry.key_id), self._retention_days(entry.tenant_id)
         if isinstance(entry, NativeSpans):
@@ -103,6 +112,31 @@ class Translator:
         if self._keeps_raw(entry.tenant_id):
             piece.raw_bodies.append(raw_body(found.owner, found.position, entry, key, spans))
         return self._priced(spans, piece)
+
+    def _log_record(self, entry: OtlpLogs, said: Said) -> LogRecord | None:
+        """Past the same doors as a span that has it as its content; None where the policy keeps nothing."""
+        side = "input" if said.is_input else "output"
+        span = Span(entry.tenant_id, said.trace_id, said.span_id, None, said.at_ns, 0, "", SOURCE_OTLP, is_call=True)
+        setattr(span, side, said.messages)
+        refer(span)
+        findings = tuple(self.config.watch.findings(span))
+        self._pass_doors(span)
+        kept: str | None = getattr(span, side)
+        if kept is None:
+            return None
+        return LogRecord(
+            entry.tenant_id,
+            said.trace_id,
+            said.span_id,
+            said.mark,
+            said.at_ns,
+            said.place,
+            entry.received_ns,
+            said.is_input,
+            said.is_whole,
+            kept,
+            findings,
+        )
 
     def again(self, raw: RawBody) -> Piece:
         """What a body that was kept comes to today: read by today's adapters, past the same doors, at today's prices.
@@ -113,6 +147,7 @@ class Translator:
         days = (now_ns() - raw.received_ns) // DAY_NS + self._retention_days(raw.tenant_id) + 1
         piece.spans = list(self._priced(decode(raw.entry(), raw.key_attribution(), days), piece))
         for span in piece.spans:
+            refer(span)
             self._pass_doors(span)
         return piece
 

@@ -31,11 +31,12 @@ from redis.retry import Retry
 
 from llmobs.budgets import definition
 from llmobs.budgets.spend import count_new_budgets
-from llmobs.core.clock import now_ns
+from llmobs.core.clock import now_ns, utc_from_ns
 from llmobs.core.env import Connections, EnvError, Place, Secrets
 from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
 from llmobs.ingest.dead_letters import bury
 from llmobs.ingest.groups import Group, translated
+from llmobs.ingest.joining import join_all
 from llmobs.ingest.journal import JournalReader, owners
 from llmobs.ingest.ledger_keeper import LedgerKeeper
 from llmobs.ingest.seal import Sealer
@@ -53,6 +54,7 @@ IDLE_SECONDS = 0.01
 CONFIG_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
 OWNERS_SECONDS = 0.25
+JOIN_SECONDS = 0.5  # how often content that came as log records is joined to its spans
 OFFSETS_SECONDS = 0.5  # where only begins were read
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 0.5  # budgets that block wait for a writer that recovers
 
@@ -74,7 +76,7 @@ class Writer:
         self._keeper = LedgerKeeper(client, self.owner, journal, secrets.journal_key)
         self._tails: dict[str, Tail] = {}
         self._translator = Translator(self._load_config())
-        self._config_at = self._heartbeat_at = self._owners_at = self._offsets_at = 0.0
+        self._config_at = self._heartbeat_at = self._owners_at = self._offsets_at = self._join_at = 0.0
 
     # ---- the loop
 
@@ -99,6 +101,7 @@ class Writer:
             self._offsets_at = now + OFFSETS_SECONDS
             self._write(found + abandoned)
         self._keeper.keep(self._conn, self._translator.config.budgets)
+        self._join_logs(now)
         self._bury_owners()
         return len(found) + len(abandoned)
 
@@ -214,6 +217,11 @@ class Writer:
             self._heartbeat_at = now + HEARTBEAT_SECONDS
             self._beat()
 
+    def _join_logs(self, now: float) -> None:
+        if now >= self._join_at:
+            self._join_at = now + JOIN_SECONDS
+            join_all(self._conn, utc_from_ns(now_ns()))
+
     def _find_owners(self) -> None:
         new = [folder for folder in owners(self._journal) if folder.name not in self._tails]
         for folder in new:
@@ -261,6 +269,7 @@ def _batch(pieces: list[Piece], offsets: list[Offset]) -> Batch:
         batch.findings += piece.findings
         batch.braked += piece.braked
         batch.raw_bodies += piece.raw_bodies
+        batch.log_records += piece.log_records
     return batch
 
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 import time
+from pathlib import Path
 
 import httpx2 as httpx
 import pytest
@@ -13,11 +14,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from llmobs.ingest.entries import OtlpLogs
 from tests.gateway.running import Gateway
 
 TRACES = "/v1/traces"
 PROTOBUF = {"content-type": "application/x-protobuf"}
 JSON = {"content-type": "application/json"}
+CONTENT_LOGS = Path(__file__).parents[2] / "llmobs/ops/demo/data/otlp/otel-openai-v2-content-logs/logs.bin"
 YEAR_NS = 400 * 86_400 * 10**9
 
 
@@ -110,13 +113,40 @@ def test_without_a_known_key_nothing_is_taken(gateway: Gateway, body: bytes, aut
     assert gateway.otlp() == []
 
 
+def test_logs_that_carry_content_are_journalled_as_received(http: httpx.Client, gateway: Gateway, tenant: int) -> None:
+    before = counted(http, 'log_records_total{fate="kept"}')
+    body = CONTENT_LOGS.read_bytes()
+    packed = gzip.compress(body)
+    response = http.post("/v1/logs", content=packed, headers={**PROTOBUF, "content-encoding": "gzip"})
+    assert (response.status_code, response.content) == (200, b"")
+    entry = next(entry for entry in gateway.entries() if isinstance(entry, OtlpLogs))
+    assert (entry.body, entry.tenant_id, entry.content_type) == (body, tenant, "application/x-protobuf")
+    assert counted(http, 'log_records_total{fate="kept"}') == before + 10
+
+
+def test_other_logs_are_dropped_and_counted(http: httpx.Client, gateway: Gateway) -> None:
+    before = counted(http, 'log_records_total{fate="dropped"}')
+    record = {"traceId": "07" * 16, "spanId": "01" * 8, "body": {"stringValue": "an application's own line"}}
+    request = {"resourceLogs": [{"scopeLogs": [{"logRecords": [record, {**record, "eventName": "app.started"}]}]}]}
+    response = http.post("/v1/logs", json=request)
+    assert (response.status_code, response.json()) == (200, {})
+    assert gateway.entries() == []
+    assert counted(http, 'log_records_total{fate="dropped"}') == before + 2
+
+
+@pytest.mark.parametrize(("content", "headers"), [(b"\xff\xff\xff", PROTOBUF), (b"{", JSON)])
+def test_logs_that_do_not_parse_are_refused(http: httpx.Client, content: bytes, headers: dict[str, str]) -> None:
+    assert http.post("/v1/logs", content=content, headers=headers).status_code == 400
+
+
 @pytest.mark.parametrize("signal", ["logs", "metrics"])
-def test_logs_and_metrics_are_answered_dropped_and_counted(http: httpx.Client, signal: str) -> None:
-    before = dropped(http, signal)
+def test_requests_of_which_nothing_is_kept_are_answered_and_counted(http: httpx.Client, signal: str) -> None:
+    name = f'dropped_total{{signal="{signal}"}}'
+    before = counted(http, name)
     assert http.post(f"/v1/{signal}", content=b"", headers=PROTOBUF).status_code == 200
-    assert dropped(http, signal) == before + 1
+    assert counted(http, name) == before + 1
 
 
-def dropped(http: httpx.Client, signal: str) -> float:
-    found = re.search(rf'llmobs_otlp_dropped_total{{signal="{signal}"}} (.+)', http.get("/metrics").text)
+def counted(http: httpx.Client, name: str) -> float:
+    found = re.search(rf"llmobs_otlp_{re.escape(name)} (.+)", http.get("/metrics").text)
     return float(found[1]) if found else 0.0

@@ -22,12 +22,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from gateway import grpc_collector, grpc_door
 from gateway.grpc_collector import RosterKeeper, serve
 from gateway.snapshot import SnapshotFile
-from llmobs.ingest.entries import Entry, OtlpBody
+from llmobs.ingest.entries import Entry, OtlpBody, OtlpLogs
 from llmobs.ingest.journal import JournalReader, JournalWriter
 from llmobs.ingest.otlp.decode import decode
 from llmobs.tenants.attribution import Attribution
 from tests.gateway.running import PLATFORM_SECRET
-from tests.gateway.test_collector import YEAR_NS, spans
+from tests.gateway.test_collector import CONTENT_LOGS, YEAR_NS, spans
 from tests.gateway.world import World
 from tests.stores import Stores
 
@@ -220,6 +220,14 @@ def test_too_much_at_once_says_when_to_come_again(
     failed = refused(collector, body, secret)
     assert failed.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert retry_seconds(failed) == (1, 1)
+
+
+def test_logs_that_carry_content_are_journalled(collector: Collector, secret: str) -> None:
+    body = CONTENT_LOGS.read_bytes()
+    assert collector.send(body, secret, method="/opentelemetry.proto.collector.logs.v1.LogsService/Export") == b""
+    entry = collector.entries()[0]
+    assert isinstance(entry, OtlpLogs)
+    assert entry.body == body
 
 
 @pytest.mark.parametrize("signal", ["logs.v1.LogsService", "metrics.v1.MetricsService"])
