@@ -174,7 +174,7 @@ def frame(visit: Visit) -> dict[str, Any]:
 
 def whose_alerts(seen: Seen) -> Whose:
     """Whose alerts a page shows: an operator who chose no tenant sees those of none too."""
-    return Whose(seen.tenant_ids, seen.is_operator and seen.chosen is None)
+    return Whose(seen.tenant_ids, seen.is_operator and seen.chosen is None, seen.is_operator)
 
 
 def _note_alerts(visit: Visit) -> None:

@@ -35,6 +35,7 @@ from llmobs.tenants.models import Key, Tenant
 
 PAGE, MOST_PAGE = 500, 5_000
 ROWS_AT_ONCE = 2_000  # through the server-side cursor
+STALLED_SECONDS = 60
 PARAMETERS = (
     "tenant", "from", "to", "last", "feature", "user", "session", "key", "service", "environment", "model", "provider",
     "cursor",
@@ -166,9 +167,13 @@ class Streamed(StreamingHttpResponse):
 
 
 def whole(scope: Scope, groups: tuple[str, ...]) -> Iterator[UsageRow]:
-    """All rows through a server-side cursor, which needs a transaction as long as it is read."""
+    """All rows through a server-side cursor, which needs a transaction as long as it is read.
+
+    A client that takes none of it for STALLED_SECONDS has its connection to PostgreSQL ended: there are not many.
+    """
     query, parameters = statement(scope, groups)
-    with transaction.atomic(), connection.chunked_cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as plain, connection.chunked_cursor() as cursor:
+        plain.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [f"{STALLED_SECONDS}s"])
         cursor.execute(query, parameters)
         while found := cursor.fetchmany(ROWS_AT_ONCE):
             for row in found:

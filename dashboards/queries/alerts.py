@@ -21,10 +21,11 @@ _FROM = "FROM alerts_alert a LEFT JOIN tenants_tenant t ON t.id = a.tenant_id"
 
 @dataclass(frozen=True)
 class Whose:
-    """Whose alerts are asked for; `is_operator`: those of no tenant too."""
+    """Whose alerts are asked for; `is_operator`: those of no tenant too. `sees_all`: who was told, whoever's it is."""
 
     tenant_ids: tuple[int, ...]
     is_operator: bool
+    sees_all: bool = False
 
     @property
     def condition(self) -> str:
@@ -131,9 +132,9 @@ def deliveries(cursor: Cursor, whose: Whose, alert_id: int | None = None) -> lis
     cursor.execute(
         "SELECT d.id, a.id, a.title, a.tenant_id, c.name, c.target, d.event, d.state, d.attempts, d.next_at, "
         "d.last_error, d.created_at, d.sent_at FROM alerts_delivery d JOIN alerts_alert a ON a.id = d.alert_id "
-        f"JOIN alerts_channel c ON c.id = d.channel_id WHERE {whose.condition} "
+        f"JOIN alerts_channel c ON c.id = d.channel_id WHERE {whose.condition} AND (c.tenant_id = a.tenant_id OR %s) "
         f"{'AND a.id = %s' if alert_id is not None else ''} ORDER BY d.id DESC LIMIT %s",
-        [*whose.values, *([alert_id] if alert_id is not None else []), MOST_DELIVERIES],
+        [*whose.values, whose.sees_all, *([alert_id] if alert_id is not None else []), MOST_DELIVERIES],
     )
     return [DeliveryRow(*row) for row in cursor.fetchall()]
 

@@ -221,6 +221,8 @@ class DeliveryList(mixins.RetrieveModelMixin, Listed):
         given = self.request.query_params
         rows = Delivery.objects.filter(alert__in=access.seen(Alert.objects.all(), self.caller, self.slug))
         rows = rows.select_related("alert__tenant", "channel")
+        if not self.caller.is_operator:  # an operators' channel that heard of it too is none of the tenant's business
+            rows = rows.filter(channel__tenant__in=self.caller.sees or ())
         if "state" in given:
             rows = rows.filter(state=given["state"])
         if "alert" in given:
@@ -282,6 +284,7 @@ PRESSED: dict[tuple[str, str], Any] = {
 def _pressed(caller: access.Caller, what: str, pk: int) -> Any:
     if what == "delivery":
         delivery = Delivery.objects.select_related("alert__tenant", "channel").filter(pk=pk).first()
+        access.find(Channel.objects.all(), caller, pk=delivery.channel_id if delivery else 0)
         access.find(Alert.objects.all(), caller, pk=delivery.alert_id if delivery else 0)
         return delivery
     rows: QuerySet[Any] = Alert.objects.all() if what == "alert" else Channel.objects.all()

@@ -168,3 +168,19 @@ def test_buttons_change_and_go_back_to_the_page_alone(cast: Cast) -> None:
     assert Alert.objects.get().state == "acknowledged"
     assert alice.get(f"/alerts/alert/{alert.pk}/resolve/").status_code == 405
     assert alice.post(f"/alerts/alert/{alert.pk}/weather/").status_code == 404
+
+
+def test_an_operators_channel_that_heard_of_it_is_not_told_of(cast: Cast) -> None:
+    own = Channel.objects.create(tenant=cast.acme, name="own", url="https://hooks.example.com/x")
+    theirs = Channel.objects.create(name="ops", url="mailto:ops@operators.example", tenants=["*"])
+    alerted(cast)
+    heard = {each.channel_id: each.pk for each in Delivery.objects.all()}
+    Delivery.objects.update(state="given_up", last_error="the operators' own error")
+    alice, hidden = as_person(cast.alice), heard[theirs.pk]
+    rows = alice.get(f"{API}/alerts/deliveries/").json()["results"]
+    assert [row["id"] for row in rows] == [heard[own.pk]]
+    assert len(as_person(cast.olga).get(f"{API}/alerts/deliveries/?tenant=acme").json()["results"]) == 2
+    assert_problem(alice.post(f"{API}/alerts/deliveries/{hidden}/try-again/"), 404)
+    assert alice.post(f"/alerts/delivery/{hidden}/try-again/").status_code == 404
+    assert "operators.example" not in alice.get("/alerts/").content.decode()
+    assert "operators.example" in as_person(cast.olga).get("/alerts/?tenant=acme").content.decode()

@@ -12,9 +12,11 @@ import psycopg
 import pyarrow
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pyarrow import parquet
 
-from dashboards.api.usage import Streamed
+from dashboards.api.usage import STALLED_SECONDS, Streamed
 from dashboards.queries.usage import GROUPS
 from llmobs.core.ids import new_row_id
 from llmobs.core.money import exact_usd
@@ -210,6 +212,13 @@ def test_a_part_is_made_only_when_the_one_before_is_taken() -> None:
 
     assert async_to_sync(take_one)() == b"0"
     assert made == [0]
+
+
+def test_who_takes_no_more_of_an_export_loses_the_database_not_we(billed: Cast) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        assert with_key("acme").get(f"{USAGE}?{OCTOBER}&format=csv").getvalue()
+    (first, *_) = [each["sql"] for each in asked if "idle_in_transaction" in each["sql"]]
+    assert f"'{STALLED_SECONDS}s', true" in first
 
 
 @pytest.mark.parametrize("query", ["group_by=password", "group_by=day,hour", "from=never", "format=xlsx"])
