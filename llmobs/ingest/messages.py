@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from llmobs.ingest import media
+
 LONGEST_RAW = 20_000  # characters kept of a body that cannot be read as messages
 
 Message = dict[str, Any]  # {"role": str, "parts": [{"type": str, ...}]}, as OpenTelemetry's GenAI conventions say
@@ -193,8 +195,9 @@ def _parsed(body: bytes) -> Any:
 
 
 def _raw(body: bytes, role: str) -> str:
-    text = body.decode("utf-8", "replace")[:LONGEST_RAW]
-    return _encoded([{"role": role, "parts": [{"type": "text", "content": text}]}])
+    text = body.decode("utf-8", "replace")
+    text = media.referred_body(text) if _parsed(body) is None else media.referred_json(text)
+    return _encoded([{"role": role, "parts": [{"type": "text", "content": text[:LONGEST_RAW]}]}])
 
 
 def _encoded(messages: list[Message]) -> str:

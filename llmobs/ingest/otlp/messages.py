@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from llmobs.ingest import media
 from llmobs.ingest.otlp.reading import parsed
 
 # Texts are kept whole up to here; a longer one has its long strings cut, each with a mark.
@@ -176,6 +177,11 @@ def _tool_call(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bounded(messages: list[dict[str, Any]]) -> str:
+    """Media first: a reference is short, and of bytes that were cut nobody can say what they were."""
+    messages = media.referred(messages)
+    text = msgspec.json.encode(messages).decode()
+    if len(text) <= MOST_CHARACTERS:
+        return text
     text = msgspec.json.encode(_with_strings_cut(messages)).decode()
     if len(text) <= MOST_CHARACTERS:
         return text

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from llmobs.core import semconv
-from llmobs.ingest.otlp import messages
+from llmobs.ingest.otlp import messages, vectors
 from llmobs.ingest.otlp.flattened import take_nested
 from llmobs.ingest.otlp.reading import (
     Attributes,
@@ -121,9 +121,8 @@ def _read_flattened(attributes: Attributes, reading: Reading) -> None:
 
 
 def _read_embedded(attributes: Attributes, reading: Reading) -> None:
-    """The texts that were embedded; the vectors are dropped: large, and nothing here reads them."""
-    for name in [name for name in attributes if _VECTOR.match(name)]:
-        del attributes[name]
+    """The texts that were embedded; of the vectors how many there are, and how long."""
+    vectors.note(attributes, [attributes.pop(name) for name in [name for name in attributes if _VECTOR.match(name)]])
     items = take_nested(attributes, "embedding.embeddings.")
     texts = [text for text in (inner(item, "embedding", "text") for item in items) if isinstance(text, str)]
     if texts:

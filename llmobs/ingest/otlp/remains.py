@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from llmobs.ingest import media
 from llmobs.ingest.otlp import messages
 from llmobs.ingest.otlp.reading import Attributes, Reading
 from llmobs.ingest.otlp.wire import Event
@@ -102,6 +103,7 @@ def _as_messages(values: list[Any], role: str) -> str | None:
 
 def _bounded(value: Any) -> Any:
     """The value, if JSON can hold it and it is small; else its beginning as text."""
+    value = media.referred(value)
     if isinstance(value, str):
         return messages.cut(value, MOST_CHARACTERS_OF_AN_ATTRIBUTE).replace("\x00", "")
     if isinstance(value, float):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from llmobs.core import semconv
-from llmobs.ingest.otlp import messages
+from llmobs.ingest.otlp import messages, vectors
 from llmobs.ingest.otlp.reading import Attributes, Reading, parsed, take, take_count, take_seconds, take_text
 
 OPERATION = "ai.operationId"
@@ -64,5 +64,6 @@ def _read_content(attributes: Attributes, reading: Reading) -> None:
         reading.output = messages.normal([answer], "assistant")
     else:
         reading.output = messages.normal(text, "assistant")
-    for name in _VECTORS:
-        attributes.pop(name, None)
+    one, several = (attributes.pop(name, None) for name in _VECTORS)
+    if one is not None or several is not None:
+        vectors.note(attributes, [one] if one is not None else several if isinstance(several, list) else [])

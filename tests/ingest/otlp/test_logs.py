@@ -93,7 +93,7 @@ def test_records_without_text_say_nothing() -> None:
         ),
         (record("gen_ai.choice", {"index": 0, "message": "Paris"}), ("output", False, text("assistant", "Paris"))),
         (
-            record("gen_ai.content.prompt", attributes={"gen_ai.prompt": json.dumps([{"role": "user", "content": TEXT}])}),
+            record("gen_ai.content.prompt", attributes={"gen_ai.prompt": f'[{{"role": "user", "content": "{TEXT}"}}]'}),
             ("input", False, text("user", TEXT)),
         ),
         (
