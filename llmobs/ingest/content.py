@@ -104,7 +104,25 @@ class _Message(msgspec.Struct):
 _USUAL = msgspec.json.Decoder(list[_Message])
 
 
+# How a message of one text ends a list of them, as Python's and everybody else's JSON is spaced.
+_LAST_TEXTS = ('"parts": [{"type": "text", "content": "', '"parts":[{"type":"text","content":"')
+_LAST_END = '"}]}]'
+
+
+def _last_plain_text(text: str) -> str:
+    """The text of the last message, where it is one without escapes, as most are; "" for any other."""
+    if text.endswith(_LAST_END):
+        for beginning in _LAST_TEXTS:
+            at = text.rfind(beginning)
+            if at >= 0:
+                last = text[at + len(beginning) : -len(_LAST_END)]
+                return "" if '"' in last or "\\" in last or last.isspace() else last
+    return ""
+
+
 def _first_text(text: str, from_end: bool) -> str:
+    if from_end and (last := _last_plain_text(text)):
+        return last
     try:
         usual = _USUAL.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -3,8 +3,12 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from llmobs.ingest import content
 from llmobs.ingest.content import Door, preview
 from llmobs.spans.record import Span
 from tests.ingest.making import call
@@ -99,3 +103,17 @@ def test_the_preview_is_the_last_question_cut_short() -> None:
     found = preview(call(input=json.dumps(messages)))
     assert found.startswith("why is the sky very")
     assert len(found) == 200
+
+
+@given(st.lists(st.lists(st.text(max_size=8) | st.sampled_from(['"', "\\", '"}]}]', " "]), max_size=2), max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_the_last_text_is_the_same_read_in_haste(messages: list[list[str]]) -> None:
+    plain = [{"role": "user", "parts": [{"type": "text", "content": text} for text in texts]} for texts in messages]
+    for spaced in (json.dumps(plain), msgspec.json.encode(plain).decode()):
+        assert content._last_plain_text(spaced) in ("", _last_text(plain))
+
+
+def _last_text(messages: list[dict[str, Any]]) -> str:
+    """The first text of the last message that has any."""
+    texts = ([part["content"] for part in message["parts"]] for message in reversed(messages))
+    return next((text for each in texts for text in each if text.strip()), "")
