@@ -4,9 +4,11 @@
    tokens = the bills; its sketches = the durations of the calls.
 2. Trace totals = their spans. Users' days = their calls.
 3. Each counted call with known usage has exactly one net bill, of its own figures; no other span has any; no bill is
-   without its span. Each cost = usage × the rates of its price version, and with its adjustments by the newest.
+   without its span. Each cost = usage × the rates of its price version, and with its adjustments by the newest;
+   each re-pricing's own figure = its adjustments, of one that was undone nothing is left.
 4. Each budget's durable spend = the bills of its window, from the window on in which the budget was counted.
-5. Where a ledger is given and quiet: its base = the durable spend, nothing pending, nothing held.
+5. Where a ledger is given and quiet: its base = the durable spend, nothing pending, nothing held; where nothing was
+   spent, it has nothing.
 
 Everything is read as of one moment (repeatable read), in sets, a tenant's raw data never row by row but for costs and
 sketches. What retention has dropped is not compared: only days that still have raw spans.
@@ -23,9 +25,9 @@ from llmobs.budgets import definition
 from llmobs.budgets.valkey import Client
 from llmobs.core.ids import new_row_id
 from llmobs.ops.difference import MOST_DIFFERENCES, Connection, Difference
-from llmobs.ops.verify_money import bills, costs, ledger_bases, repriced, spend
+from llmobs.ops.verify_money import bills, costs, ledger_bases, repriced, repricings, spend
 from llmobs.ops.verify_sums import rollup_bills, rollup_spans, sketches, traces, user_days
-from llmobs.rollups.compact import TARGETS
+from llmobs.rollups.compact import DAY_TARGETS, TARGETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def keep(conn: Connection, report: Report) -> None:
 
 
 def _checks(conn: Connection, client: Client | None) -> Iterator[tuple[str, list[Difference]]]:
-    for target in TARGETS:
+    for target in (*TARGETS, *DAY_TARGETS):
         yield f"{target.table} = spans", list(rollup_spans(conn, target))
         yield f"{target.table} = bills", list(rollup_bills(conn, target))
     yield "sketches = durations", list(sketches(conn))
@@ -83,6 +85,7 @@ def _checks(conn: Connection, client: Client | None) -> Iterator[tuple[str, list
     yield "bill = span", list(bills(conn))
     yield "cost = usage × price", list(costs(conn))
     yield "re-priced = usage × price", list(repriced(conn))
+    yield "re-pricing = adjustments", list(repricings(conn))
     budgets = definition.load(conn)
     yield "budget_spend = bills", list(spend(conn, budgets))
     if client is not None:

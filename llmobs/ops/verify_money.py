@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from llmobs.budgets import definition, ledger
 from llmobs.budgets.spend import billed_by_value
-from llmobs.budgets.valkey import Client, run
+from llmobs.budgets.valkey import Client, run, scan
 from llmobs.budgets.window import NEVER_S, counted_since, window_bounds
-from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
+from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 from llmobs.ops.difference import BILLED_SINCE, COMPLETE_SINCE, MOST_DIFFERENCES, Connection, Difference
 from llmobs.ops.verify_sums import USAGE
 from llmobs.pricing.cost import cost
@@ -94,6 +94,44 @@ def repriced(conn: Connection) -> Iterator[Difference]:
             yield Difference("re-priced = usage × price", where, f"{nanousd} nano-USD", f"{due} nano-USD")
 
 
+def repricings(conn: Connection) -> Iterator[Difference]:
+    """Each re-pricing's own figure, by tenant, against its adjustments; of an undone one nothing may be left."""
+    rows = conn.execute(
+        "SELECT c.repricing_id, c.tenant_id, r.state, c.nanousd, COALESCE(a.applied, 0), COALESCE(a.all_of_it, 0), "
+        "COALESCE(a.unpriced, 0) FROM (SELECT repricing_id, tenant_id, sum(nanousd)::bigint AS nanousd, "
+        "min(since) AS since FROM repricing_chunk GROUP BY 1, 2) c JOIN repricing r ON r.id = c.repricing_id "
+        "LEFT JOIN (SELECT tenant_id, substring(reason from '^re-pricing ([0-9]+)')::bigint AS repricing_id, "
+        "COALESCE(sum(cost_nanousd) FILTER (WHERE reason ~ '^re-pricing [0-9]+$'), 0)::bigint AS applied, "
+        "COALESCE(sum(cost_nanousd), 0)::bigint AS all_of_it, "
+        "COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0) AS unpriced "
+        "FROM bill WHERE kind = 'adjustment' AND reason LIKE 're-pricing %' GROUP BY 1, 2) a "
+        "ON a.tenant_id = c.tenant_id AND a.repricing_id = c.repricing_id ORDER BY 1, 2"
+    ).fetchall()
+    for repricing_id, tenant_id, state, nanousd, applied, left, unpriced in rows:
+        since = _bills_kept_since(conn, tenant_id)
+        if since is not None and _began_before(conn, repricing_id, tenant_id, since):
+            continue
+        where = f"tenant {tenant_id}, re-pricing {repricing_id}"
+        if applied != nanousd:
+            yield Difference("re-pricing = adjustments", where, f"{nanousd} nano-USD", f"{applied} nano-USD")
+        elif state == "undone" and (left or unpriced):
+            told = f"{left} nano-USD, {unpriced} requests without a price"
+            yield Difference("re-pricing = adjustments", where, "undone", f"{told} left")
+
+
+def _bills_kept_since(conn: Connection, tenant_id: int) -> datetime | None:
+    row = conn.execute(BILLED_SINCE, (tenant_id,)).fetchone()
+    return row[0] if row is not None else None
+
+
+def _began_before(conn: Connection, repricing_id: int, tenant_id: int, since: datetime) -> bool:
+    row = conn.execute(
+        "SELECT min(since) < %s FROM repricing_chunk WHERE repricing_id = %s AND tenant_id = %s",
+        (since, repricing_id, tenant_id),
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 def spend(conn: Connection, budgets: definition.Budgets) -> Iterator[Difference]:
     """Each window of each counted budget, by value; windows before it was counted are not its matter."""
     for budget in budgets.infos:
@@ -147,16 +185,28 @@ def _billed(conn: Connection, budget: definition.BudgetInfo, from_s: int) -> dic
 
 
 def ledger_bases(conn: Connection, client: Client, budgets: definition.Budgets) -> Iterator[Difference]:
-    """Live windows of counted budgets. Calls in flight hold and settle: compare when nothing runs."""
+    """Live windows of counted budgets. Calls in flight hold and settle: compare when nothing runs.
+
+    What the ledger alone has must be nothing: a hold that nobody ended is in a window that may have no spend.
+    """
     rows = conn.execute(
         "SELECT tenant_id, budget_id, revision, value, window_start, spent FROM budget_spend ORDER BY tenant_id"
     ).fetchall()
+    due: dict[str, tuple[definition.BudgetInfo, str, int]] = {}
+    for key in sorted(scan(client, f"{ledger.PREFIX}{{*")):
+        parts = ledger.key_parts(key)
+        known = budgets.get(parts.budget_id) if parts is not None else None
+        if parts is None or known is None or known.revision != parts.revision:
+            continue
+        if _is_live(known, utc_from_ns(parts.window_start_s * NS_PER_SECOND)):
+            due[key] = known, parts.value, 0
     for tenant_id, budget_id, revision, value, window_start, spent in rows:
         budget = budgets.get(budget_id)
         if budget is None or budget.revision != revision or not _is_live(budget, window_start):
             continue
         starts_s = ns_from_utc(window_start) // NS_PER_SECOND
-        key = ledger.budget_key(tenant_id, budget_id, revision, starts_s, value)
+        due[ledger.budget_key(tenant_id, budget_id, revision, starts_s, value)] = budget, value, spent
+    for key, (budget, value, spent) in due.items():
         standing = _standing(client, key)
         if standing is None:
             yield Difference("ledger = budget_spend", "the ledger", "it recovers, or is away", "it should be open")
@@ -164,7 +214,7 @@ def ledger_bases(conn: Connection, client: Client, budgets: definition.Budgets) 
         if (standing.base, standing.pending, standing.held) != (spent, 0, 0):
             yield Difference(
                 "ledger = budget_spend",
-                f"tenant {tenant_id}, budget {budget.name!r}, value {value!r}",
+                f"tenant {budget.tenant_id}, budget {budget.name!r}, value {value!r}",
                 f"base {standing.base}, pending {standing.pending}, held {standing.held}",
                 f"base {spent}, pending 0, held 0",
             )

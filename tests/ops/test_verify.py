@@ -1,15 +1,23 @@
 """Verify finds nothing where all adds up, and each thing that does not."""
 
+import time
 from typing import Any
 
 import psycopg
 import pytest
+import redis
 
+from llmobs.budgets import recovery
+from llmobs.budgets.definition import apply_at, load
+from llmobs.budgets.spend import count_new_budgets
 from llmobs.core import semconv
 from llmobs.ops.verify import keep, verify
 from llmobs.pricing.usage import Usage
 from llmobs.rollups.compact import compact_all
+from tests.budgets.made import make_budget
+from tests.budgets.test_recovery import Journals
 from tests.ingest.making import START_NS, call, commit, make_tenant, step
+from tests.ingest.repricings import DOUBLE, Runs, book_with, make
 
 Connection = psycopg.Connection[Any]
 
@@ -79,6 +87,29 @@ def test_it_finds_spend_that_is_not_its_bills(full: Connection) -> None:
     [difference] = verify(full).differences
     assert difference.check == "budget_spend = bills"
     assert "'b'" in difference.where
+
+
+def test_it_finds_adjustments_that_are_not_what_their_re_pricing_says(full: Connection, database_url: str) -> None:
+    runs, repricing_id = Runs(database_url), make(full)
+    runs.apply(repricing_id, book_with(DOUBLE))
+    runs.undo(repricing_id)
+    assert verify(full).differences == []
+    full.execute("UPDATE bill SET cost_nanousd = cost_nanousd + 1 WHERE reason LIKE '%undone' AND cost_nanousd < 0")
+    assert "re-pricing = adjustments" in {difference.check for difference in verify(full).differences}
+    full.execute("UPDATE repricing_chunk SET nanousd = nanousd + 1")
+    assert "re-pricing = adjustments" in {difference.check for difference in verify(full).differences}
+
+
+def test_it_finds_a_hold_that_nobody_ended_where_nothing_was_spent(full: Connection, valkey: redis.Redis) -> None:
+    make_budget(full, 1, name="left over", scope='{"user": "*"}', window="7d")
+    with full.transaction():
+        count_new_budgets(full, START_NS)
+    (budget,) = load(full).infos
+    assert recovery.recover(full, valkey, Journals(), time.time_ns())
+    assert verify(full, valkey).differences == []
+    valkey.hset(apply_at(budget, "nobody", int(time.time())).key, mapping={"base": 0, "version": 0, "held": 7})
+    [difference] = verify(full, valkey).differences
+    assert (difference.check, difference.kept) == ("ledger = budget_spend", "base 0, pending 0, held 7")
 
 
 def test_a_report_is_kept(full: Connection) -> None:
