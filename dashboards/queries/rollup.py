@@ -1,7 +1,8 @@
 """Sums and latencies out of the roll-ups: compacted rows plus the deltas that still wait, so exact at any moment.
 
 A delta is in `rollup_delta` or in all compacted tables, never in both; one statement reads both in one snapshot.
-Whole hours of a window come from the hour tables (the coarsest that knows the dimensions), its edges from minutes.
+Days that are over come from the tables of days, the hours around them from those of hours (each time the coarsest that
+knows the dimensions), the edges from minutes: a month of any size is some thousand rows (PAINS 34, 36).
 """
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
@@ -27,8 +28,19 @@ COLUMNS = {
     "status": "status",
     "error": "error_type",
 }
-MODEL_TABLE_KNOWS = frozenset({"tenant", "model", "status"})
-TENANT_TABLE_KNOWS = frozenset({"tenant", "status"})
+# From coarse to fine; what none of them knows is in the tables of all dimensions.
+HOUR_TABLES = (
+    ("rollup_tenant_hour", frozenset({"tenant", "status"})),
+    ("rollup_model_hour", frozenset({"tenant", "model", "status"})),
+)
+DAY_TABLES = (
+    ("rollup_tenant_day", frozenset({"tenant", "status"})),
+    ("rollup_model_day", frozenset({"tenant", "model", "status"})),
+    ("rollup_feature_day", frozenset({"tenant", "feature", "status"})),
+    ("rollup_error_day", frozenset({"tenant", "provider", "model", "status", "error"})),
+)
+CLOSED = "(SELECT until FROM rollup_closed)"
+UTC_NAMES = frozenset({"UTC", "Etc/UTC"})
 BIN_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -117,7 +129,7 @@ def totals(
     Dearest first, or by time.
     """
     size = (bucket or scope.window.bucket) if over_time else None
-    table = _table(scope, by, size)
+    tables = _tables(scope, by, size)
     sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in MEASURES)
     answered = f"coalesce(sum(calls) FILTER (WHERE status <> '{REFUSED}'), 0)::bigint"
     errors = "coalesce(sum(calls) FILTER (WHERE status = ANY(%s)), 0)::bigint"
@@ -129,7 +141,7 @@ def totals(
         asked = f"greatest({answered} + coalesce(sum(retried_calls - retried_attempts), 0)::bigint, 0)"
         failed_calls = "coalesce(sum(retried_calls) FILTER (WHERE status = ANY(%s)), 0)"
         failed = f"greatest({errors} + {failed_calls}::bigint - coalesce(sum(retried_errors), 0)::bigint, 0)"
-    rows, parameters = _rows(scope, by, table, f"spans, calls, {', '.join(MEASURES)}")
+    rows, parameters = _rows(scope, by, tables, f"spans, calls, {', '.join(MEASURES)}")
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
     cursor.execute(
@@ -160,8 +172,8 @@ def latencies(
     if of not in ("duration", "ttft"):
         raise ValueError(f"{of!r} is no latency; one is duration or ttft")
     size = (bucket or scope.window.bucket) if over_time else None
-    table = _table(scope, by, size)
-    rows, parameters = _rows(scope, by, table, f"{of}_buckets, {of}_counts")
+    tables = _tables(scope, by, size)
+    rows, parameters = _rows(scope, by, tables, f"{of}_buckets, {of}_counts")
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
     n = len(grouped)
@@ -207,38 +219,48 @@ def last_call_at(cursor: Cursor, tenant_ids: tuple[int, ...]) -> datetime | None
     return row[0] if row else None
 
 
-def _table(scope: Scope, by: Sequence[str], size: timedelta | None) -> str:
-    """The coarsest table that can answer; "" where only minutes can."""
+def _tables(scope: Scope, by: Sequence[str], size: timedelta | None) -> tuple[str, str]:
+    """The coarsest tables of hours and of days that can answer; "" where only finer ones can."""
     if size is not None and size < HOUR:
-        return ""
+        return "", ""
     needed = {*by, *(name for name in scope.filters.given if name in COLUMNS)}
-    if needed <= TENANT_TABLE_KNOWS:
-        return "rollup_tenant_hour"
-    return "rollup_model_hour" if needed <= MODEL_TABLE_KNOWS else "rollup_hour"
+    hours = next((table for table, known in HOUR_TABLES if needed <= known), "rollup_hour")
+    days = next((table for table, known in DAY_TABLES if needed <= known), "rollup_day")
+    is_in_days = size is None or (size == DAY and scope.window.zone.key in UTC_NAMES)
+    return hours, days if is_in_days else ""
 
 
-def _rows(scope: Scope, by: Sequence[str], table: str, measures: str) -> tuple[str, list[Any]]:
-    """The rows in scope as (at, status, dimensions, measures): whole hours, edges in minutes, waiting deltas."""
+def _rows(scope: Scope, by: Sequence[str], tables: tuple[str, str], measures: str) -> tuple[str, list[Any]]:
+    """The rows in scope as (at, status, dimensions, measures): days that are over, hours, edges in minutes, deltas."""
     names = dict.fromkeys(["status", *(COLUMNS[name] for name in by)])
     columns = f"{', '.join(names)}, {measures}"
     start, end = scope.window.start.replace(second=0, microsecond=0), scope.window.end
     filters, filter_parameters = _filters(scope)
     where = f"tenant_id = ANY(%s){filters}"
     base = [list(scope.tenant_ids), *filter_parameters]
-    parts = [f"SELECT minute AS at, {columns} FROM rollup_delta WHERE {where} AND minute >= %s AND minute < %s"]
-    parameters = [*base, start, end]
-    first, last = _ceil_hour(start), end.replace(minute=0, second=0, microsecond=0)
-    if not table or first >= last:
-        edges = [(start, end)]
-    else:
-        parts.append(f"SELECT hour AS at, {columns} FROM {table} WHERE {where} AND hour >= %s AND hour < %s")
-        parameters += [*base, first, last]
-        edges = [(start, first), (last, end)]
-    for low, high in edges:
+    parts, parameters = [], []
+
+    def read(table: str, column: str, low: datetime, high: datetime, also: str = "") -> None:
         if low < high:
-            minutes = f"SELECT minute AS at, {columns} FROM rollup_minute WHERE {where}"
-            parts.append(f"{minutes} AND minute >= %s AND minute < %s")
-            parameters += [*base, low, high]
+            within = f"{column} >= %s AND {column} < %s{also}"
+            parts.append(f"SELECT {column} AS at, {columns} FROM {table} WHERE {where} AND {within}")
+            parameters.extend([*base, low, high])
+
+    read("rollup_delta", "minute", start, end)
+    hours, days = tables
+    first, last = _ceil_hour(start), end.replace(minute=0, second=0, microsecond=0)
+    if not hours or first >= last:
+        read("rollup_minute", "minute", start, end)
+        return " UNION ALL ".join(parts), parameters
+    read("rollup_minute", "minute", start, first)
+    read("rollup_minute", "minute", last, end)
+    midnight, last_midnight = _ceil_day(first), last.astimezone(UTC).replace(hour=0)
+    if not days or midnight >= last_midnight:
+        read(hours, "hour", first, last)
+    else:  # which days are over is asked in the same statement: it sees one state of all tables
+        read(hours, "hour", first, midnight)
+        read(days, "day", midnight, last_midnight, f" AND day < {CLOSED}")
+        read(hours, "hour", midnight, last, f" AND hour >= least({CLOSED}, '{last_midnight.isoformat()}'::timestamptz)")
     return " UNION ALL ".join(parts), parameters
 
 
@@ -258,6 +280,11 @@ def _bucket(window: Window, size: timedelta | None) -> tuple[str, list[Any]]:
 def _group_by(dimensions: int, over_time: bool, also: int | None = None) -> str:
     numbers = [*range(1, dimensions + 1), *([dimensions + 1] if over_time else []), *([also] if also else [])]
     return f"GROUP BY {', '.join(map(str, numbers))} " if numbers else ""
+
+
+def _ceil_day(at: datetime) -> datetime:
+    whole = at.astimezone(UTC).replace(hour=0)
+    return whole if whole == at else whole + DAY
 
 
 def _ceil_hour(at: datetime) -> datetime:

@@ -3,10 +3,13 @@
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from string import hexdigits
 from typing import Any
 
+from dashboards.queries import finding
+from dashboards.queries.finding import LONGEST_TRACE_DAYS, Conditions, Found, Head, Order
 from dashboards.queries.rollup import TELLS_ATTEMPTS_APART, Totals, totals
 from dashboards.queries.scope import Cursor, Scope
 from llmobs.core.clock import ns_from_utc
@@ -18,10 +21,8 @@ SORTS = {
     "cost": "t.cost_nanousd",
     "duration": "(t.finish - t.start)",
 }
-SPAN_COLUMNS = {"service": "service", "provider": "provider_name", "key": "key_id", "error": "error_type"}
+TRACE_COLUMNS = {"feature": "feature", "environment": "environment", "user": "user_id", "session": "session_id"}
 OUTCOMES = ("ok", "degraded", "refused", "failed")
-# A trace's rows lie on the days of its batches: totals are looked for on so many days from its first.
-LONGEST_TRACE_DAYS = 7
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,14 @@ class TraceRow:
 
 @dataclass(frozen=True)
 class TracePage:
-    """Rows in order, and the mark to continue from (None: these were the last)."""
+    """Rows in order, and the mark to continue from (None: these were the last).
+
+    `unsearched`: spans of today before this were not looked at for words; the index of today comes tomorrow.
+    """
 
     rows: list[TraceRow]
     older: str | None
+    unsearched: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -79,32 +84,46 @@ def traces(
     min_cost_nanousd: int | None = None,
     min_duration_ms: int | None = None,
 ) -> TracePage:
-    """Traces that began in the window: newest, dearest or slowest first (SORTS). Raises ValueError on a bad mark."""
-    column = SORTS[sort]
-    where, parameters = _where(scope, "t.tenant_id = asked.tenant_id")
+    """Traces that began in the window: newest, dearest or slowest first (SORTS). Raises ValueError on a bad mark.
+
+    Each row has its totals, by which all can be sorted (PAINS 22).
+    """
+    order = Order(SORTS[sort], ascending, None if after is None else _read_mark(sort, after))
+    conditions = _conditions(scope)
     if min_cost_nanousd is not None:
-        where, parameters = f"{where} AND t.cost_nanousd >= %s", [*parameters, min_cost_nanousd]
+        conditions = _also(conditions, "t.cost_nanousd >= %s", min_cost_nanousd)
     if min_duration_ms is not None:
-        least = timedelta(milliseconds=min_duration_ms)
-        where, parameters = f"{where} AND (t.finish - t.start) >= %s", [*parameters, least]
-    # The order of the indexes, ties included, and tenant by tenant: so that a page reads a page, and not the window.
-    direction, ties, beyond = ("ASC", "DESC", ">") if ascending else ("DESC", "ASC", "<")
-    if after is not None:
-        value, trace_id = _read_mark(sort, after)
-        tie = "<" if ascending else ">"
-        where += f" AND {column} {beyond}= %s AND ({column} {beyond} %s OR t.trace_id {tie} %s)"
-        parameters += [value, value, trace_id]
+        conditions = _also(conditions, "(t.finish - t.start) >= %s", timedelta(milliseconds=min_duration_ms))
+    if finding.is_needed(scope) and not _is_trace_id(scope.filters.search or ""):
+        found = finding.find(cursor, scope, conditions, order, limit + 1)
+    else:
+        found = Found(_in_order(cursor, scope, conditions, order, limit + 1))
+    heads = found.heads
+    rows = trace_totals(cursor, [head[:3] for head in heads[:limit]])
+    more = len(heads) > limit
+    return TracePage(rows, _mark(heads[limit - 1][3], heads[limit - 1][1]) if more else None, found.unsearched)
+
+
+def _in_order(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int) -> list[Head]:
+    """Tenant by tenant in the order of an index; of one user or session, whose traces are few, sorted."""
+    beyond, after = order.beyond
+    of_one = {"user", "session"} & scope.filters.given.keys() and not order.is_by_time
+    traces = f"SELECT t.* FROM trace t WHERE t.tenant_id = asked.tenant_id AND {conditions.base} AND {conditions.rest}"
+    # OFFSET 0: what is within is read by itself, and not in the order that is wanted outside.
+    inner = f"({traces} OFFSET 0) t WHERE true{beyond}" if of_one else f"({traces}{beyond}) t"
     cursor.execute(
         "SELECT f.* FROM unnest(%s::bigint[]) AS asked(tenant_id) CROSS JOIN LATERAL ("
-        f"SELECT t.tenant_id, t.trace_id, t.day, {column} AS place FROM trace t WHERE {where} "
-        f"ORDER BY {column} {direction}, t.trace_id {ties} LIMIT %s) f "
-        f"ORDER BY f.place {direction}, f.trace_id {ties} LIMIT %s",
-        [list(scope.tenant_ids), *parameters, limit + 1, limit + 1],
+        f"SELECT t.tenant_id, t.trace_id, t.day, {order.column} AS place FROM {inner} "
+        f"ORDER BY {order.clause} LIMIT %s) f "
+        f"ORDER BY f.place {'ASC' if order.ascending else 'DESC'}, f.trace_id {'DESC' if order.ascending else 'ASC'} "
+        "LIMIT %s",
+        [list(scope.tenant_ids), *conditions.base_values, *conditions.rest_values, *after, limit, limit],
     )
-    found = cursor.fetchall()
-    rows = trace_totals(cursor, [(row[0], bytes(row[1]), row[2]) for row in found[:limit]])
-    more = len(found) > limit
-    return TracePage(rows, _mark(found[limit - 1][3], bytes(found[limit - 1][1])) if more else None)
+    return [(row[0], bytes(row[1]), row[2], row[3]) for row in cursor.fetchall()]
+
+
+def _also(conditions: Conditions, condition: str, value: Any) -> Conditions:
+    return replace(conditions, base=f"{conditions.base} AND {condition}", base_values=[*conditions.base_values, value])
 
 
 def outcomes_by_bucket(cursor: Cursor, scope: Scope) -> list[Outcomes]:
@@ -126,10 +145,11 @@ def _outcome_counts(cursor: Cursor, scope: Scope) -> list[tuple[datetime, str, i
     if not scope.filters.needs_traces:
         rows = totals(cursor, scope, ("status",), over_time=True)
         return [each for row in rows if row.at for each in _outcomes(row.at, row, scope)]
-    where, parameters = _where(scope, "t.tenant_id = ANY(%s)")
+    asked = _conditions(scope)
     cursor.execute(
-        f"SELECT date_trunc('minute', t.start), t.status, count(*) FROM trace t WHERE {where} GROUP BY 1, 2",
-        [list(scope.tenant_ids), *parameters],
+        "SELECT date_trunc('minute', t.start), t.status, count(*) FROM trace t "
+        f"WHERE t.tenant_id = ANY(%s) AND {asked.base} AND {asked.rest} GROUP BY 1, 2",
+        [list(scope.tenant_ids), *asked.base_values, *asked.rest_values],
     )
     return list(cursor.fetchall())
 
@@ -145,61 +165,58 @@ def _outcomes(at: datetime, row: Totals, scope: Scope) -> list[tuple[datetime, s
     return [(at, status, row.calls + row.retried_calls), (at, OK, -answered), (at, "failed", -row.retried_errors)]
 
 
-def _where(scope: Scope, whose: str) -> tuple[str, list[Any]]:
-    """Traces whose first row lies in the window and that pass the filters; `whose` names the tenants."""
+def _conditions(scope: Scope) -> Conditions:
+    """Traces t whose first row lies in the window and that pass the filters."""
     window, given = scope.window, scope.filters.given
-    parts = [
-        whose,
-        "t.day BETWEEN %s AND %s",
-        "t.start >= %s",
-        "t.start < %s",
-        "NOT EXISTS (SELECT 1 FROM trace e WHERE e.tenant_id = t.tenant_id AND e.trace_id = t.trace_id "
-        f"AND e.day < t.day AND e.day >= t.day - {LONGEST_TRACE_DAYS})",
-    ]
     days = [window.start.date() - timedelta(days=1), window.end.date() + timedelta(days=1)]
-    parameters: list[Any] = [*days, window.start, window.end]
-    for name, column in (("feature", "feature"), ("environment", "environment"), ("user", "user_id")):
+    parts: list[str] = []
+    values: list[Any] = []
+    for name, column in TRACE_COLUMNS.items():
         if name in given:
             parts.append(f"t.{column} = %s")
-            parameters.append(given[name])
-    if "session" in given:
-        parts.append("t.session_id = %s")
-        parameters.append(given["session"])
+            values.append(given[name])
     if "model" in given:
         parts.append("%s = ANY(t.models)")
-        parameters.append(given["model"])
+        values.append(given["model"])
     if "status" in given:
         failed = given["status"] == "failed"
         parts.append("t.error_count > 0" if failed else "t.status = %s")
-        parameters += [] if failed else [given["status"]]
-    for name, column in SPAN_COLUMNS.items():
-        if name in given:
-            parts.append(_some_span(f"s.{column} = %s"))
-            parameters.append(given[name])
+        values += [] if failed else [given["status"]]
+    of_spans = {name: given[name] for name in finding.OF_SPANS if name in given}
+    if of_spans.keys() - {"model"}:  # all of them on one span; a model alone is on the trace
+        condition, found = finding.span_conditions(of_spans)
+        parts.append(_some_span(condition))
+        values += found
     if "search" in given:
-        condition, values = _search(str(given["search"]))
+        condition, found = _search(str(given["search"]))
         parts.append(condition)
-        parameters += values
-    return " AND ".join(parts), parameters
+        values += found
+    parts.append(
+        "NOT EXISTS (SELECT 1 FROM trace e WHERE e.tenant_id = t.tenant_id AND e.trace_id = t.trace_id "
+        f"AND e.day < t.day AND e.day >= t.day - {LONGEST_TRACE_DAYS})"
+    )
+    base = "t.day BETWEEN %s AND %s AND t.start >= %s AND t.start < %s"
+    return Conditions(base, [*days, window.start, window.end], " AND ".join(parts), values)
 
 
 def _some_span(condition: str) -> str:
+    # No EXISTS: of that the planner makes a join with a month of spans, where a page needs a look at a few traces.
     return (
-        "EXISTS (SELECT 1 FROM span s WHERE s.tenant_id = t.tenant_id AND s.trace_id = t.trace_id "
-        f"AND s.start >= t.start AND s.start <= t.finish AND {condition})"
+        "(SELECT true FROM span s WHERE s.tenant_id = t.tenant_id AND s.trace_id = t.trace_id "
+        f"AND s.start >= t.start AND s.start <= t.finish AND {condition} LIMIT 1)"
     )
 
 
 def _search(text: str) -> tuple[str, list[Any]]:
-    """A trace by its id, or words in names and previews."""
-    try:
-        trace_id = bytes.fromhex(text) if len(text) == 32 else None
-    except ValueError:
-        trace_id = None
-    if trace_id is not None:
-        return "t.trace_id = %s", [trace_id]
-    like = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    return f"(t.name ILIKE %s OR {_some_span('(s.name ILIKE %s OR s.preview ILIKE %s)')})", [like, like, like]
+    """A trace by its id, or words (or beginnings of words) in a span's name and first words."""
+    if _is_trace_id(text):
+        return "t.trace_id = %s", [bytes.fromhex(text)]
+    condition, values = finding.words_condition(text)
+    return _some_span(condition), values
+
+
+def _is_trace_id(text: str) -> bool:
+    return len(text) == 32 and all(digit in hexdigits for digit in text)
 
 
 def trace_totals(cursor: Cursor, heads: Sequence[tuple[int, bytes, Any]]) -> list[TraceRow]:

@@ -22,7 +22,7 @@ from llmobs.budgets.window import window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 from llmobs.core.ids import new_row_id
 from llmobs.ingest.adjust import CLASSES, Connection, Stretch
-from llmobs.rollups.compact import TARGETS, Target, keep_out
+from llmobs.rollups.compact import DAY_TARGETS, TARGETS, Target, keep_out
 from llmobs.rollups.delta import DIMENSIONS, MEASURES, SKETCHES
 from llmobs.rollups.retention import MINUTES_KEPT_DAYS
 from llmobs.tenants.attribution import Attribution
@@ -131,6 +131,8 @@ def write_rollups(conn: Connection, stretch: Stretch) -> None:
     keep_out(conn)
     for target in TARGETS:
         _add(conn, target, stretch, minutes if target.bucket == "minute" else _KEPT)
+    for target in DAY_TARGETS:
+        _add(conn, target, stretch, f"{_KEPT} AND begin_at < (SELECT until FROM rollup_closed)")
     conn.execute(
         "INSERT INTO rollup_user_day AS u (tenant_id, day, user_id, calls, errors, input_tokens, output_tokens, "
         "cost_nanousd, unpriced_calls) SELECT tenant_id, (begin_at AT TIME ZONE 'UTC')::date, user_id, 0, 0, 0, 0, "

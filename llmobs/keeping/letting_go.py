@@ -41,6 +41,7 @@ BY_ROWS = {
     "rollup_tenant_hour": ("hour", ROLLUPS),
     "rollup_model_hour": ("hour", ROLLUPS),
     "rollup_user_day": ("day", ROLLUPS),
+    **{f"rollup_{name}day": ("day", ROLLUPS) for name in ("", "tenant_", "model_", "feature_", "error_")},
     "evals_score": ("created_at", ROLLUPS),
     "evals_judgement": ("created_at", ROLLUPS),
 }

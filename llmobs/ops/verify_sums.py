@@ -8,7 +8,7 @@ from typing import Any
 from llmobs.core import semconv
 from llmobs.ops.difference import COMPLETE_SINCE, ROLLED_UP_SINCE, Connection, Difference, compare, where
 from llmobs.rollups import sketch
-from llmobs.rollups.compact import TARGETS, Target
+from llmobs.rollups.compact import DAY_TARGETS, TARGETS, Target
 from llmobs.rollups.delta import SUMS
 from llmobs.rollups.retention import MINUTES_KEPT_DAYS
 from llmobs.spans.shown import ALL_SHOWN
@@ -60,6 +60,8 @@ def _since(target: Target) -> str:
     since = f"at >= {ROLLED_UP_SINCE}"
     if target.bucket == "minute":
         since += f" AND at >= date_trunc('day', now()) - interval '{MINUTES_KEPT_DAYS - 2} days'"
+    if target.bucket == "day":
+        since += " AND at < (SELECT until FROM rollup_closed)"
     return since
 
 
@@ -115,12 +117,13 @@ def rollup_bills(conn: Connection, target: Target) -> Iterator[Difference]:
 
 def sketches(conn: Connection) -> Iterator[Difference]:
     """Each roll-up's buckets, hour by hour, against the durations of the calls that count."""
-    for target in TARGETS:
-        raw = _raw_sketches(conn, _since(target))
+    for target in (*TARGETS, *DAY_TARGETS):
+        unit = "day" if target.bucket == "day" else "hour"
+        raw = _raw_sketches(conn, _since(target), unit)
         kept: dict[tuple[Any, ...], sketch.Sketch] = {}
         for kind in ("duration", "ttft"):
             rows = conn.execute(
-                f"SELECT tenant_id, date_trunc('hour', at), status, b, sum(c)::bigint FROM ("
+                f"SELECT tenant_id, date_trunc('{unit}', at), status, b, sum(c)::bigint FROM ("
                 f"SELECT tenant_id, {target.bucket} AS at, status, {kind}_buckets AS bs, {kind}_counts AS cs "
                 f"FROM {target.table} UNION ALL "
                 f"SELECT tenant_id, minute, status, {kind}_buckets, {kind}_counts FROM rollup_delta) k, "
@@ -138,12 +141,12 @@ def sketches(conn: Connection) -> Iterator[Difference]:
                 )
 
 
-def _raw_sketches(conn: Connection, since: str) -> dict[tuple[Any, ...], sketch.Sketch]:
+def _raw_sketches(conn: Connection, since: str, unit: str) -> dict[tuple[Any, ...], sketch.Sketch]:
     found: dict[tuple[Any, ...], sketch.Sketch] = {}
     with conn.cursor(name="verify_durations", binary=True) as cursor:
         cursor.itersize = 20_000
         cursor.execute(
-            "SELECT tenant_id, date_trunc('hour', at), status, duration_ns, ttft_ns FROM "
+            f"SELECT tenant_id, date_trunc('{unit}', at), status, duration_ns, ttft_ns FROM "
             f"(SELECT *, start AS at FROM span WHERE is_counted) s WHERE {since}"
         )
         for tenant_id, hour, status, duration_ns, ttft_ns in cursor:

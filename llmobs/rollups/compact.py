@@ -40,11 +40,19 @@ TARGETS = (
     Target("rollup_tenant_hour", "hour", ("status",)),
     Target("rollup_model_hour", "hour", ("model", "status")),
 )
+# Days that are over (`rollups.days`); of a day that runs there are hours alone.
+DAY_TARGETS = (
+    Target("rollup_day", "day", DIMENSIONS),
+    Target("rollup_tenant_day", "day", ("status",)),
+    Target("rollup_model_day", "day", ("model", "status")),
+    Target("rollup_feature_day", "day", ("feature", "status")),
+    Target("rollup_error_day", "day", ("provider_name", "model", "status", "error_type")),
+)
 
 
 def target(table: str) -> Target:
     """The table by its name."""
-    return next(t for t in TARGETS if t.table == table)
+    return next(t for t in (*TARGETS, *DAY_TARGETS) if t.table == table)
 
 
 def compacted_and_pending(table: str) -> str:
@@ -74,7 +82,23 @@ def compact(conn: psycopg.Connection[Any], most_deltas: int = MOST_DELTAS) -> in
         deltas = _take_deltas(conn, most_deltas)
         for to in TARGETS if deltas else ():
             _add(conn, to, _grouped(to, deltas))
+        if late := _late(conn, deltas):
+            for to in DAY_TARGETS:
+                _add(conn, to, _grouped(to, late))
     return len(deltas)
+
+
+def _late(conn: psycopg.Connection[Any], deltas: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Those of days that are made already."""
+    if not deltas:
+        return []
+    row = conn.execute("SELECT until FROM rollup_closed").fetchone()
+    return [delta for delta in deltas if row is not None and delta[1] < row[0]]
+
+
+def keep_out_all(conn: psycopg.Connection[Any]) -> None:
+    """Nothing else is compacted or changed in place until the transaction ends."""
+    conn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
 
 
 def keep_out(conn: psycopg.Connection[Any]) -> None:
@@ -105,7 +129,9 @@ def _grouped(to: Target, deltas: list[tuple[Any, ...]]) -> dict[tuple[Any, ...],
     groups: dict[tuple[Any, ...], Measures] = {}
     for delta in deltas:
         minute: datetime = delta[1].astimezone(UTC)  # the session may be in any zone
-        at = minute.replace(minute=0) if to.bucket == "hour" else minute
+        at = minute if to.bucket == "minute" else minute.replace(minute=0)
+        if to.bucket == "day":
+            at = at.replace(hour=0)
         key = (delta[0], at, *(delta[place] for place in places))
         groups.setdefault(key, Measures()).merge(delta[first:])
     return groups

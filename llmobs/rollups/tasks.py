@@ -14,7 +14,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from llmobs.rollups.compact import compact_all
+from llmobs.rollups.days import SETTLED, close_days
 from llmobs.spans.partitions import make_ahead
+from llmobs.spans.words import index_days
+
+DAYS_AT_ONCE = 3  # indexes made in one go: after an update a month of days waits for them
 
 log = structlog.get_logger()
 
@@ -33,6 +37,17 @@ def make_partitions_ahead() -> None:
     """Every hour: the next days have partitions before their first span (else the writer makes them)."""
     with _connection() as conn:
         make_ahead(conn, timezone.now().date())
+
+
+@shared_task(name="rollups.close_days", ignore_result=True)
+def close_days_that_are_over() -> None:
+    """Every ten minutes: roll-ups of days, and the index of words, of what is over."""
+    now = timezone.now()
+    with _connection() as conn:
+        closed = close_days(conn, now)
+        indexed = index_days(conn, (now - SETTLED).date(), most=DAYS_AT_ONCE)
+    if closed or indexed:
+        log.info("days are over", closed=closed, indexed=indexed)
 
 
 @contextmanager

@@ -220,7 +220,7 @@ class Statements:
 
         from llmobs.tenants.models import User
 
-        self._pages, self._captured = Client(), lambda: CaptureQueriesContext(connection)
+        self._pages, self._captured = Client(SERVER_NAME="127.0.0.1"), lambda: CaptureQueriesContext(connection)
         self._pages.force_login(User.objects.get(username="admin"))
 
     def count(self, address: str) -> int:
@@ -259,7 +259,7 @@ def measure(folder: Path, only: str, repeats: int) -> bool:
     with up(folder) as (base, url), psycopg.connect(url, autocommit=True) as conn:
         password = password or json.loads((folder / "secrets.json").read_text())["admin_password"]
         known, browser, statements = known_of(conn), Browser(base, password), Statements(folder)
-        spans = conn.execute("SELECT sum(reltuples)::bigint FROM pg_class WHERE relname ~ '^span_2'").fetchone()
+        spans = conn.execute("SELECT sum(reltuples)::bigint FROM pg_class WHERE relname ~ '^span_2[0-9]+$'").fetchone()
         print(f"{spans[0] if spans else 0:,} spans, {known.start:%Y-%m-%d} to {known.end:%Y-%m-%d %H:%M}")
         for heading, rows in table(known):
             if only and only not in heading:

@@ -1,0 +1,287 @@
+"""Which traces pass filters that no index of `trace` knows, without reading a month of them (PAINS 34, 35).
+
+1. The first WALKED traces in the wanted order are looked at one by one: common values fill a page from these.
+2. Else the value is rare, and spans tell: days that are over by their index of words and dimensions (`spans.words`),
+   newest first; days that are still written to by a scan, within the hours that the roll-ups name for a dimension, and
+   for words within the newest MOST_SCANNED spans (`unsearched` says from when on).
+3. What the spans name is checked once more against all filters, and put in order.
+"""
+
+# ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dashboards.queries.rollup import COLUMNS
+from dashboards.queries.scope import Cursor, Scope
+from llmobs.core.semconv import FAILED
+from llmobs.spans.words import LETTERS, lexeme
+
+WALKED = 1_500
+WALKED_FAR = 40_000  # in another order than time, where a value is not rare either
+CANDIDATES = (400, 4_000, 20_000)
+MOST_SCANNED = 30_000
+DAY = timedelta(days=1)
+# A trace's rows lie on the days of its batches: totals are looked for on so many days from its first.
+LONGEST_TRACE_DAYS = 7
+OF_SPANS = ("service", "provider", "key", "error", "model")
+OF_TRACES = ("feature", "status", "environment")
+
+Known = dict[tuple[int, bytes], datetime]  # a trace, by tenant and id, and when one of its spans began
+Head = tuple[int, bytes, Any, Any]  # tenant, trace, day, what it is ordered by
+
+
+@dataclass(frozen=True)
+class Order:
+    """By which column of `trace` t, in which direction; `after` is the last row's place, if a page comes before."""
+
+    column: str
+    ascending: bool = False
+    after: tuple[Any, bytes] | None = None
+
+    @property
+    def is_by_time(self) -> bool:
+        return self.column == "t.start"
+
+    @property
+    def clause(self) -> str:
+        # The order of the indexes, ties included: so that a page reads a page, and not the window.
+        return f"{self.column} {'ASC' if self.ascending else 'DESC'}, t.trace_id {'DESC' if self.ascending else 'ASC'}"
+
+    @property
+    def beyond(self) -> tuple[str, list[Any]]:
+        """The condition that skips what earlier pages showed."""
+        if self.after is None:
+            return "", []
+        than, tie = (">", "<") if self.ascending else ("<", ">")
+        value, trace_id = self.after
+        condition = f" AND {self.column} {than}= %s AND ({self.column} {than} %s OR t.trace_id {tie} %s)"
+        return condition, [value, value, trace_id]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a trace t must satisfy: `base` is its time, `rest` everything else."""
+
+    base: str
+    base_values: list[Any]
+    rest: str
+    rest_values: list[Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Traces in order. `unsearched`: of today's spans those before this were not looked at for words."""
+
+    heads: list[Head]
+    unsearched: datetime | None = None
+
+
+def is_needed(scope: Scope) -> bool:
+    """Whether the filters are such that no order of `trace` leads to what passes them."""
+    given = scope.filters.given
+    if "user" in given or "session" in given:
+        return False
+    return "search" in given or bool(_rare_by(scope))
+
+
+def find(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int) -> Found:
+    """Up to `limit` traces that pass."""
+    walked = _walk(cursor, scope, conditions, order, limit, WALKED)
+    if walked is not None:
+        return Found(walked)
+    heads: list[Head] = []
+    unsearched: datetime | None = None
+    for most in CANDIDATES if order.is_by_time and not order.ascending else CANDIDATES[-1:]:
+        known, oldest, unsearched = _candidates(cursor, scope, order, most)
+        heads = _checked(cursor, conditions, order, known, limit, oldest if order.is_by_time else None)
+        if oldest is None or len(heads) >= limit:
+            return Found(heads, unsearched)
+    if not order.is_by_time and (walked := _walk(cursor, scope, conditions, order, limit, WALKED_FAR)) is not None:
+        return Found(walked, unsearched)
+    return Found(heads, unsearched)
+
+
+def _walk(
+    cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int, most: int
+) -> list[Head] | None:
+    """Those among the first `most` that pass; None if these neither fill the page nor are all there are."""
+    beyond, after = order.beyond
+    direction = "ASC" if order.ascending else "DESC"
+    cursor.execute(
+        f"WITH w AS MATERIALIZED (SELECT t.*, {order.column} AS place FROM unnest(%s::bigint[]) AS asked(tenant_id) "
+        "CROSS JOIN LATERAL (SELECT t.* FROM trace t "
+        f"WHERE t.tenant_id = asked.tenant_id AND {conditions.base}{beyond} "
+        f"ORDER BY {order.clause} LIMIT %s) t) SELECT (SELECT max(n) FROM (SELECT count(*) AS n FROM w "
+        "GROUP BY tenant_id) counted), f.* FROM (SELECT 1) one LEFT JOIN LATERAL (SELECT t.tenant_id, t.trace_id, "
+        f"t.day, t.place FROM w t WHERE {conditions.rest} ORDER BY t.place {direction}, t.trace_id "
+        f"{'DESC' if order.ascending else 'ASC'} LIMIT %s) f ON true",
+        [list(scope.tenant_ids), *conditions.base_values, *after, most, *conditions.rest_values, limit],
+    )
+    rows = cursor.fetchall()
+    heads = [(row[1], bytes(row[2]), row[3], row[4]) for row in rows if row[1] is not None]
+    return heads if len(heads) >= limit or (rows[0][0] or 0) < most else None
+
+
+def _rare_by(scope: Scope) -> dict[str, Any]:
+    """The dimensions that spans are looked for by: all on one span."""
+    given = {name: value for name, value in scope.filters.given.items() if name in LETTERS}
+    of_spans = {name: given[name] for name in OF_SPANS if name in given}
+    if of_spans:
+        return of_spans
+    first = next((n for n in OF_TRACES if n in given and not (n == "status" and given[n] == FAILED)), None)
+    return {first: given[first]} if first else {}
+
+
+def _candidates(
+    cursor: Cursor, scope: Scope, order: Order, most: int
+) -> tuple[Known, datetime | None, datetime | None]:
+    """Traces that spans name; the oldest span's time if there may be more; and from when on words were looked for."""
+    since, until = scope.window.start, scope.window.end + DAY
+    if order.is_by_time and not order.ascending and order.after is not None:
+        until = min(until, order.after[0] + DAY)
+    days = _open_days(cursor, since, until)
+    rows, unsearched = _scanned(cursor, scope, days, since, until, most)
+    query, words = _asked(scope)
+    cursor.execute(
+        f"SELECT * FROM spans_found(%s::bigint[], {query}, %s, %s, %s)",
+        [list(scope.tenant_ids), *words, since, until, most],
+    )
+    rows += cursor.fetchall()
+    if not rows:
+        return {}, None, unsearched
+    rows.sort(key=lambda row: row[2], reverse=True)
+    known = {(row[0], bytes(row[1])): row[2] for row in rows[:most]}
+    return known, rows[min(len(rows), most) - 1][2] if len(rows) >= most else None, unsearched
+
+
+def _asked(scope: Scope) -> tuple[str, list[Any]]:
+    """The question as SQL of a tsquery, with its parameters: words as beginnings of words, or dimensions."""
+    tenants = " | ".join(lexeme("tenant", tenant_id) for tenant_id in scope.tenant_ids)
+    if scope.filters.search is None:
+        labels = " & ".join(lexeme(name, value) for name, value in _rare_by(scope).items())
+        return "%s::tsquery", [f"({tenants}) & {labels}"]
+    return f"(%s::tsquery && {BEGINNINGS})", [tenants, scope.filters.search]
+
+
+# 'refund' & 'a' -> 'refund':* & 'a'; of one or two letters only the whole word, since half of all words begin so.
+BEGINNINGS = "regexp_replace(plainto_tsquery('simple', span_text(%s))::text, '(''[^'']{3,}'')', '\\1:*', 'g')::tsquery"
+
+
+def _open_days(cursor: Cursor, since: datetime, until: datetime) -> list[datetime]:
+    """Days of this time that have spans and no index yet, newest first."""
+    cursor.execute(
+        "SELECT to_timestamp(substr(c.relname, 6, 8) || ' +00', 'YYYYMMDD TZH') FROM pg_inherits h "
+        "JOIN pg_class c ON c.oid = h.inhrelid WHERE h.inhparent = 'span'::regclass AND NOT EXISTS ("
+        "SELECT 1 FROM pg_class x JOIN pg_index i ON i.indexrelid = x.oid "
+        "WHERE x.relname = c.relname || '_words' AND i.indisvalid) ORDER BY 1 DESC"
+    )
+    days = [row[0].astimezone(UTC) for row in cursor.fetchall()]
+    return [day for day in days if day < until and day + DAY > since]
+
+
+def _scanned(
+    cursor: Cursor, scope: Scope, days: Sequence[datetime], since: datetime, until: datetime, most: int
+) -> tuple[list[Any], datetime | None]:
+    """(tenant, trace, newest span) of days without index."""
+    ranges = [(max(day, since), min(day + DAY, until)) for day in days]
+    if not ranges:
+        return [], None
+    if scope.filters.search is not None:
+        return _scanned_words(cursor, scope, ranges)
+    ranges = _hours_of(cursor, scope, ranges)
+    conditions, values = span_conditions(_rare_by(scope))
+    cursor.execute(
+        "SELECT tenant_id, trace_id, max(start) FROM (SELECT s.tenant_id, s.trace_id, s.start "
+        "FROM unnest(%s::timestamptz[], %s::timestamptz[]) AS hours(low, high) CROSS JOIN LATERAL ("
+        "SELECT s.tenant_id, s.trace_id, s.start FROM span s WHERE s.tenant_id = ANY(%s) AND s.start >= hours.low "
+        f"AND s.start < hours.high AND {conditions}) s LIMIT %s) found GROUP BY 1, 2",
+        [[low for low, _ in ranges], [high for _, high in ranges], list(scope.tenant_ids), *values, most],
+    )
+    return list(cursor.fetchall()), None
+
+
+def _hours_of(
+    cursor: Cursor, scope: Scope, ranges: Sequence[tuple[datetime, datetime]]
+) -> list[tuple[datetime, datetime]]:
+    """The hours within these times in which the roll-ups have such spans, newest first."""
+    given = _rare_by(scope)
+    where = " AND ".join(f"{COLUMNS[name]} = %s" for name in given)
+    of = [list(scope.tenant_ids), ranges[-1][0] - timedelta(hours=1), ranges[0][1], *given.values()]
+    cursor.execute(
+        f"SELECT hour FROM rollup_hour WHERE tenant_id = ANY(%s) AND hour > %s AND hour < %s AND {where} UNION "
+        "SELECT date_trunc('hour', minute, 'UTC') FROM rollup_delta WHERE tenant_id = ANY(%s) AND minute > %s "
+        f"AND minute < %s AND {where} ORDER BY 1 DESC",
+        [*of, *of],
+    )
+    hours = [row[0] for row in cursor.fetchall()]
+    hour = timedelta(hours=1)
+    return [
+        (max(at, low), min(at + hour, high)) for at in hours for low, high in ranges if at < high and at + hour > low
+    ]
+
+
+def _scanned_words(
+    cursor: Cursor, scope: Scope, ranges: Sequence[tuple[datetime, datetime]]
+) -> tuple[list[Any], datetime | None]:
+    condition, values = words_condition(str(scope.filters.search))
+    cursor.execute(
+        "WITH newest AS MATERIALIZED (SELECT s.tenant_id, s.trace_id, s.start, s.name, s.preview "
+        "FROM unnest(%s::timestamptz[], %s::timestamptz[]) AS days(low, high) CROSS JOIN LATERAL ("
+        "SELECT * FROM span s WHERE s.tenant_id = ANY(%s) AND s.start >= days.low AND s.start < days.high "
+        "ORDER BY s.start DESC) s LIMIT %s) SELECT s.tenant_id, s.trace_id, max(s.start), false FROM newest s "
+        f"WHERE {condition} GROUP BY 1, 2 UNION ALL SELECT count(*), NULL, min(start), true FROM newest",
+        [[low for low, _ in ranges], [high for _, high in ranges], list(scope.tenant_ids), MOST_SCANNED, *values],
+    )
+    rows = cursor.fetchall()
+    scanned = next(row for row in rows if row[3])
+    return [row[:3] for row in rows if not row[3]], scanned[2] if scanned[0] >= MOST_SCANNED else None
+
+
+def _checked(
+    cursor: Cursor, conditions: Conditions, order: Order, known: Known, limit: int,
+    not_before: datetime | None,
+) -> list[Head]:  # fmt: skip
+    """Those of the candidates that pass everything, in order. `not_before`: older ones may have others among them."""
+    if not known:
+        return []
+    beyond, after = order.beyond
+    bound = " AND t.start >= %s" if not_before else ""
+    cursor.execute(
+        f"SELECT t.tenant_id, t.trace_id, t.day, {order.column} FROM trace t "
+        "JOIN unnest(%s::bigint[], %s::bytea[], %s::timestamptz[]) "
+        "AS known(tenant_id, trace_id, at) ON t.tenant_id = known.tenant_id AND t.trace_id = known.trace_id "
+        f"AND t.day BETWEEN known.at::date - {LONGEST_TRACE_DAYS} AND known.at::date "
+        f"WHERE t.tenant_id = ANY(%s) AND {conditions.base}{beyond}{bound} AND {conditions.rest} "
+        f"ORDER BY {order.clause} LIMIT %s",
+        [
+            [tenant for tenant, _ in known], [trace for _, trace in known], list(known.values()),
+            sorted({tenant for tenant, _ in known}),
+            *conditions.base_values, *after, *([not_before] if not_before else []), *conditions.rest_values, limit,
+        ],
+    )  # fmt: skip
+    return [(row[0], bytes(row[1]), row[2], row[3]) for row in cursor.fetchall()]
+
+
+def span_conditions(given: dict[str, Any]) -> tuple[str, list[Any]]:
+    """A span s has all of these dimensions."""
+    parts: list[str] = []
+    values: list[Any] = []
+    for name, value in given.items():
+        if name == "model":
+            parts.append("(s.response_model = %s OR s.request_model = %s)")
+            values += [value, value]
+        else:
+            parts.append(f"s.{COLUMNS[name]} = %s")
+            values.append(value)
+    return " AND ".join(parts) or "true", values
+
+
+def words_condition(text: str) -> tuple[str, list[Any]]:
+    """A span s has these words in its name or its first words. The plain comparison spares most the parsing."""
+    plain = [word for word in "".join(c if c.isalnum() else " " for c in text).split() if word][:10]
+    like = " AND ".join(["(s.name || ' ' || s.preview) ILIKE %s"] * len(plain)) or "true"
+    condition = f"({like} AND to_tsvector('simple', span_text(s.name || ' ' || s.preview)) @@ {BEGINNINGS})"
+    return condition, [*(f"%{word}%" for word in plain), text]
