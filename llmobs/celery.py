@@ -29,6 +29,7 @@ app.conf.beat_schedule = {
     "alert slow rules": every(60, "alerts.evaluate_slowly"),
     "compact": every(10, "rollups.compact"),
     "partitions": every(3600, "rollups.make_partitions"),
+    "days": every(600, "rollups.close_days"),
     "let go": every(6 * 3600, "keeping.let_go"),
     "fetch reports": every(3600, "reconcile.fetch_due"),
     "reconcile": every(60, "reconcile.reconcile_due"),
