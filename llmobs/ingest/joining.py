@@ -18,6 +18,7 @@ from psycopg import errors
 
 from llmobs.core.ids import new_row_id
 from llmobs.core.semconv import SOURCE_OTLP
+from llmobs.ingest.commit import share_tenant
 from llmobs.ingest.content import preview
 from llmobs.ingest.copying import clean_text, copy_blocks
 from llmobs.ingest.log_records import delete_old, tenants
@@ -82,6 +83,7 @@ def _join(conn: Connection, tenant_id: int, now: datetime) -> int:
     row = conn.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (_LOCK, tenant_id & 0x7FFFFFFF)).fetchone()
     if row is None or not row[0]:
         return 0
+    share_tenant(conn, tenant_id)  # not while a person is erased, or a past day read again
     due = _due(conn, tenant_id, now)
     places = {(place.trace_id, place.span_id): place for place in _places(conn, tenant_id, due)}
     _look_again(conn, tenant_id, [ids for ids, _ in due if ids not in places], now)
