@@ -30,7 +30,7 @@ from llmobs.ingest.journal import JournalError
 from llmobs.limits.definition import NONE_APPLY
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
-from llmobs.pricing.upper import NOTHING, upper_apart
+from llmobs.pricing.upper import NOTHING, upper_apart, upper_length
 from llmobs.pricing.usage import Usage
 from llmobs.providers.registry import CandidateInfo
 from llmobs.tenants.roster import REFUSE
@@ -86,8 +86,11 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int
     body_bytes = max(len(call.body), len(attempt.body))
     written = asked.cache_write or ("5m" if attempt.speaks.may_write_cache(model) else "")
     attempt.held_usage = upper_usage(asked, body_bytes, ceiling_tokens, attempt.price, written)
+    tokens = attempt.held_usage.total
     if asked.apart is not None or (attempt.price is not None and not attempt.price.is_plain):
         attempt.held_usage = upper_apart(attempt.held_usage, asked.apart or NOTHING, attempt.price)
+    elif attempt.price is not None and attempt.price.tiers:
+        attempt.held_usage = upper_length(attempt.held_usage, attempt.price)
     who = call.attribution
     applied = snapshot.budgets.applying(tenant.id, who, model, provider.name, at_ns, call.prompt_version)
     bound = None if attempt.price is None else cost(attempt.held_usage, attempt.price)
@@ -99,7 +102,6 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int
             f"no price is known for {provider.name}/{model}, and a budget in USD applies: give it a price, "
             "or say on the key what a call of it holds (unpriced: ceiling), or that it may go on without (allow)",
         )
-    tokens = attempt.held_usage.total
     held = attempt.held_nanousd
     if held is None:  # its cost stays unknown; what it takes of budgets until it is priced is the key's to say
         held = attempt.unpriced_nanousd = call.key.unpriced_nanousd or 0

@@ -34,13 +34,39 @@ def upper_apart(usage: Usage, apart: Apart, price: Price | None) -> Usage:
         return replace(usage, units=tuple(sorted(apart.units)), tier="" if apart.tier == AUTO else apart.tier)
     dearest, most = usage, -1
     for tier, given, answered in product(_tiers(apart.tier, price), *_kinds(apart)):
-        tried = replace(_as_kinds(usage, given, answered, apart), tier=tier)
+        tried = upper_length(replace(_as_kinds(usage, given, answered, apart), tier=tier), price)
         nanousd = cost(tried, price)
         if nanousd is None:
             return tried
         if nanousd > most:
             dearest, most = tried, nanousd
     return dearest
+
+
+def upper_length(usage: Usage, price: Price) -> Usage:
+    """The dearest usage of at most this input: where long inputs cost less, a shorter one may cost more."""
+    dearest, at_tier = usage, price.at_tier(usage.tier)
+    for tier in at_tier.tiers if at_tier is not None else ():
+        if usage.input_tokens > tier.above_input_tokens:
+            shorter = _cut(usage, tier.above_input_tokens)
+            if (cost(shorter, price) or 0) > (cost(dearest, price) or 0):
+                dearest = shorter
+    return dearest
+
+
+def _cut(usage: Usage, most: int) -> Usage:
+    """With no more input tokens than so many, of whatever class they are."""
+    units = dict(usage.units)
+    for unit in units.keys() & CLASS_OF_UNIT.keys():
+        if CLASS_OF_UNIT[unit] != "output":
+            units[unit] = min(units[unit], most)
+    return replace(
+        usage,
+        uncached_input=min(usage.uncached_input, most),
+        cache_write_5m=min(usage.cache_write_5m, most),
+        cache_write_1h=min(usage.cache_write_1h, most),
+        units=tuple(sorted(units.items())),
+    )
 
 
 def _tiers(asked: str, price: Price) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from gateway.dialects.responses import Responses
 from llmobs.core.clock import now_ns
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.cost import cost
-from llmobs.pricing.price import Price
-from llmobs.pricing.upper import NOTHING, upper_apart
+from llmobs.pricing.price import Price, Rates, Tier
+from llmobs.pricing.upper import NOTHING, upper_apart, upper_length
 from llmobs.pricing.usage import Usage
 
 COUNT = st.integers(0, 5000)
@@ -155,6 +155,8 @@ def bound(dialect: Dialect, body: dict[str, Any], ceiling: int, of: Price) -> in
     usage = upper_usage(asked, len(raw), asked.most_output_tokens or ceiling, of, asked.cache_write)
     if asked.apart is not None or not of.is_plain:
         usage = upper_apart(usage, asked.apart or NOTHING, of)
+    elif of.tiers:
+        usage = upper_length(usage, of)
     return cost(usage, of)
 
 
@@ -200,6 +202,24 @@ def test_no_tier_that_may_answer_is_above_the_bound(asked: str | None, given_: s
     billed = cost(Usage(text, output=output, tier=given_), price("openai", "gpt-5"))
     assert held is not None
     assert billed is not None
+    assert billed <= held
+
+
+@given(st.integers(0, 3000), st.booleans(), st.data())
+def test_a_discount_on_long_inputs_lowers_no_bound_below_a_shorter_ones_bill(
+    letters: int, sees: bool, data: st.DataObject
+) -> None:
+    """The bound counts bytes, the bill tokens: fewer, at the dearer rate."""
+    dear, cheap = Rates(*[10_000] * 5), Rates(*[1_000] * 5)
+    discounted = Price("openai", "gpt-4o", "test", dear, (Tier(1000, cheap),))
+    content: Any = "x" * letters
+    if sees:
+        content = [{"type": "text", "text": content}, {"type": "image_url", "image_url": {"url": "https://x/y.png"}}]
+    body = {"model": "gpt-4o", "max_tokens": 10, "messages": [{"role": "user", "content": content}]}
+    text = data.draw(st.integers(0, len(json.dumps(body))))
+    billed, held = cost(Usage(text, output=10), discounted), bound(OpenAI(), body, 10, discounted)
+    assert billed is not None
+    assert held is not None
     assert billed <= held
 
 
