@@ -32,7 +32,7 @@ LONGEST_LABEL = 128
 _CONTENT_NAME = re.compile(
     r"message|prompt(?!_version|_name|\.version|\.name)|completion|content|input|output|instruction|argument|result"
     r"|query|document|\btext\b|response\.text|response\.object|embedding|exception|stacktrace|stack_trace|body"
-    r"|question|answer|transcript|reasoning_text|tool_call(?!\.id)",
+    r"|question|answer|transcript|reasoning_text|tool_call(?!\.id)|definition|description|schema",
     re.IGNORECASE,
 )
 
