@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from dashboards import numbers
@@ -173,10 +173,11 @@ def budget_figures(
     now: datetime,
     client: Client | None,
     tenant_names: Mapping[int, str],
+    zone: ZoneInfo,
 ) -> list[BudgetFigure]:
     """Every active budget of the tenants in scope, most urgent first. `client` None: the ledger cannot be asked.
 
-    A budget of a tenant in `tenant_names` is shown with that name.
+    A budget of a tenant in `tenant_names` is shown with that name. `zone`: the page's, in which it says when.
     """
     now_s = int(now.timestamp())
     infos = [info.at(now_s) for info in budgets.infos if info.tenant_id in scope.tenant_ids]
@@ -194,7 +195,7 @@ def budget_figures(
     expected = _expected(cursor, infos, standings, now)
     figures = []
     for info in infos:
-        figure = _figure(info, standings[info.id], expected.get(info.id), refused, passed, now)
+        figure = _figure(info, standings[info.id], expected.get(info.id), refused, passed, now, zone)
         figures.append(replace(figure, tenant_name=tenant_names.get(info.tenant_id, "")))
     return sorted(figures, key=lambda figure: (figure.urgency, _soonest(figure), -_share_used(figure), figure.name))
 
@@ -215,6 +216,7 @@ def _figure(
     refused: Mapping[str, tuple[int, datetime]],
     passed: Sequence[ThresholdPassed],
     now: datetime,
+    zone: ZoneInfo,
 ) -> BudgetFigure:
     start, end = current_window(info, now)
     spent = sum(value.spent for value in standing)
@@ -222,7 +224,8 @@ def _figure(
     expected = outlook.forecast if outlook is not None else None
     refusals, since = refused.get(info.name, (0, now))
     crossed = [event for event in passed if event.budget_id == info.id and event.at >= start]
-    urgency, kind, state, detail = _state(info, standing, spent, held, expected, refusals, max(since, start), crossed)
+    since = max(since, start).astimezone(zone)
+    urgency, kind, state, detail = _state(info, standing, spent, held, expected, refusals, since, crossed)
     return BudgetFigure(
         info=info,
         start=start,
@@ -250,7 +253,7 @@ def _state(
     since: datetime,
     crossed: Sequence[ThresholdPassed],
 ) -> tuple[int, str, str, str]:
-    zone = ZoneInfo(info.zone)
+    zone = since.tzinfo  # the page's
     calls = f"{numbers.count(refusals)} {'call' if refusals == 1 else 'calls'} refused"
     if info.each:
         return _state_of_each(info, values, calls if refusals else "")
@@ -281,7 +284,7 @@ def _state_of_each(info: BudgetInfo, values: Sequence[Status], refused: str) -> 
     return (PAST_THRESHOLD, "warn", f"{near} above 80 %", "") if near else (WITHIN, "ok", "within limit", "")
 
 
-def _when(at: datetime, zone: ZoneInfo) -> str:
+def _when(at: datetime, zone: tzinfo | None) -> str:
     return f"{at.astimezone(zone):%-d %b, %H:%M}"
 
 

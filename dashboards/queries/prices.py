@@ -65,7 +65,8 @@ def priced_models(cursor: Cursor, scope: Scope, at: datetime) -> list[PricedMode
     found = []
     for row in totals(cursor, scope, ("provider", "model")):
         provider, model = row.key
-        if not model or not row.calls:
+        is_nobodys = not provider and not row.cost_nanousd and not row.unpriced_calls  # the cache's, or a static text
+        if not model or not row.calls or is_nobodys:
             continue
         looked_up = _Lookup(prices, likes.get(provider, provider), model, ns_from_utc(at))
         override = looked_up.override(EVERYONE)

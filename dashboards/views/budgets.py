@@ -12,6 +12,7 @@ from dashboards import figures, numbers
 from dashboards.blocks import guarded
 from dashboards.budget_figures import LONGEST_LOOK_BACK, RUNS_OUT, BudgetFigure, nested
 from dashboards.queries.budgets import spend_over_time, thresholds_passed
+from dashboards.queries.canary import canaries
 from dashboards.views.easing import easing_of
 from dashboards.views.frame import rail_notes
 from dashboards.views.overview import shown_budgets
@@ -50,6 +51,7 @@ def budgets(visit: Visit) -> HttpResponse:
         events=_events(visit, selected) if selected else [],
         values=_values(selected) if selected else [],
         easing=easing_of(visit, selected) if selected else None,
+        canary=canaries(visit.cursor) if visit.seen.is_operator else None,
     )
 
 

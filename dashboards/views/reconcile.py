@@ -54,13 +54,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Detail:
-    """A part in words, with the way to the calls behind it."""
+    """A part in words, with the way to the bills behind it."""
 
     row: PartRow
     token_class: str
     nanousd: int
     words: str
-    traces: str
+    explained: str  # the way to the bills behind it, and how they come about
 
     @property
     def theirs(self) -> int | None:
@@ -187,9 +187,9 @@ def _detail(visit: Visit, account: AccountRow, row: PartRow) -> Detail:
         "provider": account.providers[0] if len(account.providers) == 1 else None,
     }
     has_calls = bool(row.our_tokens) and row.name != "outside"
-    traces = visit.url("traces", **changes, model=row.model) if has_calls and row.model else ""
+    explained = visit.url("explain", **changes, model=row.model) if has_calls and row.model else ""
     words = CLASS_WORDS.get(row.token_class, row.token_class.replace("_", " "))
-    return Detail(row, words, _nanousd(row.amount) or 0, _said(row), traces)
+    return Detail(row, words, _nanousd(row.amount) or 0, _said(row), explained)
 
 
 def _said(row: PartRow) -> str:

@@ -1,5 +1,8 @@
 """The pages over HTTP: what they say, who may see them, how large they are."""
 
+from typing import Any
+
+import psycopg
 import pytest
 from django.test import Client
 
@@ -175,6 +178,33 @@ def test_a_used_up_budget_stands_first_and_says_so(cast: Cast) -> None:
     assert [figure.info.name for figure in budgets] == ["tight", "monthly"]
     assert budgets[0].state == "used up"
     assert budgets[1].left == 3000 * 10**9 - budgets[1].spent
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [("refused", "zero is refused at 1 of 1 gateway."), ("answered 200", "was not refused there (answered 200)")],
+)
+def test_operators_see_whether_the_canary_was_refused(
+    cast: Cast, pg: "psycopg.Connection[Any]", seen: str, words: str
+) -> None:
+    pg.execute(
+        "INSERT INTO heartbeat (owner, kind, host, pid, config_version, canary, seen_at) "
+        "VALUES ('g1', 'gateway', 'here', 1, 1, %s, now())",
+        (seen,),
+    )
+    assert words in cast.as_(cast.operator).get("/budgets/").content.decode()
+    assert "gateway" not in cast.as_(cast.alice).get("/budgets/").content.decode()
+
+
+def test_a_budget_says_when_in_the_zone_of_its_page(cast: Cast, pg: "psycopg.Connection[Any]") -> None:
+    pg.execute("UPDATE tenants_tenant SET time_zone = 'Asia/Tokyo' WHERE slug = 'acme'")
+    pg.execute(
+        "INSERT INTO threshold_event (tenant_id, budget_id, revision, value, window_start, threshold, spent, "
+        "limit_amount, at) SELECT tenant_id, id, 1, '', now(), 70, 1, 1, date_trunc('day', now()) "
+        "FROM budgets_budget WHERE name = 'monthly'"
+    )
+    shown = cast.as_(cast.operator).get("/budgets/", {"tenant": "*"}).context["budgets"]
+    assert [", 00:00" in figure.detail for figure in shown if figure.info.name == "monthly"] == [True]
 
 
 def test_the_theme_is_kept_in_a_cookie_and_rendered_by_the_server(cast: Cast) -> None:

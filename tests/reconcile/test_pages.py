@@ -58,7 +58,7 @@ def test_a_name_opens_its_days(cast: Cast, planted: Planted) -> None:
     price = client.get("/reconcile/?month=2026-10&account=anthropic&name=price").content.decode()
     assert "they bill $18, we $15 per million" in price
     assert price.count("<td>16 Oct</td>") == 1
-    assert re.search(r"/traces/\?from=2026-10-16T00%3A00Z&amp;to=2026-10-17T00%3A00Z&amp;provider=anthropic", price)
+    assert re.search(r"/explain/\?from=2026-10-16T00%3A00Z&amp;to=2026-10-17T00%3A00Z&amp;provider=anthropic", price)
     outside = client.get("/reconcile/?month=2026-10&account=openai&name=outside").content.decode()
     assert "key key_laptop" in outside
 

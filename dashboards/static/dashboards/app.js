@@ -15,7 +15,8 @@
     if (event.key === "?") { $("#keys")?.showModal(); event.preventDefault(); return; }
     if (event.timeStamp - goPressedAt < 1200) {
       goPressedAt = 0;
-      const page = { o: "overview", t: "traces", c: "costs", b: "budgets", p: "prompts", h: "providers" }[event.key];
+      const page = { o: "overview", t: "traces", c: "costs", b: "budgets", p: "prompts", h: "providers",
+        a: "alerts", u: "usage", n: "unpriced", r: "reconcile" }[event.key];
       if (page) { go(page); event.preventDefault(); }
       return;
     }
