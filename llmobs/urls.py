@@ -20,6 +20,7 @@ from llmobs.cache.api import Caches, Invalidate
 from llmobs.evals.api import JudgeResource, ScoreList
 from llmobs.guards.api import SecurityEventList
 from llmobs.health.api import ProviderHealthResource
+from llmobs.keeping.api import ErasureResource
 from llmobs.limits.api import LimitResource
 from llmobs.ops import health
 from llmobs.pricing.api import PriceResource
@@ -39,8 +40,8 @@ router.register("budgets", BudgetResource, "budget")
 router.register("limits", LimitResource, "limit")
 router.register("providers", ProviderHealthResource, "provider")
 router.register("models", PriceResource, "price")
-router.register("routes", RouteResource, "route")
 router.register("repricings", RepricingResource, "repricing")
+router.register("routes", RouteResource, "route")
 router.register("prompts", PromptResource, "prompt")
 router.register("judges", JudgeResource, "judge")
 router.register("alert-channels", ChannelResource, "channel")
@@ -51,6 +52,7 @@ router.register("scores", ScoreList, "score")
 router.register("security-events", SecurityEventList, "security-event")
 router.register("brake", Brakes, "brake")
 router.register("audit", AuditTrail, "audit")
+router.register("erasures", ErasureResource, "erasure")
 router.register("reconcile/reports", reconcile.ReportList, "reconcile-report")
 
 api = [
@@ -60,10 +62,9 @@ api = [
     path("traces/<str:trace_id>/", WholeTrace.as_view()),
     path("metrics/", Metrics.as_view()),
     path("usage/", UsageRows.as_view()),
-    path("reconcile/", Reconciled.as_view()),
+    path("unpriced/", UnpricedRows.as_view()),
     path("explain/", Explain.as_view()),
     path("reconcile/", Reconciled.as_view()),
-    path("unpriced/", UnpricedRows.as_view()),
     path("reconcile/differences/", Differences.as_view()),
     path("cache/", Caches.as_view()),
     path("cache/invalidate/", Invalidate.as_view()),

@@ -130,7 +130,8 @@ def file_sums(path: Path) -> Sums:
 # ---------------------------------------------------------------- the tables
 
 
-def _bounds(day: date) -> tuple[datetime, datetime]:
+def day_bounds(day: date) -> tuple[datetime, datetime]:
+    """From and to of a day, UTC."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return start, start + timedelta(days=1)
 
@@ -143,7 +144,7 @@ def stored_sums(conn: Connection, tenant_id: int, day: date, kind: str) -> Sums:
     if kind == TRACES:
         query, bounds = f"SELECT {sums} FROM trace WHERE tenant_id = %s AND day = %s", (day,)
     else:
-        query, bounds = f"SELECT {sums} FROM span WHERE tenant_id = %s AND start >= %s AND start < %s", _bounds(day)
+        query, bounds = f"SELECT {sums} FROM span WHERE tenant_id = %s AND start >= %s AND start < %s", day_bounds(day)
     row = conn.execute(query, (tenant_id, *bounds)).fetchone()
     assert row is not None
     return Sums(*map(int, row))
@@ -165,7 +166,7 @@ def _source(conn: Connection, tenant_id: int, day: date, kind: str) -> tuple[Seq
         "AND b.begin_at = s.start) END FROM span s WHERE tenant_id = %s AND start >= %s AND start < %s "
         "ORDER BY trace_id, span_id"
     )
-    return [*columns, BILLED], _streamed(conn, query, (tenant_id, *_bounds(day)))
+    return [*columns, BILLED], _streamed(conn, query, (tenant_id, *day_bounds(day)))
 
 
 def _streamed(conn: Connection, query: str, values: tuple[Any, ...]) -> Iterator[Sequence[Any]]:
@@ -186,7 +187,7 @@ def _contents(conn: Connection, tenant_id: int, day: date) -> Iterator[tuple[Any
         for block_id, slot, *key in conn.execute(
             "SELECT block_id, block_slot, trace_id, span_id, start FROM span WHERE tenant_id = %s AND start >= %s "
             "AND start < %s AND block_id = ANY(%s)",
-            (tenant_id, *_bounds(day), ids),
+            (tenant_id, *day_bounds(day), ids),
         ):
             places.setdefault(block_id, []).append((slot, *key))
         for block_id in ids:

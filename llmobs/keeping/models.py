@@ -27,3 +27,25 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"dead letter {self.letter_id}"
+
+
+class Erasure(models.Model):
+    """A person to be erased, and the proof that they were. `sealed`: who, and by which pseudonym, until it is done."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    sealed = models.TextField(blank=True, editable=False)
+    fingerprint = models.CharField(max_length=64, editable=False)
+    asked_by = models.CharField(max_length=200, editable=False)
+    asked_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, editable=False)
+    error = models.CharField(max_length=400, blank=True, editable=False)
+    found = models.JSONField(default=dict, editable=False)
+    proof = models.JSONField(null=True, editable=False)
+    signature = models.CharField(max_length=100, blank=True, editable=False)
+
+    class Meta:
+        db_table = "erasure"
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"erasure {self.pk}"

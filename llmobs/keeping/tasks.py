@@ -5,6 +5,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from llmobs.keeping import erasures
 from llmobs.keeping.connecting import connect
 from llmobs.keeping.letting_go import let_go
 from llmobs.keeping.place import secure_in
@@ -18,3 +19,9 @@ def let_old_data_go() -> None:
     with connect() as conn:
         gone = let_go(conn, timezone.now().date(), secure_in(settings.PLACE))
     log.info("old data let go", partitions=gone.partitions, rows=gone.rows, waiting=gone.waiting[:20])
+
+
+@shared_task(name="keeping.erase", ignore_result=True)
+def erase_persons() -> None:
+    """Every minute: who was asked to be erased and is not yet."""
+    erasures.go_on()

@@ -1,0 +1,146 @@
+"""Asking for an erasure, and doing it: one way for the command, the REST API and the admin."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+import structlog
+from django.conf import settings
+from django.db import transaction
+from redis.exceptions import RedisError
+
+from llmobs.budgets import recovery
+from llmobs.cache import status
+from llmobs.ingest.seal import Sealer
+from llmobs.keeping import proof
+from llmobs.keeping.archive_erasing import erase_archives
+from llmobs.keeping.connecting import connect
+from llmobs.keeping.erasing import Connection, NotErased, await_journals, erase, erase_letters
+from llmobs.keeping.models import Erasure
+from llmobs.keeping.person import Person, new_pseudonym
+from llmobs.keeping.place import archive_folder
+from llmobs.providers.credentials import open_credential, seal
+from llmobs.tenants import audit
+from llmobs.tenants.models import Tenant
+
+LEDGER_TABLES = ("budget_spend", "threshold_event")
+MOST_USER_CHARACTERS = 300
+
+log = structlog.get_logger()
+
+
+def ask(tenant: Tenant, user_id: str, actor: str) -> Erasure:
+    """Write down what is to be done; the person's id is sealed until then, and never in the audit trail."""
+    keys = settings.SECRETS.encryption_keys
+    sealed = seal(json.dumps([user_id, new_pseudonym()]), keys)
+    print_ = proof.fingerprint(settings.SECRETS.secret_key, tenant.pk, user_id)
+    with transaction.atomic():
+        erasure = Erasure.objects.create(tenant=tenant, sealed=sealed, fingerprint=print_, asked_by=actor)
+        audit.record(actor, "erase", erasure, {"person": [print_, None]})
+    return erasure
+
+
+def carry_out(erasure: Erasure, seconds: float = 60.0) -> Erasure:
+    """Do it, or go on with it. Raises NotErased, ArchiveError, RedisError: the row says why, it can be tried again."""
+    try:
+        _carry_out(erasure, seconds)
+    except Exception as error:
+        told = str(error) if isinstance(error, NotErased) else f"{type(error).__name__}: {error}"
+        Erasure.objects.filter(pk=erasure.pk).update(error=_without(erasure, told)[:400])
+        raise
+    return erasure
+
+
+def person_of(erasure: Erasure) -> Person:
+    user_id, pseudonym = json.loads(open_credential(erasure.sealed, settings.SECRETS.encryption_keys))
+    return Person(erasure.tenant_id, user_id, pseudonym)
+
+
+def _without(erasure: Erasure, told: str) -> str:
+    return told.replace(person_of(erasure).user_id, "(the person)")
+
+
+def _carry_out(erasure: Erasure, seconds: float) -> None:
+    person = person_of(erasure)
+    with connect() as conn:
+        await_journals(conn, settings.PLACE, settings.SECRETS.journal_key, seconds)
+        before = _billed(conn, person.tenant_id)
+        _count(erasure, erase(conn, person))
+        _count(erasure, {"dead_letter": erase_letters(conn, person, Sealer(settings.SECRETS.journal_key))})
+        files = erase_archives(archive_folder(settings.PLACE), erasure.tenant.slug, person)
+        if files:
+            _count(erasure, {"archive files": len(files)})
+        _forget_in_valkey(erasure, person)
+        after = _billed(conn, person.tenant_id)
+    at = datetime.now(UTC)
+    erasure.proof = {
+        "erasure": erasure.pk,
+        "tenant": erasure.tenant.slug,
+        "person": erasure.fingerprint,
+        "asked_by": erasure.asked_by,
+        "asked_at": erasure.asked_at.isoformat(),
+        "finished_at": at.isoformat(),
+        "found_and_removed": erasure.found,
+        "archive_files": [
+            {"file": each.file, "rows": each.rows, "sha256_before": each.sha256_before, "sha256": each.sha256}
+            for each in files
+        ],
+        "bills_before": before,
+        "bills_after": after,
+        "public_key": proof.public_key(settings.SECRETS.secret_key),
+    }
+    erasure.signature = proof.sign(erasure.proof, settings.SECRETS.secret_key)
+    erasure.finished_at, erasure.sealed, erasure.error = at, "", ""
+    with transaction.atomic():
+        erasure.save()
+        audit.record(erasure.asked_by, "erased", erasure, {"found": [erasure.found, None]})
+
+
+def _count(erasure: Erasure, more: dict[str, int]) -> None:
+    """Counts are kept step by step, so that a run that goes on tells of all."""
+    for name, count in more.items():
+        if count:
+            erasure.found[name] = erasure.found.get(name, 0) + count
+    erasure.save(update_fields=["found"])
+
+
+def _billed(conn: Connection, tenant_id: int) -> dict[str, Any]:
+    row = conn.execute(
+        "SELECT count(*), COALESCE(sum(cost_nanousd), 0)::bigint FROM bill WHERE tenant_id = %s", (tenant_id,)
+    ).fetchone()
+    assert row is not None
+    return {"bills": row[0], "cost_nanousd": row[1]}
+
+
+def _forget_in_valkey(erasure: Erasure, person: Person) -> None:
+    """Cached answers of the tenant, counters that name the person; a ledger that did is rebuilt by the writer."""
+    with redis.Redis.from_url(settings.VALKEY_URL, socket_timeout=10, socket_connect_timeout=2) as client:
+        status.empty(client, person.tenant_id)
+        names = _named_keys(client, person)
+        if any(recovery.PREFIX.encode() == name[: len(recovery.PREFIX)] for name in names) or any(
+            table in erasure.found for table in LEDGER_TABLES
+        ):
+            recovery.close(client)
+            names = _named_keys(client, person)
+        if names:
+            client.unlink(*names)
+            _count(erasure, {"valkey keys": len(names)})
+
+
+def _named_keys(client: "redis.Redis", person: Person) -> list[bytes]:
+    """Keys of the tenant in which the id stands (they carry it as hash tag, with the value behind)."""
+    tag = f"{{{person.tenant_id}}}".encode()
+    found = [name for name in client.scan_iter(count=1000) if person.user_id.encode() in name and tag in name]
+    return [name for name in found if person.rename(name.decode(errors="replace")) != name.decode(errors="replace")]
+
+
+def go_on() -> None:
+    """Whatever was asked and is not done, one after the other; one that cannot be done now says why and waits."""
+    for erasure in Erasure.objects.filter(finished_at=None).select_related("tenant").order_by("pk"):
+        try:
+            carry_out(erasure, seconds=20.0)
+        except (NotErased, RedisError, OSError) as error:
+            log.warning("erasure not now", erasure=erasure.pk, reason=type(error).__name__)
+        except Exception:
+            log.exception("erasure stopped", erasure=erasure.pk)
