@@ -1,11 +1,14 @@
 """S2-02: runaways over REST: whose they are, and who may release them."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import redis
 
-from llmobs.brake import board
+from llmobs.brake import board, pauses
 from llmobs.brake.models import BrakedSession
 from llmobs.tenants.models import AuditEntry
+from llmobs.tenants.plain_connection import plain_connection
 from tests.brake.made import episode
 from tests.tenants.cast import Cast, as_person, assert_problem, make_cast, make_key, with_key
 
@@ -92,3 +95,11 @@ def test_marks_are_checked_where_they_are_set(cast: Cast) -> None:
         "/api/v1/tenants/acme/", {"brake": "pause", "brake_marks": {"alike_calls": 50}}, format="json"
     )
     assert (answer.status_code, answer.json()["brake"]) == (200, "pause")
+
+
+def test_one_tenants_very_many_pauses_take_no_others_place(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pauses, "MOST_LOADED", 2)
+    BrakedSession.objects.filter(tenant=cast.globex).update(changed_at=datetime.now(UTC) - timedelta(hours=1))
+    episode(cast.acme, 4)
+    found = pauses.load(plain_connection())
+    assert sorted(info.tenant_id for info in found) == sorted([cast.acme.pk, cast.globex.pk])

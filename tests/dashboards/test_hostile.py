@@ -5,11 +5,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.utils.http import urlencode
 
+from llmobs.alerts.models import Alert
 from llmobs.alerts.raising import raise_alert
+from llmobs.brake.link import token
 from llmobs.budgets.models import Budget, Raise
+from llmobs.tenants.models import AuditEntry
 from llmobs.tenants.plain_connection import plain_connection
 from tests.brake.made import episode
 from tests.dashboards.cast import Cast
@@ -108,3 +112,33 @@ def test_a_form_with_what_no_text_holds_is_taken_without_it(empty_cast: Cast, va
     assert [each.reason for each in Raise.objects.all()] == ["ab"]
     asked = {"of": "ac\x00me", "provider": "p\x00", "since": "2026-11-01"}
     assert client.post("/repricing/ask/", asked)["location"].startswith("/repricing/?id=")
+
+
+BUTTONS = (
+    "/brake/{token}/end/", "/budgets/{budget}/ease/", "/alerts/alert/{alert}/resolve/", "/repricing/ask/",
+    "/repricing/1/apply/", "/repricing/1/undo/", "/reconcile/import/", "/reconcile/openai/2026-10/again/",
+    "/api/v1/brake/{episode}/release/", "/api/v1/alerts/{alert}/resolve/", "/api/v1/repricings/", "/api/v1/models/",
+    "/api/v1/models/import/", "/api/v1/reconcile/reports/", "/api/v1/budgets/{budget}/release/",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", BUTTONS)
+def test_nothing_is_changed_by_a_link_by_another_site_or_by_a_stranger(empty_cast: Cast, path: str) -> None:
+    acme, now = empty_cast.acme, datetime.now(UTC)
+    budget = Budget.objects.create(tenant=acme, name="b", limit_nanousd=1, counted_at=now)
+    alert = raise_alert(plain_connection(), acme.pk, "cost", "k", "warning", "t", {}, now)
+    paused = episode(acme, 1)
+    address = path.format(token=token(paused.pk, settings.SECRET_KEY), budget=budget.pk, alert=alert, episode=paused.pk)
+    body = {"do": "release", "reason": "r", "percent": "10", "verb": "x"}
+    operator = Client(enforce_csrf_checks=True)
+    operator.force_login(empty_cast.operator)
+    assert operator.get(address).status_code in (200, 404, 405)
+    assert operator.post(address, body).status_code == 403
+    stranger = empty_cast.as_(empty_cast.charlie)
+    assert stranger.post(address, body).status_code in (403, 404, 415)
+    nobody = Client()
+    answer = nobody.post(address, body)
+    assert answer.status_code in (401, 403) or "/accounts/login/" in answer["location"]
+    paused.refresh_from_db()
+    assert (paused.state, Raise.objects.count(), Alert.objects.get().state) == ("paused", 0, "open")
+    assert not AuditEntry.objects.exists()
