@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from llmobs.guards.linear import finder
 from llmobs.spans.record import Span
 
 SHORTEST_BASE64 = 64  # characters; what is shorter is a word
@@ -37,6 +38,7 @@ _BEGINNINGS = (
 )  # fmt: skip
 # Without one of these there is nothing to look for, which is most texts: a few hundred nanoseconds.
 _SIGNS = (";base64,", '"data"', '"bytes"', '"b64_json"', '"file_data"', '"base64"', '"blob"', '"embedding', '"vector"')
+_SOUGHT = finder(_SIGNS)
 
 
 def refer(span: Span) -> None:
@@ -55,7 +57,7 @@ def refer(span: Span) -> None:
 
 def referred_json(text: str) -> str:
     """A JSON text (or any other) with references in place of media."""
-    if len(text) < LONG_TEXT and not any(sign in text for sign in _SIGNS):
+    if len(text) < LONG_TEXT and not _may_hold(text):
         return text
     try:
         plain = msgspec.json.decode(text)
@@ -63,6 +65,11 @@ def referred_json(text: str) -> str:
         return referred_text(text)
     changed = referred(plain)
     return text if changed == plain else msgspec.json.encode(changed).decode()
+
+
+def _may_hold(text: str) -> bool:
+    # One search for all of them, in Rust, which takes no lone surrogates: a twentieth of the time.
+    return _SOUGHT(text) if text.isascii() else any(sign in text for sign in _SIGNS)
 
 
 def referred(value: Any) -> Any:
