@@ -1,0 +1,48 @@
+"""What recovery reads in journals is what the writer will bill of the same entries, to the nano-USD and the token."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from llmobs.budgets import definition, ledger
+from llmobs.budgets.recovery import Offset
+from llmobs.ingest.attempts import abandoned_span, ended_span
+from llmobs.ingest.entries import Hold
+from llmobs.ingest.journal import JournalWriter
+from llmobs.ingest.ledger_keeper import HostJournals
+from llmobs.spans.bill import bill_of
+from tests.budgets.made import make_budget
+from tests.ingest.making import begin, end, make_tenant
+
+Connection = psycopg.Connection[Any]
+KEY = bytes(range(32))
+BEFORE = {"owner": Offset(0, 0)}
+
+
+@pytest.mark.parametrize("nanousd", [7_000, None], ids=["priced", "without a price"])
+def test_an_ended_attempt_pends_by_what_its_bill_takes(pg: Connection, tmp_path: Path, nanousd: int | None) -> None:
+    make_tenant(pg)
+    usd = make_budget(pg, 1, name="usd", counted_at="2026-01-01T00:00:00Z")
+    tokens = make_budget(pg, 1, name="t", limit_nanousd=None, limit_tokens=9, counted_at="2026-01-01T00:00:00Z")
+    holds = [Hold(usd, 1, "", 0, 9_000), Hold(tokens, 1, "", 0, 200)]
+    held: dict[str, Any] = {"held_nanousd": None, "unpriced_nanousd": 9_000} if nanousd is None else {}
+    began = begin(holds=holds, **held)
+    ended = end(began, cost_nanousd=nanousd)
+    writer = JournalWriter(tmp_path / "owner", KEY)
+    for entry in (began, ended):
+        writer.append(entry)
+    writer.close()
+    journals = HostJournals(tmp_path, KEY, pg, "me", definition.load(pg))
+    (found,) = journals.hand_ins(BEFORE, set())
+    bill = bill_of(ended_span(began, ended), 1)
+    assert found.state == ledger.PENDING
+    assert [amount for _, amount in found.holds] == [bill.taken_nanousd, bill.tokens]
+    assert bill.taken_nanousd == (9_000 if nanousd is None else nanousd)
+
+
+def test_an_abandoned_attempt_without_a_price_takes_what_it_held() -> None:
+    span = abandoned_span(begin(held_nanousd=None, unpriced_nanousd=9_000, price_version=""), 0)
+    bill = bill_of(span, 1)
+    assert (bill.cost_nanousd, bill.taken_nanousd) == (None, 9_000)
