@@ -164,14 +164,14 @@ def _copy_by_psycopg(cur: psycopg.Cursor[Any], statement: str, columns: dict[str
             copy.write_row(row)
 
 
-def _adapter(columns: dict[str, str]) -> Callable[[Row], list[Any]]:
+def _adapter(columns: dict[str, str]) -> Callable[[Row], Row]:
     """A row's values as psycopg takes them."""
     kinds = list(columns.values())
     times = [at for at, kind in enumerate(kinds) if kind == "timestamptz"]
     jsons = [at for at, kind in enumerate(kinds) if kind == "jsonb"]
     lists = [at for at, kind in enumerate(kinds) if kind.endswith("[]")]
 
-    def adapted(row: Row) -> list[Any]:
+    def adapted(row: Row) -> Row:
         values = list(row)
         for at in times:
             values[at] = None if values[at] is None else utc_from_ns(values[at])
@@ -179,7 +179,7 @@ def _adapter(columns: dict[str, str]) -> Callable[[Row], list[Any]]:
             values[at] = None if values[at] is None else Jsonb(values[at], dumps=bytes)
         for at in lists:
             values[at] = None if values[at] is None else list(values[at])
-        return values
+        return tuple(values)
 
     return adapted
 
