@@ -60,7 +60,7 @@ class DeadLetterAdmin(ReadOnly):
         self.message_user(request, f"{letters.drop(queryset, actor_of(request))} dropped.")
 
 
-class ErasureForm(forms.ModelForm):
+class ErasureForm(forms.ModelForm):  # type: ignore[type-arg]
     user_id = forms.CharField(
         max_length=erasures.MOST_USER_CHARACTERS, label="User", help_text="as spans name the person"
     )

@@ -142,9 +142,11 @@ def stored_sums(conn: Connection, tenant_id: int, day: date, kind: str) -> Sums:
         return Sums(sum(1 for _ in _contents(conn, tenant_id, day)))
     sums = "count(*), COALESCE(sum(cost_nanousd), 0), COALESCE(sum(input_tokens), 0), COALESCE(sum(output_tokens), 0)"
     if kind == TRACES:
-        query, bounds = f"SELECT {sums} FROM trace WHERE tenant_id = %s AND day = %s", (day,)
+        query = f"SELECT {sums} FROM trace WHERE tenant_id = %s AND day = %s"
+        bounds: tuple[date, ...] = (day,)
     else:
-        query, bounds = f"SELECT {sums} FROM span WHERE tenant_id = %s AND start >= %s AND start < %s", day_bounds(day)
+        query = f"SELECT {sums} FROM span WHERE tenant_id = %s AND start >= %s AND start < %s"
+        bounds = day_bounds(day)
     row = conn.execute(query, (tenant_id, *bounds)).fetchone()
     assert row is not None
     return Sums(*map(int, row))

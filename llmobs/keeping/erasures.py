@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from redis.exceptions import RedisError
 
-from llmobs.budgets import recovery
+from llmobs.budgets import ledger, recovery
 from llmobs.cache import status
 from llmobs.ingest.seal import Sealer
 from llmobs.keeping import proof
@@ -118,7 +118,7 @@ def _forget_in_valkey(erasure: Erasure, person: Person) -> None:
     with redis.Redis.from_url(settings.VALKEY_URL, socket_timeout=10, socket_connect_timeout=2) as client:
         status.empty(client, person.tenant_id)
         names = _named_keys(client, person)
-        if any(recovery.PREFIX.encode() == name[: len(recovery.PREFIX)] for name in names) or any(
+        if any(name.startswith(ledger.PREFIX.encode()) for name in names) or any(
             table in erasure.found for table in LEDGER_TABLES
         ):
             recovery.close(client)

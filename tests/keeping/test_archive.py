@@ -5,7 +5,6 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from llmobs.core.env import Place
@@ -17,7 +16,7 @@ from llmobs.ops.verify import verify
 from llmobs.spans.blocks import read_content
 from llmobs.spans.partitions import existing_days
 from tests.ingest.making import START_NS, call, commit, make_tenant, step
-from tests.keeping.letting import DAY_NS, Connection, count, run, today
+from tests.keeping.letting import DAY_NS, Connection, count, read_by_duckdb, run, today
 
 OLD_NS = START_NS - 6 * DAY_NS
 DAY = today() - timedelta(days=6)
@@ -48,25 +47,25 @@ def test_a_day_is_archived_before_it_goes_and_duckdb_reads_it(acme: Connection, 
     sums = {each["kind"]: each["sums"]["rows"] for each in manifest["files"]}
     assert sums == {"content": 3, "spans": 3, "traces": 2}
     assert (day.stat().st_mode & 0o777, (day / "spans.parquet").stat().st_mode & 0o777) == (0o700, 0o600)
-    read = duckdb.sql(
+    read = read_by_duckdb(
         f"SELECT tenant, count(*), sum(cost_usd), sum(billed_usd), typeof(any_value(cost_usd)) "
         f"FROM read_parquet('{tmp_path}/archive/*/*/spans.parquet', hive_partitioning = true) GROUP BY tenant"
-    ).fetchall()
+    )
     assert read == [("acme", 3, Decimal("0.000000006"), Decimal("0.000000006"), "DECIMAL(28,9)")]
-    answers = duckdb.sql(f"SELECT count(*) FROM '{day}/content.parquet' WHERE output LIKE '%hi%'").fetchall()
+    answers = read_by_duckdb(f"SELECT count(*) FROM '{day}/content.parquet' WHERE output LIKE '%hi%'")
     assert answers == [(3,)]
 
 
 def test_a_restored_day_is_what_it_was_and_no_money_is_counted_twice(acme: Connection, tmp_path: Path) -> None:
     columns = "to_jsonb(s) - 'block_id' - 'block_slot'"
-    before = acme.execute(f"SELECT {columns} FROM span s ORDER BY span_id").fetchall()  # type: ignore[arg-type]
+    before = acme.execute(f"SELECT {columns} FROM span s ORDER BY span_id").fetchall()
     traces = acme.execute("SELECT to_jsonb(t) FROM trace t ORDER BY trace_id").fetchall()
     billed = acme.execute("SELECT count(*), sum(cost_nanousd) FROM bill").fetchall()
     run(acme, tmp_path)
     for times in (1, 2):
         done = [restore(acme, path, today() + timedelta(days=2)) for path in files(tmp_path)]
         assert sum(each.rows for each in done) == (8 if times == 1 else 0)
-        assert acme.execute(f"SELECT {columns} FROM span s ORDER BY span_id").fetchall() == before  # type: ignore[arg-type]
+        assert acme.execute(f"SELECT {columns} FROM span s ORDER BY span_id").fetchall() == before
         assert acme.execute("SELECT to_jsonb(t) FROM trace t ORDER BY trace_id").fetchall() == traces
     rows = acme.execute("SELECT block_id, block_slot FROM span WHERE block_id IS NOT NULL AND start < %s", (today(),))
     for block_id, slot in rows.fetchall():

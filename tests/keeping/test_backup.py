@@ -133,10 +133,8 @@ def test_the_drill(drill: Drill, journal: JournalWriter, tmp_path: Path) -> None
         assert sums(conn) == after
         # Ids go on where they were, and configuration is one that no gateway has seen.
         conn.execute("INSERT INTO auth_group (name) VALUES ('new')")
-        assert (
-            conn.execute("SELECT version FROM config_version").fetchone()
-            > pg.execute("SELECT version FROM config_version").fetchone()
-        )  # type: ignore[operator]
+        versions = [each.execute("SELECT version FROM config_version").fetchall()[0][0] for each in (conn, pg)]
+        assert versions[0] > versions[1]
 
 
 def test_a_restore_refuses_a_database_in_use_and_secrets_that_do_not_fit(drill: Drill, tmp_path: Path) -> None:

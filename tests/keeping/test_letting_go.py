@@ -19,7 +19,7 @@ OLD_NS = START_NS - 6 * DAY_NS
 
 def set_days(pg: Connection, tenant_id: int = 1, **days: int | None) -> None:
     for name, value in days.items():
-        pg.execute(f"UPDATE tenants_tenant SET {name} = %s WHERE id = %s", (value, tenant_id))  # type: ignore[arg-type]
+        pg.execute(f"UPDATE tenants_tenant SET {name} = %s WHERE id = %s", (value, tenant_id))
 
 
 def test_days_that_nobody_keeps_are_dropped_and_bills_stay(pg: Connection) -> None:

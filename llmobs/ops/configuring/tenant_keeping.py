@@ -12,7 +12,7 @@ class KeepingEntry(Entry, frozen=True):
     content_days: int | None = None
     rollup_days: int | None = None
     bill_days: int | None = None
-    archive: Literal["off", "spans", "full"] | bool = keeping.OFF  # YAML reads a bare off as false
+    archive: Literal["off", "spans", "full"] | bool = "off"  # YAML reads a bare off as false
 
 
 def apply(applying: Applying, tenant: Tenant, entry: KeepingEntry, path: str) -> None:
