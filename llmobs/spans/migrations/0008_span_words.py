@@ -7,17 +7,20 @@ index, so the tenants are named in its arguments instead.
 from django.db import migrations
 
 # Signs become spaces: PostgreSQL would take "/ask" for a file and keep "gpt-4o" in three forms.
-TEXT = r"""
+SIGNS = "/_-.:@=+\\|#&?<>%~"
+SPACED = f"translate({{}}, '{SIGNS}', '{' ' * len(SIGNS)}')"
+TEXT = f"""
 CREATE FUNCTION span_text(text text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT translate(text, '/_-.:@=+\|#&?<>%~', '                 ')
+    SELECT {SPACED.format("text")}
 $$
 """
 
-WORDS = """
+# An index is made with no schema of ours in sight: nothing in here is named that is not PostgreSQL's own.
+WORDS = f"""
 CREATE FUNCTION span_words(tenant_id bigint, service text, environment text, feature text, key_id bigint,
     provider_name text, request_model text, response_model text, status text, error_type text, name text, preview text)
 RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 500 AS $$
-    SELECT strip(to_tsvector('simple', span_text(name || ' ' || preview))) || array_to_tsvector(ARRAY[
+    SELECT strip(to_tsvector('simple', {SPACED.format("name || ' ' || preview")})) || array_to_tsvector(ARRAY[
         '=t:' || tenant_id::text, '=s:' || left(service, 200), '=n:' || left(environment, 200),
         '=f:' || left(feature, 200), '=k:' || key_id::text, '=p:' || left(provider_name, 200),
         '=m:' || left(request_model, 200), '=m:' || left(response_model, 200), '=o:' || status,
