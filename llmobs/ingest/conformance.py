@@ -21,6 +21,7 @@ SPANS, CALLS = "spans", "calls"
 NO_USAGE, NO_MODEL, NO_PROVIDER, NO_RESPONSE_ID = "no_usage", "no_model", "no_provider", "no_response_id"
 MISSING = (NO_USAGE, NO_MODEL, NO_PROVIDER, NO_RESPONSE_ID)
 
+_OF_A_SPAN, _OF_A_CALL = (SPANS,), (SPANS, CALLS)
 _DAY_NS = 86_400 * NS_PER_SECOND
 _ANSWERED = (semconv.OK, semconv.DEGRADED)
 
@@ -38,12 +39,12 @@ class Counted:
 
 def meter(conn: psycopg.Connection[Any], spans: list[Span]) -> None:
     """Count the reported spans of a batch, which holds its tenants' locks. Commits nothing itself."""
-    found: dict[Key, Counted] = {}
+    kinds: dict[tuple[Any, ...], Counted] = {}
     for span in spans:
         if span.source == semconv.SOURCE_OTLP:
-            _count(span, found)
-    if found:
-        _write(conn, found)
+            _count(span, kinds)
+    if kinds:
+        _write(conn, _apart(kinds))
 
 
 def missing(span: Span) -> list[str]:
@@ -63,16 +64,33 @@ def missing(span: Span) -> list[str]:
     return lacks
 
 
-def _count(span: Span, found: dict[Key, Counted]) -> None:
-    of = (span.tenant_id, span.start_ns // _DAY_NS, span.scope_name, span.scope_version, span.adapter)
-    whats = [SPANS, CALLS, *missing(span)] if span.is_call else [SPANS]
-    for what in (*whats, *dict.fromkeys(span.remarks)) if span.remarks else whats:
-        counted = found.get((*of, what))
-        if counted is None:
-            found[*of, what] = Counted(1, span.trace_id, span.span_id)
-        else:
-            counted.count += 1
-            counted.trace_id, counted.span_id = span.trace_id, span.span_id
+def _count(span: Span, found: dict[tuple[Any, ...], Counted]) -> None:
+    """Spans that are alike in all of this are one number first: a batch has few kinds of them."""
+    whats: tuple[str, ...] = _OF_A_CALL if span.is_call else _OF_A_SPAN
+    if span.is_call and (lacks := missing(span)):
+        whats += tuple(lacks)
+    if span.remarks:
+        whats += tuple(dict.fromkeys(span.remarks))
+    day = span.start_ns // _DAY_NS
+    kind = (span.tenant_id, day, span.scope_name, span.scope_version, span.adapter, whats)
+    counted = found.get(kind)
+    if counted is None:
+        found[kind] = Counted(1, span.trace_id, span.span_id)
+    else:
+        counted.count += 1
+        counted.trace_id, counted.span_id = span.trace_id, span.span_id
+
+
+def _apart(kinds: dict[tuple[Any, ...], Counted]) -> dict[Key, Counted]:
+    found: dict[Key, Counted] = {}
+    for (*of, whats), counted in kinds.items():
+        for what in whats:
+            tenant_id, day, scope, version, adapter = of
+            key = (tenant_id, day, scope, version, adapter, what)
+            before = found.get(key)
+            total = counted.count + (before.count if before else 0)
+            found[key] = Counted(total, counted.trace_id, counted.span_id)
+    return found
 
 
 def _write(conn: psycopg.Connection[Any], found: dict[Key, Counted]) -> None:

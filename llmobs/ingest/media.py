@@ -48,10 +48,11 @@ def refer(span: Span) -> None:
     if span.output is not None:
         span.output = referred_json(span.output)
     for name, value in span.attributes.items():
-        if isinstance(value, str):
+        kind = type(value)
+        if kind is str:
             if len(value) >= SHORTEST_BASE64 and ";base64," in value:
                 span.attributes[name] = referred_text(value)
-        elif isinstance(value, dict | list):
+        elif kind is dict or kind is list:
             span.attributes[name] = referred(value)
 
 

@@ -18,7 +18,7 @@ from llmobs.ingest.entries import OtlpBody
 from llmobs.spans.record import Span
 from llmobs.tenants.attribution import Attribution
 
-LEVEL = 9  # kept for days and read once: a third smaller than at 3
+LEVEL = 3  # at 9 it would be 3 % smaller, for four times the work
 CHUNK_ROWS = 500
 FULL = "full"
 

@@ -1,7 +1,7 @@
 """What reading kept bodies again would change: per span against what is stored, and which calls count then.
 
-1. The stored rows of the spans that were read again. What is not stored (any more) is left alone, and so is whatever
-   the gateway recorded itself.
+1. The stored rows of the spans that were read again. What is not stored (any more) is left alone, and so is a span
+   whose content was erased, and whatever the gateway recorded itself.
 2. Columns that differ. Where neither usage nor provider nor models differ, the price and the cost stay what they are:
    a re-mapping is no re-pricing. Content that is stored and was not read again (it came by logs) stays.
 3. A change that neither bills nor sums know of is light: the row is updated. Any other is heavy: the old claim leaves
@@ -65,7 +65,7 @@ class Plan:
 
     tenant_id: int
     read: int = 0
-    absent: int = 0  # read again, and not stored
+    absent: int = 0  # read again, and not stored (any more)
     changes: list[Change] = field(default_factory=list)
     flips: list[Flip] = field(default_factory=list)  # of stored claims, those of heavy changes included
 
@@ -80,7 +80,7 @@ def plan(conn: Connection, tenant_id: int, spans: Sequence[Span]) -> Plan:
     found, blocks = Plan(tenant_id, read=len(spans)), Blocks(conn)
     for span in spans:
         before = stored.get((span.trace_id, span.span_id))
-        if before is None or before.span.source != SOURCE_OTLP:
+        if before is None or before.span.source != SOURCE_OTLP or blocks.is_gone(before):
             found.absent += 1
             continue
         change = _change(blocks, before, span)
@@ -122,9 +122,6 @@ def _content_differs(blocks: "Blocks", before: Stored, span: Span) -> bool:
     if span.input is None and span.output is None:
         return False
     given, answered = blocks.content(before)
-    if before.place is not None and given is None and answered is None:  # erased, or let go: it does not come back
-        span.input = span.output = None
-        return False
     span.input, span.output = storable((span.input or given, span.output or answered))
     return (span.input, span.output) != (given, answered)
 
@@ -143,6 +140,10 @@ class Blocks:
         block_id, slot = stored.place
         contents = self.block(stored.span.tenant_id, block_id, stored.row["start"].date())
         return contents[slot] if slot < len(contents) else (None, None)
+
+    def is_gone(self, stored: Stored) -> bool:
+        """Whether a span had content that was erased or let go: nothing of such a span may come back."""
+        return stored.place is not None and self.content(stored) == (None, None)
 
     def block(self, tenant_id: int, block_id: int, day: date) -> list[Content]:
         """All contents of a block; none where it was erased."""

@@ -213,8 +213,9 @@ def test_light_changes_write_no_bill(tenant: Connection, worse: pytest.MonkeyPat
 
 def test_people_and_names_of_a_trace_follow(tenant: Connection, worse: pytest.MonkeyPatch) -> None:
     from llmobs.ingest.otlp import decode as decoding
+    from llmobs.ingest.otlp import whom
 
-    real = decoding.attribute
+    real = whom.attribute
 
     def nobody(*given: Any) -> Any:
         return replace(real(*given), user_id="wrong")
@@ -331,6 +332,16 @@ def test_a_span_that_is_not_stored_any_more_does_not_come_back(tenant: Connectio
     tenant.execute("DELETE FROM span")
     assert (remap(tenant).look(tenant).absent, applied(tenant).changed) == (1, 0)
     assert tenant.execute("SELECT count(*) FROM span").fetchone() == (0,)
+
+
+def test_a_span_whose_content_was_erased_stays_as_it_is(tenant: Connection, worse: pytest.MonkeyPatch) -> None:
+    write(tenant, sent(CHAT | {"app.note": "of ada"}))
+    worse.undo()
+    tenant.execute("UPDATE span SET attributes = '{}', preview = ''")
+    tenant.execute("DELETE FROM payload_block")
+    found = applied(tenant)
+    assert (found.absent, found.changed, found.newer) == (1, 0, 0)
+    assert tenant.execute("SELECT attributes, preview FROM span").fetchall() == [({}, "")]
 
 
 def test_the_command_shows_and_applies(tenant: Connection, worse: pytest.MonkeyPatch, valkey_url: str) -> None:

@@ -5,7 +5,6 @@ them by library and day. Names of corrections and flags are here, with what they
 """
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 
 from llmobs.core import semconv
@@ -58,13 +57,15 @@ _WITHOUT_CACHE_WRITES = "opentelemetry.instrumentation.openai.v1"
 _TWICE = "opentelemetry.instrumentation.anthropic"
 
 
-def unknown(attributes: Attributes) -> Iterator[str]:
-    """Attributes that look like a model library's, and that no convention documents. They are kept."""
-    found = 0
-    for name in attributes:
-        if (remark := _unknown(name)) and found < MOST_UNKNOWN:
-            found += 1
-            yield remark
+def unknown(attributes: Attributes) -> tuple[str, ...]:
+    """Remarks on attributes that look like a model library's, and that no convention documents. They are kept."""
+    return _unknown_among(tuple(attributes))
+
+
+@lru_cache(maxsize=2048)
+def _unknown_among(names: tuple[str, ...]) -> tuple[str, ...]:
+    # An exporter sends the same few sets of names over and over.
+    return tuple(dict.fromkeys(remark for name in names if (remark := _unknown(name))))[:MOST_UNKNOWN]
 
 
 def flag_unreadable(attributes: Attributes, reading: Reading) -> None:
@@ -73,7 +74,6 @@ def flag_unreadable(attributes: Attributes, reading: Reading) -> None:
         reading.remarks.append(f"{FLAG}:unreadable_count")
 
 
-@lru_cache(maxsize=4096)
 def _unknown(name: str) -> str:
     """The remark on an attribute's name, without positions in lists; "" where there is none to make."""
     # Sums of an agent's calls are called like a call's counts, and stay on its span.
