@@ -5,6 +5,7 @@ import inspect
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_a_default_is_the_one_that_is_told(name: str, told: str) -> None:
 def test_a_snippet_uses_the_client_as_it_is(snippet: str) -> None:
     calls = [node for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Call)]
     for call in calls:
-        known = {"configure": configure, "attribution": attribution}.get(getattr(call.func, "id", ""))
+        known: Any = {"configure": configure, "attribution": attribution}.get(getattr(call.func, "id", ""))
         if known is not None:
             named = {word.arg: None for word in call.keywords if word.arg is not None}
             inspect.signature(known).bind(*call.args, **named)
