@@ -1,4 +1,4 @@
-"""Each line of what was asked of the gateway has a test that names it."""
+"""Each line of what was asked of the gateway, of budgets and of costs has a test that names it."""
 
 import re
 from pathlib import Path
@@ -20,11 +20,11 @@ def named() -> set[str]:
 
 
 def test_the_list_is_whole() -> None:
-    assert len({name for name, _, _ in ASKED}) == len(ASKED) == 98
-    assert {kind for _, kind, _ in ASKED} == set("GLCRFPS")
+    assert len({name for name, _, _ in ASKED}) == len(ASKED) == 108
+    assert {kind for _, kind, _ in ASKED} == set("GLCRFPSBO")
 
 
-@pytest.mark.parametrize("kind", "GLCRFPS")
+@pytest.mark.parametrize("kind", "GLCRFPSBO")
 def test_each_requirement_is_named_by_a_test(kind: str) -> None:
     found = named()
     assert [f"{name} {what}" for name, of, what in ASKED if of == kind and name not in found] == []

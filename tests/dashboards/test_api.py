@@ -113,6 +113,7 @@ def test_a_posted_trace_is_listed_with_its_totals(stored: Cast) -> None:
 
 
 def test_a_whole_trace_has_its_tree_costs_rolled_up_and_messages(stored: Cast) -> None:
+    """S0-49: one trace from the user's request on, with the whole cost and each child's."""
     trace = with_key("acme").get(f"{API}/traces/{TRACE}/").json()
 
     spans = {each["span_id"]: each for each in trace["spans"]}
@@ -286,6 +287,19 @@ def test_usage_is_what_was_billed_unpriced_too(stored: Cast) -> None:
     assert (priced["input_tokens"], priced["cache_read_input_tokens"], priced["output_tokens"]) == (1000, 0, 500)
     assert (unpriced["cost_usd"], unpriced["requests"], unpriced["unpriced_requests"]) == (None, 1, 1)
     assert (unpriced["user"], unpriced["service"]) == (None, None)
+
+
+def test_cost_is_told_per_request_per_user_per_month_and_tokens_over_time(stored: Cast) -> None:
+    """S2-37: the four metrics of cost, each at one address; the run rate and the month's forecast are on /costs/."""
+    client = with_key("acme")
+    spans = client.get(f"{API}/traces/{TRACE}/").json()["spans"]
+    assert [each["cost_usd"] for each in spans if each["span_id"] == CALL] == [COST]
+    by_user = client.get(f"{API}/usage/?group_by=user,feature&last=24h").json()["results"]
+    assert ("=u1", COST, 1) in [(row["user"], row["cost_usd"], row["requests"]) for row in by_user]
+    [month] = client.get(f"{API}/usage/?group_by=month&last=24h").json()["results"]
+    assert (month["month"], month["cost_usd"]) == (f"{START:%Y-%m}", COST)
+    tokens = client.get(f"{API}/metrics/?metric=input_tokens,output_tokens&interval=hour&last=24h").json()["results"]
+    assert [(row["input_tokens"], row["output_tokens"]) for row in tokens if row["input_tokens"]] == [(2000, 1000)]
 
 
 def test_usage_pages_and_its_sums_are_exact(stored: Cast) -> None:

@@ -23,6 +23,7 @@ SONNET = Price("anthropic", "sonnet", "v1", Rates(3 * USD, 300_000_000, 3_750_00
     ],
 )
 def test_each_class_of_tokens_has_its_own_price(usage: Usage, nanousd: int) -> None:
+    """S0-36: rates per model; plain input, what the cache gave and output, each by its own."""
     assert cost(usage, SONNET) == nanousd
 
 
