@@ -47,6 +47,7 @@ def test_the_stages_stand_in_this_order() -> None:
     assert [stage.__name__ for stage in (*STAGES, *CLOSING)] == [
         "authenticate",
         "parse",
+        "brake",  # a session that goes round in circles
         "guard",
         "prompt",
         "route",
