@@ -11,6 +11,7 @@ from dashboards.queries.scope import Cursor
 from dashboards.queries.trace import BillRow, bills_of, budget_names
 from dashboards.queries.traces import TraceRow
 from dashboards.tree import HEDGED, Node
+from llmobs.ingest.otlp.adapters import spelled
 from llmobs.pricing.cost import cost, summands
 from llmobs.pricing.price import TOKENS_PER_RATE, Price
 
@@ -154,6 +155,7 @@ def attributes_of(node: Node) -> list[tuple[str, str]]:
         ("service.name", span.service),
         ("deployment.environment.name", span.environment),
         ("otel.scope.name", span.scope_name),
+        ("llmobs.adapter", spelled(span.adapter or 0)),
     ]
     given = [(name, _cut(value if isinstance(value, str) else _json(value))) for name, value in span.attributes.items()]
     return [(name, value) for name, value in typed if value] + sorted(given)

@@ -21,6 +21,7 @@ from dashboards.queries.trace import SpanRow
 from dashboards.queries.traces import SORTS, TraceRow, traces
 from llmobs.core.money import exact_usd
 from llmobs.ingest.api import MOST_ERRORS, take_spans
+from llmobs.ingest.otlp.adapters import spelled
 from llmobs.tenants import access
 from llmobs.tenants.authentication import caller_of
 from llmobs.tenants.models import Tenant
@@ -102,6 +103,7 @@ class SpanShown(serializers.Serializer):
     feature = serializers.CharField(allow_null=True)
     user_id = serializers.CharField(allow_null=True)
     session_id = serializers.CharField(allow_null=True)
+    adapter = serializers.CharField(allow_null=True, help_text="what read a reported span, with its version")
     attributes = serializers.JSONField()
     input = serializers.JSONField(allow_null=True)
     output = serializers.JSONField(allow_null=True)
@@ -253,6 +255,7 @@ def span_json(span: SpanRow, subtree_nanousd: int | None, content: Content | Non
         "duration_ms": span.duration_ns / NS_PER_MS,
         "ttft_ms": None if span.ttft_ns is None else span.ttft_ns / NS_PER_MS,
         "status": span.status,
+        "adapter": spelled(span.adapter or 0) or None,
         "attributes": span.attributes,
         "input": _messages(content.input if content else None),
         "output": _messages(content.output if content else None),

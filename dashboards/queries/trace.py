@@ -61,6 +61,7 @@ class SpanRow:
     key_id: int
     prompt_version: str
     scope_name: str
+    adapter: int | None
     preview: str
     block_id: int | None
     block_slot: int | None

@@ -62,6 +62,15 @@ def test_a_span_that_comes_twice_counts_once(empty_cast: Cast, pg: Connection) -
     assert (library.spans, library.unknown[0].count) == (1, 1)
 
 
+def test_a_span_says_by_which_adapter_it_was_read(empty_cast: Cast, pg: Connection) -> None:
+    span = reported(empty_cast.acme.pk)
+    commit(pg, span)
+    client = empty_cast.as_(empty_cast.alice)
+    assert "gen_ai@1" in client.get(f"/traces/{span.trace_id.hex()}/?tab=attributes").content.decode()
+    [shown] = client.get(f"/api/v1/traces/{span.trace_id.hex()}/").json()["spans"]
+    assert shown["adapter"] == "gen_ai@1"
+
+
 def test_the_gateways_own_spans_are_not_metered(empty_cast: Cast, pg: Connection) -> None:
     commit(pg, call(empty_cast.acme.pk, source=1))
     assert seen(empty_cast, empty_cast.alice).context["libraries"] == []

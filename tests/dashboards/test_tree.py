@@ -17,6 +17,7 @@ def span(span_id: str, parent: str | None = None, after_ms: int = 0, **changes: 
     blank |= {"duration_ns": 1_000_000, "is_call": False, "is_counted": False, "is_estimated": False, "status": "ok"}
     blank |= {
         "ttft_ns": None,
+        "adapter": None,
         "block_id": None,
         "block_slot": None,
         "attributes": {},
