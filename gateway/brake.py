@@ -1,13 +1,14 @@
 """The runaway brake in the call's way: a session that goes round in circles is slowed, then paused.
 
-1. `look`: the call's session is remembered (bounded, the least recent go first), the request's signature is taken, and
-   the evidence is judged (`llmobs.brake.track`). No round trip: nothing is asked of anybody.
+1. `look`: the call's session is remembered (`llmobs.brake.memory`: bounded, fair to tenants), the request's signature
+   is taken, and the evidence is judged (`llmobs.brake.track`). No round trip: nothing is asked of anybody.
 2. Slowed: the call waits, twice as long as the one before, before it holds anything. Few wait at once, others are
    refused.
 3. Paused: the call is refused, with what was seen and the link by which a person releases it. What happened is
    journalled; the writer makes a row of it, and the row comes to all gateways with their configuration.
 4. `ended`: what the call cost.
-5. Beside the calls, once a second: what looks like a runaway is shared with the other gateways (`llmobs.brake.board`).
+5. Beside the calls, once a second: what looks like a runaway (`llmobs.brake.watch`) is shared with the other gateways
+   (`llmobs.brake.board`), and what they saw of it comes back.
 
 Fails open: the brake stops runaways, budgets stop spending. Without Valkey and PostgreSQL each gateway acts alone.
 """
@@ -30,10 +31,12 @@ from gateway.snapshot import Snapshot
 from gateway.valkey import Away, Valkey
 from llmobs.brake import board
 from llmobs.brake.link import address
+from llmobs.brake.memory import Memory
 from llmobs.brake.pauses import Pauses
 from llmobs.brake.signature import head, signature
 from llmobs.brake.subject import SESSION, Subject, factor_of, subject_of
 from llmobs.brake.track import FIRST_MARK, SLOWS_AT, Evidence, Track, told, verdict
+from llmobs.brake.watch import Suspect, Watch
 from llmobs.budgets.ledger import Command
 from llmobs.budgets.scripts import Script
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
@@ -71,10 +74,10 @@ class Brake:
         self._counts = counts
         self._secret = platform_secret
         self.web_url = ""  # where the release link leads
-        self._tracks: dict[Subject, Track] = {}
+        self._watch = Watch()
+        self._tracks = Memory(MOST_TRACKS, self._watch.discard)
         self._marks: dict[int, tuple[TenantInfo, Marks]] = {}
         self._usual: dict[int, int] = {}  # nano-USD of a session in a window, by tenant
-        self._suspects: dict[Subject, int] = {}  # seconds of their windows; called since they were last shared
         self._pauses = Pauses([])
         self.waiting = 0
 
@@ -85,10 +88,10 @@ class Brake:
         if call.dialect.serves not in BRAKED:
             return None
         if snapshot.pauses is not self._pauses:
-            self._follow(snapshot.pauses)
+            self._follow(snapshot.pauses, call.started_ns / NS_PER_SECOND)
         who, body, now_s = call.attribution, call.body, call.started_ns / NS_PER_SECOND
         subject = subject_of(tenant.id, who, 0 if who.session_id else head(body))
-        limits, track = self._marks_of(tenant), self._track(subject)
+        limits, track = self._marks_of(tenant), self._tracks.called(subject)
         call.braking = Braking(track, subject)
         if track.pause_id or self._pauses.open:
             self._check(call, track, subject, tenant, now_s)
@@ -98,7 +101,7 @@ class Brake:
         found = track.evidence(now_s, limits, factor, self._usual.get(tenant.id, 0))
         if found.score_permille < FIRST_MARK * 1000 and not track.state:
             return None
-        self._suspects[subject] = limits.window_seconds
+        self._watch.called(Suspect(subject, limits.window_seconds, now_s))
         return self._act(call, tenant, track, subject, found, verdict(found, limits, factor))
 
     def ended(self, call: Call) -> None:
@@ -106,15 +109,6 @@ class Brake:
         cost = call.cost_nanousd
         if cost:
             call.braking.track.now.cost_nanousd += cost
-
-    def _track(self, subject: Subject) -> Track:
-        track = self._tracks.pop(subject, None)
-        if track is None:
-            if len(self._tracks) >= MOST_TRACKS:
-                del self._tracks[next(iter(self._tracks))]
-            track = Track()
-        self._tracks[subject] = track  # the most recent stands last
-        return track
 
     def _marks_of(self, tenant: TenantInfo) -> Marks:
         known = self._marks.get(tenant.id)
@@ -232,18 +226,19 @@ class Brake:
             {"pause": pause.id, "of": subject.kind, "seen": pause.told[:MOST_TOLD]},
         )
 
-    def _follow(self, pauses: Pauses) -> None:
-        """A new configuration: what people have released begins anew."""
+    def _follow(self, pauses: Pauses, now_s: float) -> None:
+        """A new configuration: what people have released begins anew, and other gateways hear that nothing is left."""
         new = pauses.released.keys() - self._pauses.released.keys()
         self._pauses = pauses
         if not new:
             return
         marks_now = {(info.tenant_id, info.mark) for name, info in pauses.released.items() if name in new}
-        tenants = {tenant_id for tenant_id, _ in marks_now}
-        for subject, track in self._tracks.items():
-            if subject.tenant_id in tenants and (subject.tenant_id, subject.mark) in marks_now:
-                track.begin_anew()
-                self._suspects.pop(subject, None)
+        for tenant_id in {tenant_id for tenant_id, _ in marks_now} & self._marks.keys():
+            window_seconds = self._marks[tenant_id][1].window_seconds
+            for subject, track in self._tracks.of_tenant(tenant_id).items():
+                if (tenant_id, subject.mark) in marks_now:
+                    track.begin_anew()
+                    self._watch.called(Suspect(subject, window_seconds, now_s))
 
     # ------------------------------------------------------------ beside the calls
 
@@ -257,12 +252,11 @@ class Brake:
                 log.exception("the runaway brake cannot be shared")
 
     def tick(self, now_s: float) -> None:
-        """Tell the board of suspects that called since the last time; what it says comes later."""
-        for subject in list(self._suspects)[:MOST_SHARED]:
-            window_seconds = self._suspects.pop(subject)
-            track = self._tracks.get(subject)
+        """Tell the board of suspects; what it says of them comes later."""
+        for suspect in self._watch.turn(MOST_SHARED, now_s):
+            track = self._tracks.find(suspect.subject)
             if track is not None:
-                self._share(subject, track, window_seconds, now_s)
+                self._share(suspect.subject, track, suspect.window_seconds, now_s)
 
     def _share(self, subject: Subject, track: Track, window_seconds: int, now_s: float) -> None:
         pause = None
@@ -271,18 +265,20 @@ class Brake:
         words = board.share(self._owner, track.now, pause, window_seconds, now_s)
         command = Command(SHARE, [board.key(subject.tenant_id, subject.mark)], words)
         try:
-            self._valkey.tell_script(command, _Heard(partial(self._heard, track)))
+            self._valkey.tell_script(command, _Heard(partial(self._heard, track, now_s)))
         except Away:
             pass
 
-    def _heard(self, track: Track, reply: Any) -> None:
+    def _heard(self, track: Track, now_s: float, reply: Any) -> None:
         if not isinstance(reply, list):
             return
         try:
             track.others, pause = board.read(reply)
         except ValueError:
             return
-        if pause is not None and track.state != "paused" and pause.id not in self._pauses.released:
+        if pause is None or pause.until_s <= now_s or pause.id in self._pauses.released:
+            return
+        if track.state != "paused":
             track.state, track.pause_id = "paused", pause.id
             track.paused_until_s, track.told = float(pause.until_s), pause.told
 

@@ -1,8 +1,9 @@
 """What gateways tell each other of a session that looks like a runaway, in Valkey: words and one script, no I/O.
 
 A hash per session, of the tenant's slot, with expiry: a field per gateway with what it counted, and `#` with the
-pause, which the first gateway that pauses writes. Asked beside the calls, once a second, and only of sessions that
-look like a runaway to the gateway that asks. Valkey may lose all of this: pauses are rows of PostgreSQL too.
+pause, which the first gateway that pauses writes; one that has ended gives way to the next. Asked beside the calls,
+once a second, and only of sessions that look like a runaway to the gateway that asks. Valkey may lose all of this:
+pauses are rows of PostgreSQL too.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,12 @@ SHARE = """
 local now = tonumber(redis.call('TIME')[1])
 local window = tonumber(ARGV[4])
 redis.call('HSET', KEYS[1], ARGV[1], now .. ' ' .. ARGV[2])
-if ARGV[3] ~= '' then redis.call('HSETNX', KEYS[1], '#', ARGV[3]) end
+if ARGV[3] ~= '' then
+  local known = redis.call('HGET', KEYS[1], '#')
+  if not known or (tonumber(string.match(known, '^%S+ (%d+)')) or 0) <= now then
+    redis.call('HSET', KEYS[1], '#', ARGV[3])
+  end
+end
 local keep = math.max(2 * window, tonumber(ARGV[5]))
 if redis.call('TTL', KEYS[1]) < keep then redis.call('EXPIRE', KEYS[1], keep) end
 local sums, pause = {0, 0, 0, 0, 0}, ''

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.brake import BRAKED, MOST_TRACKS, MOST_WAITING
+from gateway.brake import BRAKED, MOST_SHARED, MOST_TRACKS, MOST_WAITING, SHARE_SECONDS
 from llmobs.brake.releasing import KEEPS
 from llmobs.brake.track import FIRST_MARK, GROWTH_WORTH, PAUSES_AT, SLOPE_WORTH, SLOWS_AT, SLOWS_AT_COST
+from llmobs.brake.watch import WATCHED_SECONDS
 from llmobs.tenants.braking import DEFAULTS, MODES
 
 PAGE = (Path(__file__).parents[2] / "docs/brake.md").read_text()
@@ -37,4 +38,6 @@ def test_what_signs_are_worth_and_what_they_lead_to() -> None:
 def test_bounds_and_operations() -> None:
     assert f"and {MOST_WAITING} of a gateway" in PAGE
     assert f"{MOST_TRACKS:,} sessions of each gateway" in PAGE
+    assert f"until {WATCHED_SECONDS} seconds after" in PAGE
+    assert (f"more than {MOST_SHARED} sessions tenants take turns" in PAGE, SHARE_SECONDS) == (True, 1)
     assert frozenset({"chat", "responses", "messages"}) == BRAKED
