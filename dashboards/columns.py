@@ -195,8 +195,7 @@ class Slowness:
     def __init__(self, visit: Visit, now: Now, earlier: Earlier) -> None:
         scope, cursor = visit.scope, visit.cursor
         starts = visit.window.starts()
-        by_feature = latencies(cursor, scope, ("feature",), over_time=True)
-        by_bucket = {at: merged(rows) for at, rows in _by(by_feature, lambda row: row.at).items()}
+        by_bucket = {row.at: row for row in latencies(cursor, scope, over_time=True)}
         found = [_percentiles(at, by_bucket.get(at)) for at in starts]
         self.figure: Figure = figures.latency(visit.window, found, P95_OBJECTIVE_MS, breaker_marks(visit))
         self.now = merged(latencies(cursor, scope.over(now.window)))
@@ -213,10 +212,12 @@ class Slowness:
             parts.append(f"first token p95 {numbers.milliseconds(ttft)}")
         self.context = " · ".join(parts)
         self.verdict = self._verdict()
-        by_name = _by(by_feature, lambda row: row.key[0])
-        rows = [(name, merged(rows), rows) for name, rows in by_name.items()]
-        rows.sort(key=lambda row: -(row[1].quantile_ms(0.95) or 0))
-        self.rows = [_slow(visit, name, sketch, over, starts) for name, sketch, over in rows[:CONTRIBUTORS]]
+        by_name = sorted(latencies(cursor, scope, ("feature",)), key=lambda row: -(row.quantile_ms(0.95) or 0))
+        shown = by_name[:CONTRIBUTORS]
+        # Over time those alone that are shown: a month of all features is a million buckets of latencies.
+        names = [row.key[0] for row in shown]
+        over_time = _by(latencies(cursor, scope, ("feature",), over_time=True, among=names), lambda row: row.key[0])
+        self.rows = [_slow(visit, row.key[0], row, over_time.get(row.key[0], []), starts) for row in shown]
 
     def _verdict(self) -> Verdict:
         n = f"n = {numbers.count(self.now.n)}"

@@ -14,6 +14,7 @@ from llmobs.core.semconv import ERROR_STATUSES, EXECUTE_TOOL, OK, REFUSED, SOURC
 # dearest, slowest and failed spans.
 FOLD_ABOVE = 150
 FOLD_DEPTH = 2
+PIECE = 150  # children that are loaded at once
 OUTSTANDING = 8  # of each kind that stay in sight
 HEDGED = "hedged"  # an attempt beside another one, which answered first
 MISSING_PARENT = "parent not received (yet)"
@@ -199,22 +200,40 @@ def _sum_up(ordered: list[Node]) -> None:
             node.counted = "counted below" if node.calls else "counted elsewhere"
 
 
+def piece_of(tree: Tree, span_id: str, skip: int) -> tuple[list[Node], int]:
+    """The next children of a span that are not shown, folded themselves, after so many; and how many are left then."""
+    node = tree.find(span_id)
+    hidden = [child for child in node.children if not child.is_shown] if node else []
+    piece = hidden[skip : skip + PIECE]
+    for child in piece:
+        child.folded = child.size - 1
+    return piece, max(len(hidden) - skip - PIECE, 0)
+
+
+def _below(nodes: dict[str, Node], span_id: str) -> set[str]:
+    if span_id not in nodes:
+        return set()
+    return {node.span.span_id for node in _in_order([nodes[span_id]])[: FOLD_ABOVE * 2]}
+
+
 def _fold(ordered: list[Node], nodes: dict[str, Node], unfolded: str) -> None:
     kept = {node.span.span_id for node in ordered if node.depth <= FOLD_DEPTH}
     dearest = sorted(ordered, key=lambda node: -(node.span.cost_nanousd or 0))[:OUTSTANDING]
     slowest = sorted((n for n in ordered if not n.children), key=lambda node: -node.span.duration_ns)[:OUTSTANDING]
     failed = [node for node in ordered if node.is_failed][:OUTSTANDING]
+    outstanding = set()
     for node in [*dearest, *slowest, *failed]:
+        outstanding.add(node.span.span_id)
         kept.add(node.span.span_id)
         parent = nodes.get(node.span.parent_span_id or "")
-        while parent is not None and parent.span.span_id not in kept:
+        while parent is not None and parent.span.span_id not in outstanding:
+            outstanding.add(parent.span.span_id)
             kept.add(parent.span.span_id)
             parent = nodes.get(parent.span.parent_span_id or "")
-    if unfolded in nodes:
-        kept |= {node.span.span_id for node in _in_order([nodes[unfolded]])[: FOLD_ABOVE * 2]}
-    if len(kept) > FOLD_ABOVE * 3:  # very wide: depth alone does not bound it
-        first = [node.span.span_id for node in ordered if node.span.span_id in kept][: FOLD_ABOVE * 3]
-        kept = set(first)
+    kept |= _below(nodes, unfolded)
+    if len(kept) > FOLD_ABOVE * 3:  # very wide: the first of them, and what stands out
+        first = [node.span.span_id for node in ordered if node.span.span_id in kept and node.depth <= 1]
+        kept = set(first[:FOLD_ABOVE]) | outstanding | _below(nodes, unfolded)
     for node in ordered:
         node.is_shown = node.span.span_id in kept
     for node in ordered:

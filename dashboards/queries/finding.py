@@ -20,12 +20,11 @@ from llmobs.core.semconv import FAILED
 from llmobs.spans.words import LETTERS, lexeme
 
 WALKED = 1_500
-WALKED_FAR = 40_000  # in another order than time, where a value is not rare either
-CANDIDATES = (400, 4_000, 20_000)
+WALKED_FAR = 40_000  # where what spans name is neither rare nor passes the other filters
+CANDIDATES = (400, 4_000)
+MOST_CANDIDATES = 20_000  # in another order than time, where all must be known
 MOST_SCANNED = 30_000
 DAY = timedelta(days=1)
-# A trace's rows lie on the days of its batches: totals are looked for on so many days from its first.
-LONGEST_TRACE_DAYS = 7
 OF_SPANS = ("service", "provider", "key", "error", "model")
 OF_TRACES = ("feature", "status", "environment")
 
@@ -94,12 +93,13 @@ def find(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, lim
         return Found(walked)
     heads: list[Head] = []
     unsearched: datetime | None = None
-    for most in CANDIDATES if order.is_by_time and not order.ascending else CANDIDATES[-1:]:
+    for most in CANDIDATES if order.is_by_time and not order.ascending else (MOST_CANDIDATES,):
         known, oldest, unsearched = _candidates(cursor, scope, order, most)
         heads = _checked(cursor, conditions, order, known, limit, oldest if order.is_by_time else None)
         if oldest is None or len(heads) >= limit:
             return Found(heads, unsearched)
-    if not order.is_by_time and (walked := _walk(cursor, scope, conditions, order, limit, WALKED_FAR)) is not None:
+    walked = _walk(cursor, scope, conditions, order, limit, WALKED_FAR)
+    if walked is not None:
         return Found(walked, unsearched)
     return Found(heads, unsearched)
 
@@ -167,7 +167,9 @@ def _asked(scope: Scope) -> tuple[str, list[Any]]:
 
 
 # 'refund' & 'a' -> 'refund':* & 'a'; of one or two letters only the whole word, since half of all words begin so.
-BEGINNINGS = "regexp_replace(plainto_tsquery('simple', span_text(%s))::text, '(''[^'']{3,}'')', '\\1:*', 'g')::tsquery"
+BEGINNINGS = (
+    "regexp_replace(plainto_tsquery('simple', span_text(%s))::text, '(''[[:alnum:]]{3,}'')', '\\1:*', 'g')::tsquery"
+)
 
 
 def _open_days(cursor: Cursor, since: datetime, until: datetime) -> list[datetime]:
@@ -192,13 +194,24 @@ def _scanned(
     if scope.filters.search is not None:
         return _scanned_words(cursor, scope, ranges)
     ranges = _hours_of(cursor, scope, ranges)
+    if not ranges:
+        return [], None
     conditions, values = span_conditions(_rare_by(scope))
     cursor.execute(
         "SELECT tenant_id, trace_id, max(start) FROM (SELECT s.tenant_id, s.trace_id, s.start "
         "FROM unnest(%s::timestamptz[], %s::timestamptz[]) AS hours(low, high) CROSS JOIN LATERAL ("
-        "SELECT s.tenant_id, s.trace_id, s.start FROM span s WHERE s.tenant_id = ANY(%s) AND s.start >= hours.low "
-        f"AND s.start < hours.high AND {conditions}) s LIMIT %s) found GROUP BY 1, 2",
-        [[low for low, _ in ranges], [high for _, high in ranges], list(scope.tenant_ids), *values, most],
+        "SELECT s.tenant_id, s.trace_id, s.start FROM span s WHERE s.tenant_id = ANY(%s) AND s.start >= %s "
+        f"AND s.start < %s AND s.start >= hours.low AND s.start < hours.high AND {conditions}) s LIMIT %s) found "
+        "GROUP BY 1, 2",
+        [
+            [low for low, _ in ranges],
+            [high for _, high in ranges],
+            list(scope.tenant_ids),
+            ranges[-1][0],
+            ranges[0][1],
+            *values,
+            most,
+        ],
     )
     return list(cursor.fetchall()), None
 
@@ -244,7 +257,10 @@ def _checked(
     cursor: Cursor, conditions: Conditions, order: Order, known: Known, limit: int,
     not_before: datetime | None,
 ) -> list[Head]:  # fmt: skip
-    """Those of the candidates that pass everything, in order. `not_before`: older ones may have others among them."""
+    """Those of the candidates that pass everything, in order. `not_before`: older ones may have others among them.
+
+    A trace is looked for on the day of its span and the one before: each day more is one more look for each candidate.
+    """
     if not known:
         return []
     beyond, after = order.beyond
@@ -253,7 +269,7 @@ def _checked(
         f"SELECT t.tenant_id, t.trace_id, t.day, {order.column} FROM trace t "
         "JOIN unnest(%s::bigint[], %s::bytea[], %s::timestamptz[]) "
         "AS known(tenant_id, trace_id, at) ON t.tenant_id = known.tenant_id AND t.trace_id = known.trace_id "
-        f"AND t.day BETWEEN known.at::date - {LONGEST_TRACE_DAYS} AND known.at::date "
+        "AND t.day BETWEEN known.at::date - 1 AND known.at::date "
         f"WHERE t.tenant_id = ANY(%s) AND {conditions.base}{beyond}{bound} AND {conditions.rest} "
         f"ORDER BY {order.clause} LIMIT %s",
         [

@@ -39,7 +39,7 @@ DAY_TABLES = (
     ("rollup_feature_day", frozenset({"tenant", "feature", "status"})),
     ("rollup_error_day", frozenset({"tenant", "provider", "model", "status", "error"})),
 )
-CLOSED = "(SELECT until FROM rollup_closed)"
+CLOSED = "coalesce((SELECT until FROM rollup_closed), '-infinity')"
 UTC_NAMES = frozenset({"UTC", "Etc/UTC"})
 BIN_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -167,8 +167,12 @@ def latencies(
     over_time: bool = False,
     of: str = "duration",
     bucket: timedelta | None = None,
+    among: Sequence[Any] | None = None,
 ) -> list[Latency]:
-    """Latency sketches (`of` duration or ttft) by dimensions and buckets; calls that were refused are not in them."""
+    """Latency sketches (`of` duration or ttft) by dimensions and buckets; calls that were refused are not in them.
+
+    `among`: values of the first dimension, of which alone is asked.
+    """
     if of not in ("duration", "ttft"):
         raise ValueError(f"{of!r} is no latency; one is duration or ttft")
     size = (bucket or scope.window.bucket) if over_time else None
@@ -177,13 +181,15 @@ def latencies(
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
     n = len(grouped)
+    only = "" if among is None else f" AND {grouped[0]} = ANY(%s)"
     # A sketch comes as two arrays in one row: reading its time once, and not once per bucket, halves the answer's time.
     cursor.execute(
         f"SELECT {', '.join([*grouped, 'at'])}, array_agg(bucket), array_agg(number) FROM ("
         f"SELECT {', '.join([*grouped, at])} AS at, s.bucket, sum(s.count)::bigint AS number FROM ({rows}) r "
         f"CROSS JOIN LATERAL unnest(r.{of}_buckets, r.{of}_counts) AS s(bucket, count) "
-        f"WHERE status <> '{REFUSED}' {_group_by(n, True, also=n + 2)}) sketches {_group_by(n, True)}ORDER BY {n + 1}",
-        [*at_parameters, *parameters],
+        f"WHERE status <> '{REFUSED}'{only} {_group_by(n, True, also=n + 2)}) sketches {_group_by(n, True)}"
+        f"ORDER BY {n + 1}",
+        [*at_parameters, *parameters, *([list(among)] if among is not None else [])],
     )
     return [Latency(tuple(r[:n]), r[n], dict(zip(r[n + 1], r[n + 2], strict=True))) for r in cursor.fetchall()]
 

@@ -1,6 +1,6 @@
 """What a question is asked about: tenants, window, filters. No query over spans goes without one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from dashboards.window import Window
 class Cursor(Protocol):
     """A DB-API cursor on PostgreSQL: psycopg's own, or Django's over it."""
 
-    def execute(self, query: str, params: Sequence[Any] | None = None, /) -> Any: ...
+    def execute(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None, /) -> Any: ...
 
     def fetchall(self) -> list[Any]: ...
 

@@ -12,11 +12,13 @@ import msgspec
 
 from dashboards.queries.scope import Cursor
 from dashboards.queries.traces import TraceRow, trace_totals
+from llmobs.core.semconv import SOURCE_GATEWAY
 from llmobs.pricing.usage import Usage, stored_usage
-from llmobs.spans.shown import SOME_SHOWN
+from llmobs.spans.shown import TRACE_SHOWN
 
 MOST_FINDINGS = 500
-MOST_SPANS = 5_000  # of one trace that a page reads; the page says when there are more
+MOST_SPANS = 5_000  # of one trace that are read with all they have
+MOST_OUTLINED = 50_000  # of one trace that a page builds its tree of; the page says when there are more
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,39 @@ class SpanRow:
 
 
 COLUMNS = tuple(SpanRow.__dataclass_fields__)
+# What stands in the outline for a column of this kind.
+BLANK: dict[Any, str] = {
+    str: "''", int: "0", bool: "false", int | None: "NULL", str | None: "NULL", tuple[str, ...]: "'{}'::text[]",
+}  # fmt: skip
+# Attributes of the gateway's spans alone say what the tree must know: attempts, hits, answers instead.
+OUTLINE = {
+    name: name
+    for name in (
+        "span_id",
+        "parent_span_id",
+        "start",
+        "duration_ns",
+        "name",
+        "source",
+        "is_call",
+        "is_counted",
+        "is_estimated",
+        "operation_name",
+        "status",
+        "error_type",
+        "request_model",
+        "response_model",
+        "response_id",
+        "input_tokens",
+        "output_tokens",
+        "block_id",
+        "block_slot",
+    )
+} | {
+    "cost_nanousd": "shown_nanousd",
+    "attributes": f"CASE WHEN source = {SOURCE_GATEWAY} THEN attributes ELSE '{{}}' END",
+}
+_OUTLINED = [OUTLINE.get(name) or BLANK[field.type] for name, field in SpanRow.__dataclass_fields__.items()]
 _SELECTED = ["shown_nanousd" if name == "cost_nanousd" else name for name in COLUMNS]
 
 
@@ -154,12 +189,21 @@ def trace(cursor: Cursor, tenant_ids: tuple[int, ...], trace_id: str) -> TraceRo
     return next(iter(trace_totals(cursor, heads)), None)
 
 
-def spans_of(cursor: Cursor, found: TraceRow) -> list[SpanRow]:
-    """Its spans by start, at most MOST_SPANS."""
+def spans_of(cursor: Cursor, found: TraceRow, span_ids: Sequence[str] | None = None) -> list[SpanRow]:
+    """Its spans by start, at most MOST_SPANS; these alone, if some are named."""
+    some = "" if span_ids is None else "WHERE span_id = ANY(%(span_ids)s) "
     cursor.execute(
-        f"SELECT {', '.join(_SELECTED)} FROM {SOME_SHOWN} span WHERE tenant_id = %s AND trace_id = %s "
-        "AND start >= %s AND start <= %s ORDER BY start, span_id LIMIT %s",
-        [found.tenant_id, bytes.fromhex(found.trace_id), *_bounds(found), MOST_SPANS],
+        f"SELECT {', '.join(_SELECTED)} FROM {TRACE_SHOWN} span {some}ORDER BY start, span_id LIMIT {MOST_SPANS}",
+        _of_trace(found) | {"span_ids": [bytes.fromhex(each) for each in span_ids or ()]},
+    )
+    return [_span(row) for row in cursor.fetchall()]
+
+
+def outline_of(cursor: Cursor, found: TraceRow) -> list[SpanRow]:
+    """The same spans, at most MOST_OUTLINED, with what a tree is built of; other columns are left empty (PAINS 35)."""
+    cursor.execute(
+        f"SELECT {', '.join(_OUTLINED)} FROM {TRACE_SHOWN} span ORDER BY start, span_id LIMIT {MOST_OUTLINED}",
+        _of_trace(found),
     )
     return [_span(row) for row in cursor.fetchall()]
 
@@ -219,6 +263,12 @@ def budget_names(cursor: Cursor, tenant_id: int, budget_ids: Sequence[int]) -> l
         [tenant_id, list(budget_ids)],
     )
     return [row[0] for row in cursor.fetchall()]
+
+
+def _of_trace(found: TraceRow) -> dict[str, Any]:
+    since, until = _bounds(found)
+    trace_id = bytes.fromhex(found.trace_id)
+    return {"tenant_id": found.tenant_id, "trace_id": trace_id, "since": since, "until": until}
 
 
 def _bounds(found: TraceRow) -> tuple[datetime, datetime]:

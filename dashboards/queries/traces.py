@@ -9,7 +9,7 @@ from string import hexdigits
 from typing import Any
 
 from dashboards.queries import finding
-from dashboards.queries.finding import LONGEST_TRACE_DAYS, Conditions, Found, Head, Order
+from dashboards.queries.finding import Conditions, Found, Head, Order
 from dashboards.queries.rollup import TELLS_ATTEMPTS_APART, Totals, totals
 from dashboards.queries.scope import Cursor, Scope
 from llmobs.core.clock import ns_from_utc
@@ -22,6 +22,9 @@ SORTS = {
     "duration": "(t.finish - t.start)",
 }
 TRACE_COLUMNS = {"feature": "feature", "environment": "environment", "user": "user_id", "session": "session_id"}
+# A trace's rows lie on the days of its batches: totals are looked for on so many days from its first.
+LONGEST_TRACE_DAYS = 7
+MOST_COUNTED = 1_000  # of traces that words are in: the newest, whose outcomes are counted
 OUTCOMES = ("ok", "degraded", "refused", "failed")
 
 
@@ -146,6 +149,17 @@ def _outcome_counts(cursor: Cursor, scope: Scope) -> list[tuple[datetime, str, i
         rows = totals(cursor, scope, ("status",), over_time=True)
         return [each for row in rows if row.at for each in _outcomes(row.at, row, scope)]
     asked = _conditions(scope)
+    if finding.is_needed(scope) and not _is_trace_id(scope.filters.search or ""):
+        heads = finding.find(cursor, scope, asked, Order(SORTS["start"]), MOST_COUNTED).heads
+        cursor.execute(
+            "SELECT t.start, t.status, 1 FROM trace t JOIN unnest(%s::bigint[], %s::bytea[], %s::date[]) "
+            "AS h(tenant_id, trace_id, day) ON t.tenant_id = h.tenant_id AND t.trace_id = h.trace_id "
+            "AND t.day = h.day WHERE t.tenant_id = ANY(%s)",
+            [*map(list, zip(*(head[:3] for head in heads), strict=True)), list(scope.tenant_ids)]
+            if heads
+            else [[], [], [], []],
+        )
+        return list(cursor.fetchall())
     cursor.execute(
         "SELECT date_trunc('minute', t.start), t.status, count(*) FROM trace t "
         f"WHERE t.tenant_id = ANY(%s) AND {asked.base} AND {asked.rest} GROUP BY 1, 2",
@@ -178,10 +192,9 @@ def _conditions(scope: Scope) -> Conditions:
     if "model" in given:
         parts.append("%s = ANY(t.models)")
         values.append(given["model"])
-    if "status" in given:
-        failed = given["status"] == "failed"
-        parts.append("t.error_count > 0" if failed else "t.status = %s")
-        values += [] if failed else [given["status"]]
+    if "status" in given and given["status"] != "failed":
+        parts.append("t.status = %s")
+        values.append(given["status"])
     of_spans = {name: given[name] for name in finding.OF_SPANS if name in given}
     if of_spans.keys() - {"model"}:  # all of them on one span; a model alone is on the trace
         condition, found = finding.span_conditions(of_spans)
@@ -196,6 +209,8 @@ def _conditions(scope: Scope) -> Conditions:
         f"AND e.day < t.day AND e.day >= t.day - {LONGEST_TRACE_DAYS})"
     )
     base = "t.day BETWEEN %s AND %s AND t.start >= %s AND t.start < %s"
+    if given.get("status") == "failed":
+        base += " AND t.error_count > 0"  # which an index of its own leads to
     return Conditions(base, [*days, window.start, window.end], " AND ".join(parts), values)
 
 

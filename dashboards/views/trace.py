@@ -22,9 +22,20 @@ from dashboards.call_words import (
 )
 from dashboards.queries.contents import content_of
 from dashboards.queries.slots import colour, slots_of
-from dashboards.queries.trace import MOST_SPANS, FindingRow, SpanRow, findings_of, prompt_id, scores_of, spans_of, trace
+from dashboards.queries.trace import (
+    MOST_OUTLINED,
+    MOST_SPANS,
+    FindingRow,
+    SpanRow,
+    findings_of,
+    outline_of,
+    prompt_id,
+    scores_of,
+    spans_of,
+    trace,
+)
 from dashboards.queries.traces import TraceRow
-from dashboards.tree import HEDGED, MISSING_PARENT, Node, Tree, tree_of
+from dashboards.tree import HEDGED, MISSING_PARENT, PIECE, Node, Tree, piece_of, tree_of
 from dashboards.visit import Visit, page, show
 from dashboards.waterfall import Axis, axis_of, bar_of
 from llmobs.core.semconv import SOURCE_GATEWAY
@@ -32,6 +43,7 @@ from llmobs.tenants.models import Tenant
 
 SOURCES = {1: "gateway", 2: "OTLP", 3: "REST"}
 DEGRADED = "llmobs.degraded"
+LARGE = 1_000  # spans from which on the tree is built of outlines
 
 Findings = Mapping[str, Sequence[FindingRow]]  # by span
 
@@ -46,6 +58,8 @@ class Row:
     url: str
     name: str
     counts: str = ""  # where a duplicate report's cost is counted
+    piece: str = ""  # the address of the rows below it that are not shown
+    last: str = ""  # the last row below it that is shown
 
     @property
     def indent(self) -> int:
@@ -62,18 +76,53 @@ def one_trace(visit: Visit, trace_id: str) -> HttpResponse:
     found = trace(visit.cursor, everyone, trace_id)
     if found is None:
         raise Http404("There is no such trace.")
-    spans = spans_of(visit.cursor, found)
+    is_large = found.span_count > LARGE
+    spans = outline_of(visit.cursor, found) if is_large else spans_of(visit.cursor, found)
     tree = tree_of(spans, visit.request.GET.get("open", ""))
     if not tree.nodes:
         raise Http404("There is no such trace.")
+    if below := visit.request.GET.get("below", ""):
+        return _piece(visit, found, tree, below)
     selected = tree.find(visit.request.GET.get("span", "")) or _worth_selecting(tree)
     selected.is_shown = True
+    if is_large:
+        _read_whole(visit, found, [*tree.shown, selected, *selected.attempts])
     tab = visit.request.GET.get("tab", "")
     findings = findings_of(visit.cursor, found)
     side = _panel(visit, found, selected, tab if tab in panel.TABS else _first_tab(selected), findings)
     if visit.request.headers.get("HX-Target") == "panel":
         return render(visit.request, "dashboards/_panel.html", {"visit": visit, "trace": found, **side})
     return _whole(visit, found, spans, tree, side, findings)
+
+
+def _read_whole(visit: Visit, found: TraceRow, nodes: Sequence[Node]) -> None:
+    """Of a large trace: these spans with all they have, where the tree was built of outlines."""
+    whole = {span.span_id: span for span in spans_of(visit.cursor, found, [node.span.span_id for node in nodes])}
+    for node in nodes:
+        node.span = whole.get(node.span.span_id, node.span)
+
+
+def _piece(visit: Visit, found: TraceRow, tree: Tree, below: str) -> HttpResponse:
+    """The next rows below a span, for a page that shows the others: a large trace comes in pieces (PAINS 35)."""
+    given = visit.request.GET.get("skip", "")
+    skip = int(given) if given.isdecimal() and len(given) < 9 else 0
+    nodes, left = piece_of(tree, below, skip)
+    if found.span_count > LARGE:
+        _read_whole(visit, found, nodes)
+    slots = slots_of(visit.cursor, [node.span.model for node in nodes if node.span.is_call])
+    axis, findings = axis_of(tree), findings_of(visit.cursor, found)
+    return render(
+        visit.request,
+        "dashboards/_tree_rows.html",
+        {
+            "visit": visit,
+            "trace": found,
+            "axis": axis,
+            "rows": [_row(visit, found, node, tree, axis, slots, findings) for node in nodes],
+            "left": left,
+            "next": visit.url("trace", found.trace_id, below=below, skip=skip + PIECE),
+        },
+    )
 
 
 def _whole(
@@ -99,7 +148,7 @@ def _whole(
         facts=_facts(tree),
         sources=", ".join(dict.fromkeys(SOURCES.get(span.source, "?") for span in spans)),
         duplicates=sum(1 for node in calls if node.counted),
-        is_cut=len(spans) >= MOST_SPANS,
+        is_cut=len(spans) < found.span_count and len(spans) in (MOST_SPANS, MOST_OUTLINED),
         scores=scores_of(visit.cursor, found),
         answer=_answer(visit, found, tree.nodes),
         **side,
@@ -122,7 +171,16 @@ def _row(
         visit.url("trace", found.trace_id, span=span.span_id),
         _name(node),
         visit.url("trace", found.trace_id, span=counts.span.span_id) if counts else "",
+        visit.url("trace", found.trace_id, below=span.span_id) if node.folded else "",
+        _last_shown(node).span.span_id,
     )
+
+
+def _last_shown(node: Node) -> Node:
+    """The lowest row of those below a span, or itself."""
+    while shown := [child for child in node.children if child.is_shown]:
+        node = shown[-1]
+    return node
 
 
 def _counts_instead(tree: Tree, node: Node) -> Node | None:

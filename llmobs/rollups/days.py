@@ -33,18 +33,24 @@ def _close_next(conn: psycopg.Connection[Any], last: datetime) -> bool:
     with conn.transaction():
         keep_out_all(conn)
         row = conn.execute(
-            "SELECT c.until, (SELECT min(hour) FROM rollup_hour WHERE hour >= c.until) FROM rollup_closed c"
+            "SELECT until, (SELECT min(hour) FROM rollup_hour WHERE hour >= until) FROM "
+            "(SELECT coalesce((SELECT until FROM rollup_closed), timestamptz '2000-01-01 00:00:00+00') AS until) c"
         ).fetchone()
-        if row is None or row[0] >= last:
+        assert row is not None, "an aggregate has a row"
+        until, first = row
+        if until >= last:
             return False
-        until, first = (at.astimezone(UTC) if at else None for at in row)
-        day = max(until, first.replace(hour=0)) if first else last  # from the first hour there is
+        # From the first hour there is; where there is none, there is nothing to add up.
+        day = max(until, first.astimezone(UTC).replace(hour=0)) if first else last
         if day < last:
             for to in DAY_TARGETS:
                 conn.execute(added_up(to), {"day": day, "end": day + _DAY})
             day += _DAY
-        conn.execute("UPDATE rollup_closed SET until = %s", (min(day, last),))
-        return day < last or first is not None
+        conn.execute(
+            "INSERT INTO rollup_closed (until) VALUES (%s) ON CONFLICT (only_one) DO UPDATE SET until = excluded.until",
+            (min(day, last),),
+        )
+        return day < last
 
 
 def added_up(to: Target) -> str:

@@ -19,6 +19,17 @@ ALL_SHOWN = f"""
  ON a.tenant_id = s.tenant_id AND a.trace_id = s.trace_id AND a.span_id = s.span_id AND a.begin_at = s.start)
 """
 
+# The same for the spans of one trace, whose adjustments are read at once. Parameters by name: tenant_id, trace_id,
+# since, until (aware datetimes).
+TRACE_SHOWN = f"""
+(SELECT s.*, {_SHOWN}
+ FROM span s LEFT JOIN (
+    SELECT span_id, begin_at, {_SUMS} FROM bill WHERE kind = 'adjustment' AND tenant_id = %(tenant_id)s
+        AND trace_id = %(trace_id)s AND begin_at >= %(since)s AND begin_at <= %(until)s GROUP BY 1, 2) a
+ ON a.span_id = s.span_id AND a.begin_at = s.start
+ WHERE s.tenant_id = %(tenant_id)s AND s.trace_id = %(trace_id)s AND s.start >= %(since)s AND s.start <= %(until)s)
+"""
+
 # The same for some spans, of which each is looked up: name a tenant and a time outside of it.
 SOME_SHOWN = f"""
 (SELECT s.*, {_SHOWN}

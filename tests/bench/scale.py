@@ -5,7 +5,8 @@
 1. A migrated database in a folder, five tenants, an operator with a key, budgets, prices, the trace as `shape`.
 2. Day by day, each in one transaction: spans, traces, bills, claims, users' days and roll-ups, into tables that are
    attached as partitions once they are full (indexes are then built by sorting, several times faster than row by row).
-3. `--verify` runs `manage.py verify`'s checks: what is made ties as if the writer had written it.
+3. Days that are over get their roll-ups of days and their index of words, as the worker makes them.
+4. `--verify` runs `manage.py verify`'s checks: what is made ties as if the writer had written it.
 """
 
 import argparse
@@ -35,8 +36,10 @@ from llmobs.ops.verify import verify
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.versions import remember
 from llmobs.rollups.compact import TARGETS
+from llmobs.rollups.days import close_days
 from llmobs.spans.blocks import make_block
 from llmobs.spans.partitions import existing_days, partition_name
+from llmobs.spans.words import index_days
 from llmobs.tenants.keys import secret_hash
 from tests.bench import scale_sql as made
 from tests.bench.machine import manage
@@ -105,6 +108,8 @@ def fill(conn: psycopg.Connection[Any], spans: int, say: Any = print) -> None:
     for statement in indexes:
         conn.execute(statement)
     conn.execute("VACUUM ANALYZE")
+    close_days(conn, datetime.now(UTC))
+    index_days(conn, datetime.now(UTC).date())
     with conn.transaction():
         count_new_budgets(conn, ns_from_utc(datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)))
 
@@ -209,7 +214,8 @@ def _day(conn: psycopg.Connection[Any], day: date, now: datetime, given: dict[st
         spans = conn.execute(made.SPAN.format(table=names["span"]), given).rowcount
         for statement, table in ((made.TRACE, "trace"), (made.BILL, "bill"), (made.BLOCKS, "payload_block")):
             conn.execute(statement.format(table=names[table], spans=names["span"]), given)
-        conn.execute(made.CLAIM.format(spans=names["span"], bills=names["bill"]))
+        short = {"short_scope": made.SHORT.format("s.scope_name"), "short_response": made.SHORT.format("s.response_id")}
+        conn.execute(made.CLAIM.format(spans=names["span"], bills=names["bill"], **short))
         conn.execute(made.USERS.format(spans=names["span"]), given)
         conn.execute(made.minutes(names["span"]))
         minute, hour, *coarser = TARGETS

@@ -134,10 +134,12 @@ CLAIM = """
 INSERT INTO claim (tenant_id, trace_id, span_id, parent_span_id, start, finish, source, scope_name, yields, response_id,
     input_tokens, output_tokens, is_counted, bill_id)
 SELECT s.tenant_id, s.trace_id, s.span_id, s.parent_span_id, s.start,
-    s.start + s.duration_ns / 1000 * interval '1 microsecond', s.source, s.scope_name, false, s.response_id,
-    CASE WHEN b.bill_id IS NOT NULL THEN s.input_tokens END, b.output_tokens, true, b.bill_id
+    s.start + s.duration_ns / 1000 * interval '1 microsecond', s.source, {short_scope}, false, {short_response},
+    s.input_tokens, s.output_tokens, true, b.bill_id
 FROM {spans} s LEFT JOIN {bills} b USING (tenant_id, trace_id, span_id) WHERE s.is_call
 """
+# As `ingest.copying` shortens them: 64 bits of the MD5 of what is longer than 12 characters.
+SHORT = "CASE WHEN length({0}) > 12 THEN encode(decode(left(md5({0}), 16), 'hex'), 'base64') ELSE {0} END"
 
 USERS = """
 INSERT INTO rollup_user_day (tenant_id, day, user_id, calls, errors, input_tokens, output_tokens, cost_nanousd,

@@ -4,7 +4,7 @@
 (() => {
   const WAIT_MS = 120; // a held key shall not ask for every panel it passes
   let timer = 0;
-  const rows = () => [...document.querySelectorAll("#tree tbody tr")];
+  const rows = () => [...document.querySelectorAll("#tree tbody tr[role=row]")];
   const shown = () => rows().filter((row) => !row.hidden);
   const selected = () => document.querySelector('#tree tr[aria-selected="true"]') || rows()[0];
   const depth = (row) => Number(row.dataset.d);

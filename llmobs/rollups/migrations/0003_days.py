@@ -41,8 +41,7 @@ def table(name: str, dimensions: tuple[str, ...]) -> str:
 
 CLOSED = """
 CREATE TABLE rollup_closed (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), until timestamptz NOT NULL);
-COMMENT ON COLUMN rollup_closed.until IS 'days (UTC) before this are in the tables of days, whole';
-INSERT INTO rollup_closed (until) VALUES ('2000-01-01 00:00:00+00');
+COMMENT ON COLUMN rollup_closed.until IS 'days (UTC) before this are in the tables of days, whole; no row: none';
 """
 
 
