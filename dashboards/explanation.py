@@ -105,6 +105,6 @@ def _lines(part: Part) -> list[str]:
         up = f", each call rounded up to a billionth (+${exact_usd(rounded)})" if rounded else ""
         calls = "1 call" if part.calls == 1 else f"{part.calls:,} calls"
         long = f", with inputs above {part.above:,} tokens" if part.above >= 0 else ""
-        return [*steps, f"{calls}{long} by price version {part.version}{up} = ${exact_usd(due)}"]
-    return [f"{part.calls:,} calls by price version {part.version}, each by its length, units and tier "
-            f"= ${exact_usd(due)}"]  # fmt: skip
+        return [*steps, f"{calls} of {part.price.model}{long} by price version {part.version}{up} = ${exact_usd(due)}"]
+    return [f"{part.calls:,} calls of {part.price.model} by price version {part.version}, "
+            f"each by its length, units and tier = ${exact_usd(due)}"]  # fmt: skip

@@ -74,8 +74,8 @@ def test_a_sum_over_a_window_is_its_calls_rounded_up_one_by_one(pg: Connection, 
     same(told, "0.000000003")  # 0.1 nano-USD each
     assert told["formula"] == [
         "uncached input: 300 tokens × $0.00000100 per million = $0",
-        f"3 calls by price version {PRICE.version}, each call rounded up to a billionth (+$0.000000003) "
-        "= $0.000000003",
+        f"3 calls of {PRICE.model} by price version {PRICE.version}, "
+        "each call rounded up to a billionth (+$0.000000003) = $0.000000003",
         "1 call has no price: in no sum, and not guessed",
     ]  # fmt: skip
     assert told["unpriced_requests"] == 1
