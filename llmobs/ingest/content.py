@@ -88,8 +88,15 @@ def preview(span: Span) -> str:
         if text:
             first = _first_text(text, from_end)
             if first:
-                return " ".join(first[: 2 * PREVIEW_CHARACTERS].split())[:PREVIEW_CHARACTERS]
+                return _in_one_line(first[: 2 * PREVIEW_CHARACTERS])[:PREVIEW_CHARACTERS]
     return ""
+
+
+def _in_one_line(text: str) -> str:
+    """With single blanks between its words."""
+    if text.isascii() and text.isprintable() and "  " not in text:
+        return text.strip()
+    return " ".join(text.split())
 
 
 class _Part(msgspec.Struct):

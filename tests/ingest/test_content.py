@@ -117,3 +117,9 @@ def _last_text(messages: list[dict[str, Any]]) -> str:
     """The first text of the last message that has any."""
     texts = ([part["content"] for part in message["parts"]] for message in reversed(messages))
     return next((text for each in texts for text in each if text.strip()), "")
+
+
+@given(st.text(st.sampled_from("ab \n\t\x1c\x1f\x7f\u00a0\u2003é"), max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_a_preview_is_one_line_of_single_blanks(text: str) -> None:
+    assert content._in_one_line(text) == " ".join(text.split())
