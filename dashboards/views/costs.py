@@ -171,6 +171,7 @@ def _rows(visit: Visit, by: str, before: Scope | None, opened: str | None) -> li
     names = _names(visit, by, found)
     over_time = cost_by_bucket(visit.cursor, visit.scope, by)
     starts = visit.window.starts()
+    slots = slots_of(visit.cursor, [row.key[0] for row in found[:MOST_SHOWN]]) if by == "model" else {}
     rows = []
     for sums in found[:MOST_SHOWN]:
         value = sums.key[0]
@@ -181,7 +182,7 @@ def _rows(visit: Visit, by: str, before: Scope | None, opened: str | None) -> li
                 sums=sums,
                 before=earlier.get(value),
                 spark=[float(v) for v in _values(over_time, starts, value)],
-                colour=_colour(visit, value) if by == "model" else "neutral",
+                colour=colour(slots.get(value)) if by == "model" else "neutral",
                 url=visit.url("traces", **{by: value or None}),
                 opens=visit.url("costs", by=by, open=None if is_open else str(value)),
                 is_open=is_open,
@@ -210,13 +211,14 @@ def _children(visit: Visit, by: str, value: Any, before: Scope | None) -> list[R
         else {}
     )
     over_time = cost_by_bucket(visit.cursor, scope, second)
+    slots = slots_of(visit.cursor, [sums.key[0] for sums in found]) if second == "model" else {}
     return [
         Row(
             name=sums.key[0] or EMPTY_WORDS.get(second, "not named"),
             sums=sums,
             before=earlier.get(sums.key[0]),
             spark=[float(v) for v in _values(over_time, visit.window.starts(), sums.key[0])],
-            colour=_colour(visit, sums.key[0]) if second == "model" else "neutral",
+            colour=colour(slots.get(sums.key[0])) if second == "model" else "neutral",
             url=visit.url("traces", **{by: value or None, second: sums.key[0] or None}),
             is_child=True,
         )
@@ -232,10 +234,6 @@ def _names(visit: Visit, by: str, found: Sequence[Totals]) -> Mapping[Any, str]:
     if by == "key":
         return key_names(visit.cursor, [row.key[0] for row in found])
     return {row.key[0]: str(row.key[0]) for row in found}
-
-
-def _colour(visit: Visit, model: str) -> str:
-    return colour(slots_of(visit.cursor, [model]).get(model))
 
 
 def _paid(visit: Visit) -> Paid:
