@@ -43,6 +43,7 @@ VARIABLES = {
     "LLMOBS_EMAIL_URL": "smtp://user:password@host:port or smtps://…; default: e-mail is printed to the log",
     "LLMOBS_EMAIL_FROM": "sender of e-mail (default llmobs@localhost)",
     "LLMOBS_PRICES_KEY": "public key of who publishes your prices: 32 bytes in base64 (docs/prices.md)",
+    "LLMOBS_ALERT_SCHEMES": "services that alerts may be sent by, divided by commas (docs/alerts.md)",
     "LLMOBS_LOG_LEVEL": "debug, info, warning or error (default info)",
     "LLMOBS_DB_POOL": "most database connections of one web process; 0, the default, opens one per request",
     "LLMOBS_GATEWAY_URL": "where our own judges reach the gateway (default: the one that runs on the data folder)",
