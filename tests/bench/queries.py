@@ -225,7 +225,7 @@ class Statements:
 
     def count(self, address: str) -> int:
         headers = {"Authorization": f"Bearer {OPERATOR_KEY}"} if address.startswith("/api/") else {}
-        with self._captured() as captured:
+        with self._captured() as captured:  # type: ignore[no-untyped-call]  # Django has no types
             self._pages.get(address, headers=headers)
         return len(captured)
 

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import anthropic
@@ -41,6 +42,10 @@ class Served:
 
     def held(self) -> int:
         return self.world.ledger()["held"]
+
+
+def _is_pending(world: World, nanousd: int) -> bool:
+    return bool(world.ledger()["pending"] == nanousd)
 
 
 def test_a_budget_that_goes_down_takes_the_cheapest_candidate_that_fits(served: Served, http: httpx.Client) -> None:
@@ -229,7 +234,7 @@ def test_calls_without_price_use_a_budget_up_one_after_the_other(
     with httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {ceiling}"}) as http:
         for calls in (1, 2):
             assert http.post(CHAT, json={**ASKED, "model": "local"}).status_code == 200
-            gateway.wait_until(lambda calls=calls: world.ledger()["pending"] == 3_000 * calls, "settled")
+            gateway.wait_until(partial(_is_pending, world, 3_000 * calls), "settled")
         assert error_of(http.post(CHAT, json={**ASKED, "model": "local"}))[1] == "budget_exhausted"
     assert gateway.end().cost_nanousd is None
     assert [begin.unpriced_nanousd for begin in gateway.begins()] == [3_000, 3_000]
