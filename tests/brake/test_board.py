@@ -11,7 +11,7 @@ KEY = key(1, "mark")
 
 
 def tell(valkey: redis.Redis, owner: str, counted: Sums, pause: Pause | None = None) -> tuple[Sums, Pause | None]:
-    return read(valkey.eval(SHARE, 1, KEY, *share(owner, counted, pause, 600, time.time())))  # type: ignore[arg-type]
+    return read(valkey.eval(SHARE, 1, KEY, *share(owner, counted, pause, 600, time.time())))
 
 
 def test_each_hears_what_the_others_counted(valkey: redis.Redis) -> None:
