@@ -208,7 +208,8 @@ static int name_of(const Part *part, PyObject **found) {
             place = (place ^ *at) * 16777619u;
         place = (place ^ place >> 15) % NAMES;
         PyObject *known = names[place];
-        if (known && PyUnicode_GET_LENGTH(known) == length && !memcmp(PyUnicode_1BYTE_DATA(known), part->at, length)) {
+        if (known && PyUnicode_GET_LENGTH(known) == length &&
+            (!length || !memcmp(PyUnicode_1BYTE_DATA(known), part->at, length))) {
             *found = Py_NewRef(known);
             return FINE;
         }
