@@ -17,6 +17,7 @@ class TenantFields(Entry, frozen=True):
     content: Literal["full", "redacted", "hash", "none"] = "redacted"
     time_zone: str = "UTC"
     retention_days: int = 400
+    raw_body_days: int = 0
     confidential_only_local: bool = False
     is_active: bool = True
 
@@ -29,10 +30,15 @@ else:
     )
 
 
+_AS_WRITTEN = (
+    "plan", "content", "time_zone", "retention_days", "raw_body_days", "confidential_only_local", "is_active",
+)  # fmt: skip
+
+
 def apply(applying: Applying, entry: TenantEntry, path: str) -> None:
     with at(path):
         tenant = row(Tenant, slug=entry.slug)
-        for name in ("plan", "content", "time_zone", "retention_days", "confidential_only_local", "is_active"):
+        for name in _AS_WRITTEN:
             setattr(tenant, name, getattr(entry, name))
         tenant.name = entry.name or tenant.name or entry.slug
         applying.save(tenant)
@@ -47,6 +53,7 @@ TENANTS = Part(
     apply,
     named=lambda entry: str(entry.slug),
     explained="who pays: slug, name, plan, content (full, redacted, hash, none), time_zone, retention_days, "
+    "raw_body_days (that reported bodies are kept as they came), "
     "confidential_only_local (content with personal data or secrets goes to local providers alone), is_active, "
     + ", ".join(part.name for part in TENANT_PARTS),
 )
