@@ -8,7 +8,7 @@ from dashboards import figures
 from dashboards.blocks import Failed, guarded
 from dashboards.queries.rollup import first_call_at
 from dashboards.queries.slots import colour, slots_of
-from dashboards.queries.traces import SORTS, TracePage, TraceRow, outcomes_by_bucket, traces
+from dashboards.queries.traces import MOST_COUNTED, SORTS, TracePage, TraceRow, outcomes_by_bucket, traces
 from dashboards.views.frame import filter_choices, gateway_address
 from dashboards.visit import Visit, page, show
 
@@ -51,6 +51,8 @@ def trace_list(visit: Visit) -> HttpResponse:
         figure=guarded(visit, "outcomes", lambda: _figure(visit, noun)),
         noun=noun,
         rows=found if isinstance(found, Failed) else _rows(visit, found.rows),
+        unsearched=None if isinstance(found, Failed) else found.unsearched,
+        most_counted=MOST_COUNTED if visit.filters.search else None,
         older=visit.url("traces", sort=sort, after=older) if older else None,
         is_first=after is None,
         sort=sort,
