@@ -205,8 +205,8 @@ def _conditions(scope: Scope) -> Conditions:
         parts.append(condition)
         values += found
     parts.append(
-        "NOT EXISTS (SELECT 1 FROM trace e WHERE e.tenant_id = t.tenant_id AND e.trace_id = t.trace_id "
-        f"AND e.day < t.day AND e.day >= t.day - {LONGEST_TRACE_DAYS})"
+        "(SELECT true FROM trace e WHERE e.tenant_id = t.tenant_id AND e.trace_id = t.trace_id "
+        f"AND e.day < t.day AND e.day >= t.day - {LONGEST_TRACE_DAYS} LIMIT 1) IS NULL"
     )
     base = "t.day BETWEEN %s AND %s AND t.start >= %s AND t.start < %s"
     if given.get("status") == "failed":
