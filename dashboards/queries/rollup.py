@@ -15,7 +15,7 @@ from typing import Any
 from dashboards.queries.scope import Cursor, Scope
 from dashboards.window import DAY, HOUR, Window
 from llmobs.core.semconv import ERROR_STATUSES, REFUSED
-from llmobs.rollups.sketch import add, percentile_ms
+from llmobs.rollups.sketch import add, merge, percentile_ms
 
 COLUMNS = {
     "tenant": "tenant_id",
@@ -33,6 +33,7 @@ HOUR_TABLES = (
     ("rollup_tenant_hour", frozenset({"tenant", "status"})),
     ("rollup_model_hour", frozenset({"tenant", "model", "status"})),
 )
+COARSE_HOURS = frozenset({"rollup_tenant_hour", "rollup_model_hour"})
 DAY_TABLES = (
     ("rollup_tenant_day", frozenset({"tenant", "status"})),
     ("rollup_model_day", frozenset({"tenant", "model", "status"})),
@@ -182,6 +183,14 @@ def latencies(
     grouped = [COLUMNS[name] for name in by]
     n = len(grouped)
     only = "" if among is None else f" AND {grouped[0]} = ANY(%s)"
+    if size == HOUR and tables[0] in COARSE_HOURS and not only:
+        # As many rows as there are hours and statuses: adding them up here takes a third of the time.
+        cursor.execute(
+            f"SELECT {', '.join([*grouped, at])}, {of}_buckets, {of}_counts FROM ({rows}) r "
+            f"WHERE status <> '{REFUSED}'",
+            [*at_parameters, *parameters],
+        )
+        return _added_up(cursor.fetchall(), n)
     # A sketch comes as two arrays in one row: reading its time once, and not once per bucket, halves the answer's time.
     cursor.execute(
         f"SELECT {', '.join([*grouped, 'at'])}, array_agg(bucket), array_agg(number) FROM ("
@@ -192,6 +201,14 @@ def latencies(
         [*at_parameters, *parameters, *([list(among)] if among is not None else [])],
     )
     return [Latency(tuple(r[:n]), r[n], dict(zip(r[n + 1], r[n + 2], strict=True))) for r in cursor.fetchall()]
+
+
+def _added_up(rows: Sequence[Any], n: int) -> list[Latency]:
+    sketches: dict[tuple[Any, ...], dict[int, int]] = {}
+    for row in rows:
+        merge(sketches.setdefault(tuple(row[: n + 1]), {}), row[n + 1], row[n + 2])
+    found = [Latency(key[:n], key[n], counts) for key, counts in sketches.items() if counts]
+    return sorted(found, key=lambda latency: latency.at or BIN_ORIGIN)
 
 
 def merged(found: Iterable[Latency]) -> Latency:
