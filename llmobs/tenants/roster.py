@@ -8,7 +8,6 @@ import psycopg
 
 from llmobs.core.clock import ns_from_utc
 
-
 # What becomes of calls whose cost cannot be bounded for want of a price, under a budget that blocks.
 REFUSE, CEILING, ALLOW = "refuse", "ceiling", "allow"
 
