@@ -47,8 +47,8 @@ def test_a_difference_leads_to_its_days_and_they_to_their_calls(page: Page, comp
     page.get_by_role("link", name="Price differs").click()
     expect(page.get_by_role("heading", name="Price differs, by day, model and class")).to_be_visible()
     page.get_by_role("link", name="claude-sonnet-4-5").first.click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Traces")
-    expect(page.locator("main")).to_contain_text("chat claude-sonnet-4-5")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Why this figure")
+    expect(page.locator("main")).to_contain_text("claude-sonnet-4-5")
     assert complaints == []
 
 
