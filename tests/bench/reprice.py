@@ -45,7 +45,7 @@ SELECT 1, substr(sha256(int8send(g + %(first)s)), 1, 16), substr(sha256(int8send
     %(day)s::timestamptz + g * %(step)s, 1500000000, 'chat ' || r.model, 1, true, true, false, false, 'chat', 'ok', '',
     '', 'openai', r.model, r.model, 'chatcmpl-' || g, '{{stop}}', i, o, c, 0, 0, 0,
     ((i - c) * r.input + c * r.cached + o * r.output + 999999) / 1000000, r.version, 0, 'shop',
-    'production', 'feature-' || g %% 12, 'user-' || g * 7919 %% 5000, 'session-' || g / 8, 7, '', '',
+    'production', 'feature-' || g %% 12, 'user-' || g %% 5000 * 7919 %% 5000, 'session-' || g / 8, 7, '', '',
     'What a customer asked, in about sixty characters or so, here', '{{"server.address": "api.openai.com"}}'
 FROM (SELECT g, 1000 + g %% 700 AS i, 100 + g %% 300 AS o, g %% 3 * 100 AS c FROM generate_series(1, %(rows)s) g) n
 JOIN unnest(%(models)s::text[], %(versions)s::text[], %(input)s::bigint[], %(cached)s::bigint[], %(output)s::bigint[])
