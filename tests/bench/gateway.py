@@ -167,13 +167,12 @@ def main() -> None:
         pin([*others, mock_pid], 1)
         pin(up.pids("gateway"), 0)
         floor = load(chat(fast), small, CONNECTIONS, [mock_pid], [], 3)
-        direct = load(chat(slow), stream, 4, [mock_pid], [], 3)
         load(chat(up.gateway_port), small, 16, up.pids("gateway"), [], 2)  # warm
         one, peers = beside(up, theirs, small, CONNECTIONS)
         streamed, peers_streamed = beside(up, theirs, stream, STREAMS)
         large, peers_large = beside(up, theirs, big, 8)
         time.sleep(DRAIN_SECONDS)  # what the phases before it left to the writer
-        calm = phase(up, stream, 4, 3)
+        calm, direct = phase(up, stream, 4, 3), load(chat(slow), stream, 4, [mock_pid], [], 3)
         memory, peers_memory = resident_mb(up.pids("gateway")), theirs.memory_mb() if theirs else None
         print("gateway, one core, 1 KB requests: key, two limits, two budgets held and settled, the span journalled")
         print("  (the peer: tensorzero with its rate limits on, same core, same mock)")
