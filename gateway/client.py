@@ -46,7 +46,6 @@ class Client(asyncio.Protocol):
         "_out",
         "_parser",
         "_state",
-        "_tasks",
         "_transport",
         "_turn",
         "_url",
