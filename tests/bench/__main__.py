@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from tests.bench import brake, forecast, gateway, ingest, proof, queries, reprice, scale
+from tests.bench import brake, forecast, gateway, ingest, proof, queries, reprice, scale, stored
 
 BENCHMARKS = {"gateway": gateway.main, "ingest": ingest.main, "forecast": forecast.main, "brake": brake.main}
 WITH_WORDS: dict[str, Callable[[list[str]], int | None]] = {
@@ -16,6 +16,7 @@ WITH_WORDS: dict[str, Callable[[list[str]], int | None]] = {
     "reprice": reprice.main,
     "queries": queries.main,
     "scale": scale.main,
+    "stored": stored.main,
 }
 
 
