@@ -47,6 +47,7 @@ VARIABLES = {
     "LLMOBS_LOG_LEVEL": "debug, info, warning or error (default info)",
     "LLMOBS_DB_POOL": "most database connections of one web process; 0, the default, opens one per request",
     "LLMOBS_GATEWAY_URL": "where our own judges reach the gateway (default: the one that runs on the data folder)",
+    "LLMOBS_JOURNAL_MB": "most that all journals of the data folder may take together, MB (default 8192)",
     "LLMOBS_ARCHIVE": "a folder that is there, for archived days (default: archive/ in the data folder)",
     "LLMOBS_PRIVATE_WEBHOOKS": "yes: alert channels may call loopback and private addresses (default no)",
     "OPENAI_API_KEY": "credential of the default provider openai",

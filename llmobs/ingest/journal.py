@@ -7,6 +7,8 @@
 3. A write that was cut short (kill -9, full disk) leaves a torn frame at a segment's end. The owner cuts it off or
    goes on in a new segment; a reader skips it, once a later segment exists or the owner is dead.
 4. The writer reads owners' folders, living and dead, and deletes segments that lie wholly below what it needs.
+5. All owners together are bounded. What its sender sends again (reports) is refused first; the last part of the room
+   is the calls'. An owner that finds no room leaves its segment, so that the writer may delete it once it is written.
 
 What has been appended survives the death of any process; a loss of power may take the last seconds (no fsync: it
 would cost each call milliseconds). A fork without exec would keep its parent's lock alive: do not fork an owner.
@@ -26,11 +28,15 @@ from zlib import crc32
 
 import msgspec
 
-from llmobs.ingest.entries import End, Entry
+from llmobs.core.env import read_int
+from llmobs.ingest.entries import End, Entry, NativeSpans, OtlpBody, OtlpLogs
 from llmobs.ingest.seal import SealBroken, Sealer
 
 SEGMENT_BYTES = 32 * 1024 * 1024
-MOST_JOURNAL_BYTES = 8 * 1024 * 1024 * 1024  # of all owners of a data folder together
+LEAST_SEGMENT_BYTES = 1024 * 1024
+MOST_JOURNAL_MB = 8 * 1024  # of all owners of a data folder together, unless LLMOBS_JOURNAL_MB says otherwise
+CALLS_PART = 8  # one in so many of these bytes is kept for calls
+REPORTS = frozenset((OtlpBody, OtlpLogs, NativeSpans))  # whose senders are told to send again
 MOST_FRAME_BYTES = 256 * 1024 * 1024  # longer is not a frame: a request body is at most 64 MB
 RECHECK_SECONDS = 1.0  # how often a full journal looks whether the writer has made room
 
@@ -117,12 +123,18 @@ class JournalWriter:
         folder: Path,
         key: bytes,
         segment_bytes: int = SEGMENT_BYTES,
-        most_bytes: int = MOST_JOURNAL_BYTES,
+        most_bytes: int | None = None,
     ) -> None:
-        """Take the folder (`<data>/journal/<owner>`), made if missing. Raises JournalTaken, JournalBroken."""
+        """Take the folder (`<data>/journal/<owner>`), made if missing. Raises JournalTaken, JournalBroken.
+
+        `most_bytes` None: as LLMOBS_JOURNAL_MB says (else EnvError).
+        """
         self.folder = folder
-        self._segment_bytes = segment_bytes
+        most_bytes = most_journal_bytes() if most_bytes is None else most_bytes
+        # Small beside the bound: what is written is deleted by whole segments.
+        self._segment_bytes = min(segment_bytes, max(LEAST_SEGMENT_BYTES, most_bytes // 32))
         self._most_bytes = most_bytes
+        self._calls_bytes = most_bytes // CALLS_PART
         self._encode = msgspec.msgpack.Encoder().encode
         self._sealer = Sealer(key)
         self._guard = threading.Lock()
@@ -130,8 +142,7 @@ class JournalWriter:
         self._lock = _take(folder)
         self._position = _end(folder)
         self._segment_start = self._position
-        self._checked_at = time.monotonic()
-        self._bound = self._position + most_bytes - journal_bytes(folder.parent)
+        self._measure()
         self._open_segment()
         self._queued: list[bytes] = []
         self._queued_bytes = 0
@@ -149,7 +160,7 @@ class JournalWriter:
     def append(self, entry: Entry) -> int:
         """Append one entry and return its position; it is durable against the death of any process from then on.
 
-        Raises JournalFull (but never for an End: what was let in must be able to end) and JournalBroken.
+        Raises JournalFull (never for an End: what was let in must be able to end; for reports first) and JournalBroken.
         """
         with self._guard:
             if self._queued:
@@ -197,8 +208,8 @@ class JournalWriter:
     def _frame(self, entry: Entry) -> bytes:
         sealed = self._sealer.seal(self._encode(entry))
         frame = _HEADER.pack(len(sealed), crc32(sealed)) + sealed
-        if self._position + self._queued_bytes + len(frame) > self._bound and type(entry) is not End:
-            self._look_for_room(self._queued_bytes + len(frame))
+        if self._position + self._queued_bytes + len(frame) > self._reports_bound and type(entry) is not End:
+            self._look_for_room(self._queued_bytes + len(frame), type(entry) in REPORTS)
         return frame
 
     def _rotate_if_full(self) -> None:
@@ -226,6 +237,7 @@ class JournalWriter:
                 written += os.write(self._file, frame[written:])
         except OSError as error:
             self._cut_torn_frame()
+            self._leave_segment()
             reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or "it cannot be written")
             raise JournalBroken(f"journal {self.owner} did not take an entry of {len(frame)} bytes: {reason}") from None
         self._position += len(frame)
@@ -242,6 +254,11 @@ class JournalWriter:
             self._file = -1
             self._position = torn_end
 
+    def _leave_segment(self) -> None:
+        """Where there is no room: all that stands in the segment can be deleted once it is written."""
+        if self._file >= 0 and self._position > self._segment_start:
+            self._rotate()
+
     def _rotate(self) -> None:
         os.close(self._file)
         self._file = -1
@@ -256,10 +273,12 @@ class JournalWriter:
         path = self.folder / segment_name(self._position)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def _look_for_room(self, frame_bytes: int) -> None:
+    def _look_for_room(self, more_bytes: int, is_report: bool) -> None:
         if time.monotonic() - self._checked_at > RECHECK_SECONDS:
             self._measure()
-        if self._position + frame_bytes > self._bound:
+            if self._position + more_bytes > self._reports_bound:
+                self._leave_segment()
+        if self._position + more_bytes > (self._reports_bound if is_report else self._bound):
             raise JournalFull(
                 f"the journals hold {self._most_bytes} bytes, their bound: the writer is behind, or PostgreSQL is away"
             )
@@ -268,6 +287,12 @@ class JournalWriter:
         # Other owners grow between two measurements by at most a segment each: the bound is that soft.
         self._checked_at = time.monotonic()
         self._bound = self._position + self._most_bytes - journal_bytes(self.folder.parent)
+        self._reports_bound = self._bound - self._calls_bytes
+
+
+def most_journal_bytes() -> int:
+    """The bound of all journals of a data folder together, as the environment sets it. Raises EnvError."""
+    return read_int("LLMOBS_JOURNAL_MB", MOST_JOURNAL_MB, least=16, most=1024 * 1024) * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

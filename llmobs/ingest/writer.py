@@ -204,6 +204,12 @@ class Writer:
 
     # ---- now and then
 
+    def _delete_written(self) -> None:
+        """Segments that their owners left after all of them was written: for want of room, then nothing is appended."""
+        for tail in self._tails.values():
+            if tail.committed is not None and not tail.has_moved:
+                tail.reader.delete_below(tail.low_water)
+
     def _refresh(self, now: float) -> None:
         if now >= self._owners_at:
             self._owners_at = now + OWNERS_SECONDS
@@ -216,6 +222,7 @@ class Writer:
         if now >= self._heartbeat_at:
             self._heartbeat_at = now + HEARTBEAT_SECONDS
             self._beat()
+            self._delete_written()
 
     def _join_logs(self, now: float) -> None:
         if now >= self._join_at:

@@ -1,11 +1,14 @@
 """The journal: what was appended is read, once and in order, whatever happened to its owner."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from llmobs.ingest.entries import End, Entry, NativeSpans, OtlpBody
+from llmobs.core.env import EnvError
+from llmobs.ingest import journal
+from llmobs.ingest.entries import Begin, End, Entry, NativeSpans, OtlpBody
 from llmobs.ingest.journal import (
     JournalBroken,
     JournalFull,
@@ -13,10 +16,12 @@ from llmobs.ingest.journal import (
     JournalTaken,
     JournalWriter,
     is_owner_alive,
+    journal_bytes,
     owners,
     segments,
 )
 from llmobs.pricing.usage import Usage
+from llmobs.tenants.attribution import Attribution
 
 KEY = bytes(range(32))
 
@@ -27,6 +32,23 @@ def body(number: int, size: int = 100) -> OtlpBody:
 
 def end() -> End:
     return End(b"attempt1", 1, None, "ok", "", 200, "m", "r", [], Usage(1), False, 1, "v", b"{}", b"{}")
+
+
+def begin(number: int) -> Begin:
+    attempt, who = number.to_bytes(8, "big"), Attribution()
+    return Begin(
+        attempt, bytes(16), b"", 7, who, 1, "chat m", "chat", "p", "p", "m", "m", "openai", False, 1, None, "", []
+    )
+
+
+def appended(writer: JournalWriter, entry: Callable[[int], Entry]) -> int:
+    """How many it takes until it is full."""
+    for number in range(1000):
+        try:
+            writer.append(entry(number))
+        except JournalFull:
+            return number
+    raise AssertionError("it is never full")
 
 
 def read_all(reader: JournalReader, position: int = 0) -> list[object]:
@@ -141,13 +163,70 @@ def test_a_full_disk_refuses_the_entry_and_keeps_the_journal_whole(
 
 def test_a_full_journal_refuses_new_work_but_lets_calls_end(folder: Path) -> None:
     writer = JournalWriter(folder, KEY, most_bytes=1000)
-    for number in range(6):
+    for number in range(5):
         writer.append(body(number))
     with pytest.raises(JournalFull):
         writer.append(body(7))
     writer.append(end())
     assert read_all(JournalReader(folder, KEY))[-1] == end()
     writer.close()
+
+
+def test_what_is_sent_again_gives_way_to_calls(folder: Path) -> None:
+    """Calls cannot come again: the last part of the room is theirs."""
+    writer = JournalWriter(folder, KEY, most_bytes=8000)
+    writer.append(body(1, 6800))
+    with pytest.raises(JournalFull):
+        writer.append(body(2, 300))
+    for number in range(5):
+        writer.append(begin(number))
+    assert 0 < appended(writer, begin) < 10
+    writer.close()
+
+
+def test_a_full_journal_takes_again_once_all_of_it_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last segment is never deleted: so an owner without room leaves it."""
+    monkeypatch.setattr(journal, "RECHECK_SECONDS", -1.0)
+    writer = JournalWriter(folder, KEY, most_bytes=4000)
+    writer.append(body(1, 3000))
+    with pytest.raises(JournalFull):
+        writer.append(body(2, 3000))
+    JournalReader(folder, KEY).delete_below(writer.position)
+    writer.append(body(3, 3000))
+    assert read_all(JournalReader(folder, KEY)) == [body(3, 3000)]
+    writer.close()
+
+
+def test_a_full_disk_is_given_back_what_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_full(file: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    writer = JournalWriter(folder, KEY)
+    writer.append(body(1, 3000))
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", is_full)
+            with pytest.raises(JournalBroken):
+                writer.append(body(2))
+    JournalReader(folder, KEY).delete_below(writer.position)
+    assert journal_bytes(folder.parent) == 0
+    writer.append(body(3))
+    assert read_all(JournalReader(folder, KEY)) == [body(3)]
+    writer.close()
+
+
+def test_the_bound_is_the_environments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMOBS_JOURNAL_MB", "16")
+    writer = JournalWriter(folder, KEY)
+    for number in range(13):
+        writer.append(body(number, 1024 * 1024))
+    with pytest.raises(JournalFull, match="16777216 bytes"):
+        writer.append(body(13, 1024 * 1024))
+    assert len(segments(folder)) > 5
+    writer.close()
+    monkeypatch.setenv("LLMOBS_JOURNAL_MB", "none")
+    with pytest.raises(EnvError, match="LLMOBS_JOURNAL_MB"):
+        JournalWriter(folder.with_name("other"), KEY)
 
 
 def test_the_bound_counts_all_owners(folder: Path) -> None:
