@@ -2,7 +2,8 @@
 
 The bound: one input token for each UTF-8 byte of the body (a token is at least a byte) and what its bytes do not show,
 at the dearest rate its cache markers can bring; for each choice as many output tokens as the request's ceiling, else
-the model's. Priced by the tier that this input reaches.
+the model's. Priced by the tier that this input reaches; at the dearest tier of service that the request names, or that
+its provider may give unasked (as its entry says, or its answers have).
 
 Fails closed where a blocking budget applies, open where none does.
 """
@@ -87,8 +88,9 @@ def _bound(call: Call, attempt: Attempt, snapshot: Snapshot, ceiling_tokens: int
     written = asked.cache_write or ("5m" if attempt.speaks.may_write_cache(model) else "")
     attempt.held_usage = upper_usage(asked, body_bytes, ceiling_tokens, attempt.price, written)
     tokens = attempt.held_usage.total
-    if asked.apart is not None or (attempt.price is not None and not attempt.price.is_plain):
-        attempt.held_usage = upper_apart(attempt.held_usage, asked.apart or NOTHING, attempt.price)
+    unasked = snapshot.unasked.get(provider.id, ()) if snapshot.unasked else ()
+    if asked.apart is not None or unasked or (attempt.price is not None and not attempt.price.is_plain):
+        attempt.held_usage = upper_apart(attempt.held_usage, asked.apart or NOTHING, attempt.price, unasked)
     elif attempt.price is not None and attempt.price.tiers:
         attempt.held_usage = upper_length(attempt.held_usage, attempt.price)
     who = call.attribution

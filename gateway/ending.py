@@ -30,6 +30,9 @@ def record_attempt(call: Call, attempt: Attempt, plane: Plane) -> None:
         counts.tokens["input"] += outcome.usage.input_tokens
         counts.tokens["output"] += outcome.usage.output_tokens
     counts.calls[call.dialect.name, outcome.status] += 1
+    held = attempt.held_nanousd
+    if held is not None and outcome.usage is not None and (outcome.usage.tier or (outcome.cost_nanousd or 0) > held):
+        plane.overruns.met(attempt, call.trace_id, plane.snapshot)
     if attempt.findings:
         tell(call, attempt.findings, counts)
     plane.recorder.end(call, attempt)

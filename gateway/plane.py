@@ -8,6 +8,7 @@ from gateway.counts import Counts
 from gateway.forms import Forms
 from gateway.health import Health
 from gateway.holds import Holds
+from gateway.overruns import Overruns
 from gateway.rates import Rates
 from gateway.recorder import Recorder
 from gateway.response_cache import ResponseCache
@@ -35,6 +36,7 @@ class Plane:
     turns: Turns = field(default_factory=Turns)
     canary: Canary = field(default_factory=Canary)
     forms: Forms = field(default_factory=Forms)
+    overruns: Overruns = field(default_factory=Overruns)
 
     @classmethod
     def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes, turn: Turn) -> "Plane":

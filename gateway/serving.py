@@ -85,6 +85,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
         "valkey_connected": lambda: float(holds.valkey.is_connected),
         "live_holds": lambda: float(len(holds.attempts)),
         "unsettled": lambda: float(holds.unsettled),
+        "overruns_waiting": lambda: float(plane.overruns.waiting),
         "config_version": lambda: float(plane.snapshot.version if plane.snapshot is not None else -1),
     }
     keeper = _keeper(wiring, plane)
@@ -130,10 +131,13 @@ def _keeper(wiring: Wiring, plane: Plane) -> SnapshotKeeper:
         return Snapshot(stored, plane.upstream, wiring.encryption_keys, plane.canary.key())
 
     def install(snapshot: Snapshot) -> None:
+        plane.overruns.hold_for(snapshot)
         plane.snapshot = snapshot
 
     file = SnapshotFile(wiring.snapshot, wiring.journal_key)
-    return SnapshotKeeper(wiring.database_url, wiring.owner, file, make, install, lambda: plane.canary.state)
+    return SnapshotKeeper(
+        wiring.database_url, wiring.owner, file, make, install, lambda: plane.canary.state, plane.overruns.write
+    )
 
 
 def _server(app: App, turn: Turn) -> uvicorn.Server:

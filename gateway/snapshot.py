@@ -93,8 +93,21 @@ class Snapshot:
         self.prompts = Prompts(stored.prompts)
         self.files = files_of(stored.providers)  # as they were before they are read
         self.targets = {p.id: ready(p, upstream, encryption_keys) for p in stored.providers}
+        # Tiers of service that a provider may give to requests that name none, of those that may give any.
+        self.unasked: dict[int, tuple[str, ...]] = {}
+        for provider in stored.providers:
+            self.hold_for(provider.id, (*_word(provider.default_service_tier), *provider.seen_tiers))
         self._candidates: dict[tuple[int, str, str], tuple[CandidateInfo, ...]] = {}
         self._ceilings: dict[tuple[int, int, str], int] = {}
+
+    def hold_for(self, provider_id: int, tiers: tuple[str, ...]) -> None:
+        """Requests of that provider that name no tier are held at the dearest of these too."""
+        if tiers:
+            self.unasked[provider_id] = tuple(dict.fromkeys((*self.unasked.get(provider_id, ()), *tiers)))
+
+    def seen_tiers(self, provider_id: int) -> tuple[str, ...]:
+        """Tiers that the database knows to be given unasked."""
+        return next((p.seen_tiers for p in self.stored.providers if p.id == provider_id), ())
 
     def has_old_files(self) -> bool:
         """Whether a file with a credential or certificates is another by now."""
@@ -125,6 +138,10 @@ class Snapshot:
             )
             _remember(self._ceilings, key, found)
         return found
+
+
+def _word(given: str) -> tuple[str, ...]:
+    return (given,) if given else ()
 
 
 def _remember(kept: dict[Any, Any], key: Any, value: Any) -> None:
@@ -187,12 +204,14 @@ class SnapshotKeeper:
         make: Callable[[Stored], Snapshot],
         install: Callable[[Snapshot], None],
         canary: Callable[[], str] = str,
+        beside: Callable[[psycopg.Connection[Any]], None] | None = None,
     ) -> None:
         self._database_url = database_url
         self._owner = owner
         self._file = file
         self._make = make
         self._install = install
+        self._beside = beside  # what this process has to write down
         self._canary = canary  # what the heartbeat says of it
         self._loop = asyncio.get_running_loop()
         self._version = -1
@@ -228,6 +247,8 @@ class SnapshotKeeper:
     def _follow(self, conn: psycopg.Connection[Any]) -> None:
         polls = 0
         while not self._stopping.is_set():
+            if self._beside is not None:
+                self._beside(conn)
             changed = self._poll(conn)
             self.is_database_away = False
             if changed or polls % int(BEAT_SECONDS / POLL_SECONDS) == 0:

@@ -31,8 +31,8 @@ from gateway.dialects.wire import (
     read_request,
     with_fields,
 )
-from llmobs.pricing.tiers import FAST, tier_name
-from llmobs.pricing.upper import AUTO, Apart
+from llmobs.pricing.tiers import FAST, asked_tier, tier_name
+from llmobs.pricing.upper import Apart
 from llmobs.pricing.usage import Usage
 
 
@@ -186,7 +186,7 @@ def asked_of(body: bytes, request: Head, most_output_tokens: int) -> Asked:
 
 def _apart(body: bytes, names: bytes, request: _Request) -> Apart | None:
     """Pictures, web searches and the tier, as far as the request asks for any."""
-    tier = FAST if request.speed == FAST else AUTO if request.service_tier == AUTO else tier_name(request.service_tier)
+    tier = FAST if request.speed == FAST else asked_tier(request.service_tier)
     kinds = ("image_input",) if b'"image"' in names else ()
     units = _searches(body) if b'"web_search_20' in names else ()
     return Apart(units, kinds, tier) if tier or kinds or units else None

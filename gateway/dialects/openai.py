@@ -25,7 +25,6 @@ from gateway.dialects.openai_family import (
     RESEARCHING,
     OpenAIFamily,
     OpenAIHead,
-    asked_tier,
     counted,
     error_type,
     is_reasoning,
@@ -33,6 +32,7 @@ from gateway.dialects.openai_family import (
     stated,
 )
 from gateway.dialects.wire import WRONG, Json, Tokens, attribute, cache_write, read_fields, read_request, with_fields
+from llmobs.pricing.tiers import asked_tier
 from llmobs.pricing.upper import Apart
 from llmobs.pricing.usage import Usage
 

@@ -11,7 +11,6 @@ from gateway.dialects.dialect import count, text
 from gateway.dialects.wire import Head, Json, with_fields
 from llmobs.core.money import MOST_NANOUSD, NANOUSD_PER_USD
 from llmobs.pricing.tiers import tier_name
-from llmobs.pricing.upper import AUTO
 from llmobs.pricing.usage import Usage
 
 _HIDDEN_THINKING = re.compile(r"(^|[^a-z0-9])(o\d|gpt-[5-9]|codex|gemini|grok)|think|reason")
@@ -120,11 +119,6 @@ def researched(found: Usage, usage: Json) -> Usage:
     counts = (("citation", usage.get("citation_tokens")), ("web_search", usage.get("num_search_queries")))
     units = dict(found.units) | {unit: n for unit, given in counts if (n := count(given))}
     return replace(found, output=found.output + thought, reasoning=thought, units=tuple(sorted(units.items())))
-
-
-def asked_tier(given: object) -> str:
-    """The tier that a request asks for; "" where it asks for the usual one, or leaves it to its account's setting."""
-    return AUTO if given == AUTO else tier_name(given)
 
 
 def stated(usage: object) -> int | None:

@@ -20,7 +20,7 @@ from gateway.dialects.dialect import (
     plain,
     text,
 )
-from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, asked_tier, counted, error_type, stated
+from gateway.dialects.openai_family import OpenAIFamily, OpenAIHead, counted, error_type, stated
 from gateway.dialects.wire import (
     Json,
     Tokens,
@@ -31,6 +31,7 @@ from gateway.dialects.wire import (
     read_request,
     with_fields,
 )
+from llmobs.pricing.tiers import asked_tier
 from llmobs.pricing.upper import Apart
 
 

@@ -69,6 +69,6 @@ OUTAGE = Kind(
 
 RULES = {kind.name: kind for kind in (LATENCY, ERRORS, UNPRICED, ZERO_COST, QUALITY, COST, ANOMALY, FORECAST, OUTAGE)}
 
-# Kinds that no rule makes: budgets' own thresholds, and the brake's.
-BUDGET_THRESHOLD, RUNAWAY = "budget_threshold", "runaway"
-KINDS = (*RULES, BUDGET_THRESHOLD, RUNAWAY)
+# Kinds that no rule makes: budgets' own thresholds, the brake's, and of bills above what was held for them.
+BUDGET_THRESHOLD, RUNAWAY, OVERRUN = "budget_threshold", "runaway", "bill_above_hold"
+KINDS = (*RULES, BUDGET_THRESHOLD, RUNAWAY, OVERRUN)

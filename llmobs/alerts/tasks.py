@@ -16,6 +16,7 @@ from llmobs.alerts.delivery import TIMEOUT_SECONDS, DeliveryError, Message, Way,
 from llmobs.alerts.evaluating import evaluate
 from llmobs.alerts.outages import raise_outages
 from llmobs.alerts.outbox import Claimed
+from llmobs.alerts.overruns import raise_overruns
 from llmobs.alerts.runaways import raise_runaways
 from llmobs.alerts.thresholds import raise_thresholds
 from llmobs.providers.credentials import CredentialError, open_credential
@@ -39,6 +40,8 @@ def raise_and_deliver() -> None:
         raised = raise_thresholds(plain_connection(), now)
     with transaction.atomic():
         raised += raise_outages(plain_connection(), now)
+    with transaction.atomic():
+        raised += raise_overruns(plain_connection(), now)
     with transaction.atomic():
         raised += raise_runaways(plain_connection(), now, settings.SECRET_KEY)
     sent = deliver()

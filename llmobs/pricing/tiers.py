@@ -9,6 +9,8 @@ from decimal import Decimal
 # What providers call the usual tier, in requests and answers.
 USUAL = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
 FAST = "fast"
+# As a request says it: the provider chooses; the usual tier, whatever its account is set to.
+AUTO, STANDARD = "auto", "default"
 TIERS = ("batch", "flex", "priority", FAST)
 
 
@@ -46,6 +48,13 @@ MULTIPLES = (
         "2026-11-21",
     ),
 )
+
+
+def asked_tier(given: object) -> str:
+    """The tier that a request asks for, `auto` and `default` too; "" where it names none: its account's setting."""
+    if given == AUTO:
+        return AUTO
+    return tier_name(given) or (STANDARD if isinstance(given, str) and given else "")
 
 
 def tier_name(given: object) -> str:

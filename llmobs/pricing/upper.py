@@ -10,9 +10,11 @@ from msgspec.structs import replace
 
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
+from llmobs.pricing.tiers import AUTO, STANDARD
 from llmobs.pricing.usage import CLASS_OF_UNIT, Usage
 
-AUTO = "auto"  # the provider chooses
+# What a provider may give where it chooses: batches and fast answers have to be asked for.
+_CHOSEN = frozenset({"flex", "priority"})
 
 
 class Apart(msgspec.Struct, frozen=True, gc=False):
@@ -20,20 +22,22 @@ class Apart(msgspec.Struct, frozen=True, gc=False):
 
     units: tuple[tuple[str, int], ...] = ()  # that it may use, at most so many
     kinds: tuple[str, ...] = ()  # units of tokens that any of its input or output may be
-    tier: str = ""  # as the request says it, `auto` too
+    tier: str = ""  # as the request says it, `auto` and `default` too; "": it names none
 
 
 NOTHING = Apart()
 
 
-def upper_apart(usage: Usage, apart: Apart, price: Price | None) -> Usage:
+def upper_apart(usage: Usage, apart: Apart, price: Price | None, unasked: tuple[str, ...] = ()) -> Usage:
     """The dearest usage within the bound `usage` of text. Where a possible part has no price, one with that part: its
-    cost is not known.
+    cost is not known. `unasked`: tiers that the provider may give to a request that names none, `auto` for any.
     """
     if price is None:
-        return replace(usage, units=tuple(sorted(apart.units)), tier="" if apart.tier == AUTO else apart.tier)
+        return replace(
+            usage, units=tuple(sorted(apart.units)), tier="" if apart.tier in (AUTO, STANDARD) else apart.tier
+        )
     dearest, most = usage, -1
-    for tier, given, answered in product(_tiers(apart.tier, price), *_kinds(apart)):
+    for tier, given, answered in product(_tiers(apart.tier, price, unasked), *_kinds(apart)):
         tried = upper_length(replace(_as_kinds(usage, given, answered, apart), tier=tier), price)
         nanousd = cost(tried, price)
         if nanousd is None:
@@ -69,11 +73,16 @@ def _cut(usage: Usage, most: int) -> Usage:
     )
 
 
-def _tiers(asked: str, price: Price) -> tuple[str, ...]:
-    """Whatever was asked for may be answered at the usual tier instead."""
-    if asked == AUTO:
-        return ("", *(found.tier for found in price.at_tiers))
-    return ("", asked) if asked else ("",)
+def _tiers(asked: str, price: Price, unasked: tuple[str, ...]) -> tuple[str, ...]:
+    """Whatever was asked for may be answered at the usual tier instead. A model that has no price at a tier that
+    nobody asked for is not offered there.
+    """
+    if asked == STANDARD:
+        return ("",)
+    if asked and asked != AUTO:
+        return ("", asked)
+    may_choose = _CHOSEN if asked == AUTO or AUTO in unasked else frozenset()
+    return ("", *(found.tier for found in price.at_tiers if found.tier in may_choose or found.tier in unasked))
 
 
 def _kinds(apart: Apart) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminPasswordWid
 
 from llmobs.providers.candidates import replace_candidates
 from llmobs.providers.credentials import ENV, FILE, store_form
-from llmobs.providers.models import Candidate, Provider, Route
+from llmobs.providers.models import Candidate, Overrun, Provider, Route
 from llmobs.tenants.audited import Audited, OperatedInline, actor_of
 
 
@@ -35,7 +35,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = (
             "name", "dialect", "base_url", "auth", "api_version", "paths", "serves", "prices_like", "breaker",
             "retries", "is_local", "connect_seconds", "first_byte_seconds", "whole_seconds", "ca_file", "verify",
-            "is_enabled",
+            "is_enabled", "default_service_tier",
         )  # fmt: skip
 
     def clean_new_credentials(self) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ class ProviderAdmin(Audited):
     list_filter = ("dialect", "is_local", "is_enabled")
     search_fields = ("name", "base_url")
     fieldsets = (
-        (None, {"fields": ("name", "dialect", "base_url", "prices_like", "is_enabled")}),
+        (None, {"fields": ("name", "dialect", "base_url", "prices_like", "default_service_tier", "is_enabled")}),
         (
             "Credential",
             {"fields": ("credential_kind", "new_credential", "new_credentials", "forget_credential", "auth")},
@@ -91,6 +91,22 @@ def _kind(credential: str) -> str:
     if credential.startswith((ENV, FILE)):
         return credential  # a reference is no secret
     return "sealed" if credential else "none"
+
+
+@admin.register(Overrun)
+class OverrunAdmin(Audited):
+    """Gateways write these; who deletes one has later calls held as before."""
+
+    list_display = ("provider", "model", "tier", "held_nanousd", "cost_nanousd", "seen_at")
+    list_filter = ("tier",)
+    readonly_fields = ("provider", "model", "tier", "held_nanousd", "cost_nanousd", "seen_at")
+    fields = readonly_fields
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 class CandidateForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -36,7 +36,8 @@ class ProviderShown(Shown):
         fields = (
             "id", "name", "dialect", "base_url", "credential", "credentials", "has_credential", "auth", "headers",
             "api_version", "query", "paths", "serves", "prices_like", "breaker", "retries", "is_local",
-            "connect_seconds", "first_byte_seconds", "whole_seconds", "ca_file", "verify", "is_enabled", "created_at",
+            "connect_seconds", "first_byte_seconds", "whole_seconds", "ca_file", "verify", "default_service_tier",
+            "is_enabled", "created_at",
         )  # fmt: skip
         read_only_fields = ("created_at",)
 

@@ -23,6 +23,13 @@ class Provider(models.Model):
         API_KEY = "api-key", "api-key: … (Azure)"
         NONE = "none", "not at all"
 
+    class ServiceTier(models.TextChoices):
+        AUTO = "auto", "auto: the dearest that it may give"
+        BATCH = "batch", "batch"
+        FLEX = "flex", "flex"
+        PRIORITY = "priority", "priority"
+        FAST = "fast", "fast"
+
     name = models.SlugField(max_length=100, unique=True)
     dialect = models.CharField(max_length=12, choices=Dialect.choices)
     base_url = models.CharField(max_length=500)
@@ -64,6 +71,10 @@ class Provider(models.Model):
         help_text="certificates that vouch for it, in a file where the gateway runs",
     )  # fmt: skip
     verify = models.BooleanField(default=True, db_default=True, help_text="off: any certificate is taken")
+    default_service_tier = models.CharField(
+        max_length=12, choices=ServiceTier.choices, blank=True, default="", db_default="",
+        help_text="of requests that name none, as your account is set up there: what is held goes by it",
+    )  # fmt: skip
     is_enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -89,6 +100,28 @@ class Provider(models.Model):
         )
         if self.credential and self.credentials:
             raise ValidationError({"credentials": "Either one credential or several."})
+
+
+class Overrun(models.Model):
+    """A bill above what was held for it, as a gateway saw it last (llmobs.providers.overruns)."""
+
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="overruns")
+    model = models.CharField(max_length=200)
+    tier = models.CharField(max_length=40, blank=True, default="", help_text="held for from then on; empty: no tier")
+    held_nanousd = models.BigIntegerField()
+    cost_nanousd = models.BigIntegerField(null=True)
+    trace_id = models.BinaryField()
+    seen_at = models.DateTimeField()
+    alerted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-seen_at",)
+        constraints = [
+            models.UniqueConstraint(fields=("provider", "model", "tier"), name="one_overrun_of_a_model_and_tier")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider.name}/{self.model} {self.tier}".rstrip()
 
 
 class Route(models.Model):

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 import psycopg
 
+from llmobs.providers.overruns import seen_tiers
+
 # Operations as `gateway.dialects` name them, with their paths below a base URL (Anthropic's have their version in it).
 OPERATIONS = {
     "chat": "/chat/completions",
@@ -50,6 +52,8 @@ class ProviderInfo(msgspec.Struct, frozen=True):
     whole_seconds: float | None = None
     ca_file: str = ""  # certificates that vouch for it, instead of the system's
     verify: bool = True
+    default_service_tier: str = ""  # of requests that name none: a tier, or auto: any that is priced
+    seen_tiers: tuple[str, ...] = ()  # that answered requests that were not held for them
 
     def __post_init__(self) -> None:
         fill = msgspec.structs.force_setattr
@@ -119,7 +123,8 @@ class Registry:
 
 def load(conn: psycopg.Connection[Any]) -> Registry:
     """Providers and routes as the database holds them now."""
-    providers = {row[0]: _provider(row) for row in conn.execute(_PROVIDERS).fetchall()}
+    seen = seen_tiers(conn)
+    providers = {row[0]: _provider(row, seen.get(row[0], ())) for row in conn.execute(_PROVIDERS).fetchall()}
     routes = conn.execute(_ROUTES).fetchall()
     floors = {row[0]: row[3] for row in routes}
     candidates: dict[int, list[CandidateInfo]] = {}
@@ -135,7 +140,8 @@ def load(conn: psycopg.Connection[Any]) -> Registry:
 
 _PROVIDERS = (
     "SELECT id, name, dialect, base_url, credential, headers, prices_like, credentials, auth, api_version, query, "
-    "paths, serves, breaker, retries, is_local, connect_seconds, first_byte_seconds, whole_seconds, ca_file, verify "
+    "paths, serves, breaker, retries, is_local, connect_seconds, first_byte_seconds, whole_seconds, ca_file, verify, "
+    "default_service_tier "
     "FROM providers_provider WHERE is_enabled ORDER BY id"
 )
 _ROUTES = (
@@ -148,9 +154,10 @@ _CANDIDATES = (
 )
 
 
-def _provider(row: tuple[Any, ...]) -> ProviderInfo:
+def _provider(row: tuple[Any, ...], seen: tuple[str, ...]) -> ProviderInfo:
     provider_id, name, dialect, base_url, credential, headers, prices_like, credentials, *rest = row
     auth, api_version, query, paths, serves, *others = rest
+    others.append(seen)
     several = [CredentialInfo(str(each["credential"]), int(each.get("weight", 1))) for each in credentials or ()]
     return ProviderInfo(
         provider_id,

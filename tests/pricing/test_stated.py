@@ -46,6 +46,7 @@ def test_a_call_costs_what_is_stated_where_its_provider_is_trusted(trusted: str,
         price=prices.price(1, "openai", "gpt-4o-mini", START_NS),
         candidate=SimpleNamespace(provider=SimpleNamespace(name="openrouter")),
         findings=[],
+        held_nanousd=10**9,
     )
     counts = SimpleNamespace(cost_nanousd=0, tokens={"input": 0, "output": 0}, calls={("openai", semconv.OK): 0})
     plane = SimpleNamespace(

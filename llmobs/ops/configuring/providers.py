@@ -37,12 +37,13 @@ class ProviderEntry(Entry, frozen=True):
     whole_seconds: int | str | None = None
     ca_file: str = ""
     verify: bool = True
+    default_service_tier: Literal["", "auto", "batch", "flex", "priority", "fast"] = ""
     is_enabled: bool = True
 
 
 AS_GIVEN = (
     "dialect", "base_url", "auth", "prices_like", "retries", "is_local", "ca_file", "verify",
-    "is_enabled",
+    "is_enabled", "default_service_tier",
 )  # fmt: skip
 MAPPINGS = ("headers", "query", "paths")
 SECONDS = ("connect_seconds", "first_byte_seconds", "whole_seconds")
@@ -111,5 +112,6 @@ PROVIDERS = Part(
     "both read where the gateway runs (a file again when it changes), or the secret itself, kept sealed; credentials: "
     "several, each with a weight; auth (bearer, x-api-key, api-key, none), headers, api_version, query, paths by "
     "operation, serves (operations: chat, responses, embeddings, messages, count_tokens), prices_like, breaker, "
-    "retries, is_local, connect_seconds, first_byte_seconds, whole_seconds, ca_file, verify, is_enabled",
+    "retries, is_local, connect_seconds, first_byte_seconds, whole_seconds, ca_file, verify, is_enabled, "
+    "default_service_tier (of requests that name none: auto, priority, flex …)",
 )

@@ -15,7 +15,7 @@ from gateway.dialects.responses import Responses
 from llmobs.core.clock import now_ns
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.cost import cost
-from llmobs.pricing.price import Price, Rates, Tier
+from llmobs.pricing.price import AtTier, Price, Rates, Tier
 from llmobs.pricing.upper import NOTHING, upper_apart, upper_length
 from llmobs.pricing.usage import Usage
 
@@ -148,13 +148,13 @@ def test_reasoning_that_is_counted_besides_the_output_is_added() -> None:
     assert told == Answered(usage=Usage(32, output=103, reasoning=94))
 
 
-def bound(dialect: Dialect, body: dict[str, Any], ceiling: int, of: Price) -> int | None:
+def bound(dialect: Dialect, body: dict[str, Any], ceiling: int, of: Price, unasked: tuple[str, ...] = ()) -> int | None:
     """What `admission` holds."""
     raw = json.dumps(body).encode()
     asked = dialect.read(raw)
     usage = upper_usage(asked, len(raw), asked.most_output_tokens or ceiling, of, asked.cache_write)
-    if asked.apart is not None or not of.is_plain:
-        usage = upper_apart(usage, asked.apart or NOTHING, of)
+    if asked.apart is not None or unasked or not of.is_plain:
+        usage = upper_apart(usage, asked.apart or NOTHING, of, unasked)
     elif of.tiers:
         usage = upper_length(usage, of)
     return cost(usage, of)
@@ -191,14 +191,18 @@ def test_no_bill_of_a_chat_with_sound_is_above_its_bound(data: st.DataObject) ->
     st.sampled_from(["", "priority", "flex"]),
     st.integers(0, 60),
     st.integers(0, 500),
+    st.sampled_from([(), ("auto",), ("priority",), ("flex",), ("flex", "priority")]),
 )
-def test_no_tier_that_may_answer_is_above_the_bound(asked: str | None, given_: str, text: int, output: int) -> None:
+def test_no_tier_that_may_answer_is_above_the_bound(
+    asked: str | None, given_: str, text: int, output: int, unasked: tuple[str, ...]
+) -> None:
     body = {"model": "gpt-5", "max_completion_tokens": 500, "messages": [{"role": "user", "content": "hello"}]}
     if asked is not None:
         body["service_tier"] = asked
-    if given_ and asked not in ("auto", given_):
-        return  # nobody answers at a tier that was not asked for
-    held = bound(OpenAI(), body, 4096, price("openai", "gpt-5"))
+    is_given = "auto" in unasked or given_ in unasked
+    if given_ and asked not in ("auto", given_) and not (asked is None and is_given):
+        return  # nobody answers at a tier that was not asked for, unless the account is set to it
+    held = bound(OpenAI(), body, 4096, price("openai", "gpt-5"), unasked)
     billed = cost(Usage(text, output=output, tier=given_), price("openai", "gpt-5"))
     assert held is not None
     assert billed is not None
@@ -247,6 +251,29 @@ def test_a_tool_without_a_price_has_no_bound() -> None:
 def test_a_function_of_that_name_is_no_tool_of_the_providers() -> None:
     body = {"model": "gpt-5", "input": "x", "tools": [{"type": "function", "name": "code_interpreter"}]}
     assert Responses().read(json.dumps(body).encode()).apart is None
+
+
+@pytest.mark.parametrize(
+    ("given_", "asked"),
+    [("auto", "auto"), ("standard_only", "default"), ("priority", "priority"), (None, ""), (7, "")],
+)
+def test_anthropics_words_for_tiers_are_read(given_: object, asked: str) -> None:
+    body = {"model": "claude-sonnet-4-5", "max_tokens": 5, "messages": [{}], "service_tier": given_}
+    read = Anthropic().read(json.dumps(body).encode())
+    assert (read.apart.tier if read.apart is not None else "") == asked
+
+
+def test_a_fast_answer_has_to_be_asked_for() -> None:
+    """`auto` gives flex or priority: six times the price would keep calls out that fit."""
+    usual = Rates(*[1_000] * 5)
+    tiers = tuple(AtTier(name, Rates(*[times * 1_000] * 5)) for name, times in (("fast", 6), ("priority", 2)))
+    of, body = Price("anthropic", "m", "test", usual, at_tiers=tiers), {"model": "m", "max_tokens": 5, "messages": [{}]}
+    held = [bound(Anthropic(), {**body, **more}, 5, of) for more in ({"service_tier": "auto"}, {"speed": "fast"})]
+    most = [
+        (len(json.dumps({**body, **more})) + 5) * times
+        for more, times in (({"service_tier": "auto"}, 2), ({"speed": "fast"}, 6))
+    ]
+    assert held == [-(-each * 1_000 // 1_000_000) for each in most]
 
 
 def test_a_call_of_text_alone_asks_for_nothing_apart() -> None:
