@@ -1,8 +1,9 @@
 """Sums and latencies out of the roll-ups: compacted rows plus the deltas that still wait, so exact at any moment.
 
 A delta is in `rollup_delta` or in all compacted tables, never in both; one statement reads both in one snapshot.
-Days that are over come from the tables of days, the hours around them from those of hours (each time the coarsest that
-knows the dimensions), the edges from minutes: a month of any size is some thousand rows (PAINS 34, 36).
+Days that are over come from the tables of days, the hours around them from those of hours, then quarters, five minutes
+and minutes at the edges (each time the coarsest that knows the dimensions): a month of any size is some thousand rows
+(PAINS 34, 36).
 """
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
@@ -13,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dashboards.queries.scope import Cursor, Scope
-from dashboards.window import DAY, HOUR, Window
+from dashboards.window import DAY, HOUR, MINUTE, QUARTER, Window
 from llmobs.core.semconv import ERROR_STATUSES, REFUSED
 from llmobs.rollups.sketch import add, merge, percentile_ms
 
@@ -28,21 +29,55 @@ COLUMNS = {
     "status": "status",
     "error": "error_type",
 }
-# From coarse to fine; what none of them knows is in the tables of all dimensions.
+# By length of bucket, each from coarse to fine: the first that knows the dimensions is read.
+_ERROR = frozenset({"tenant", "provider", "model", "status", "error"})
 HOUR_TABLES = (
     ("rollup_tenant_hour", frozenset({"tenant", "status"})),
     ("rollup_model_hour", frozenset({"tenant", "model", "status"})),
+    ("rollup_feature_hour", frozenset({"tenant", "feature", "status"})),
+    ("rollup_error_hour", _ERROR),
+    ("rollup_hour", frozenset(COLUMNS)),
 )
-COARSE_HOURS = frozenset({"rollup_tenant_hour", "rollup_model_hour"})
 DAY_TABLES = (
     ("rollup_tenant_day", frozenset({"tenant", "status"})),
     ("rollup_model_day", frozenset({"tenant", "model", "status"})),
     ("rollup_feature_day", frozenset({"tenant", "feature", "status"})),
-    ("rollup_error_day", frozenset({"tenant", "provider", "model", "status", "error"})),
+    ("rollup_error_day", _ERROR),
+    ("rollup_day", frozenset(COLUMNS)),
+)
+QUARTER_TABLES = (
+    ("rollup_feature_quarter", frozenset({"tenant", "feature", "status"})),
+    ("rollup_error_quarter", _ERROR),
+)
+FIVE_TABLES = (("rollup_tenant_five", frozenset({"tenant", "status"})),)
+MINUTE_TABLES = (("rollup_minute", frozenset(COLUMNS)),)
+FIVE = timedelta(minutes=5)
+LEVELS = (
+    (MINUTE, "minute", MINUTE_TABLES),
+    (FIVE, "five_minutes", FIVE_TABLES),
+    (QUARTER, "quarter", QUARTER_TABLES),
+    (HOUR, "hour", HOUR_TABLES),
+    (DAY, "day", DAY_TABLES),
 )
 CLOSED = "coalesce((SELECT until FROM rollup_closed), '-infinity')"
 UTC_NAMES = frozenset({"UTC", "Etc/UTC"})
+SMALL_TABLES = frozenset({"rollup_tenant_hour", "rollup_model_hour"})
 BIN_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Level:
+    """A table that is read, the column of its buckets' begins, and how long they are."""
+
+    step: timedelta
+    column: str
+    table: str
+
+    def ceil(self, at: datetime) -> datetime:
+        return self.floor(at + self.step - timedelta(microseconds=1))
+
+    def floor(self, at: datetime) -> datetime:
+        return at - (at - BIN_ORIGIN) % self.step
 
 
 @dataclass(frozen=True)
@@ -130,7 +165,7 @@ def totals(
     Dearest first, or by time.
     """
     size = (bucket or scope.window.bucket) if over_time else None
-    tables = _tables(scope, by, size)
+    levels = _levels(scope, by, size)
     sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in MEASURES)
     answered = f"coalesce(sum(calls) FILTER (WHERE status <> '{REFUSED}'), 0)::bigint"
     errors = "coalesce(sum(calls) FILTER (WHERE status = ANY(%s)), 0)::bigint"
@@ -142,7 +177,7 @@ def totals(
         asked = f"greatest({answered} + coalesce(sum(retried_calls - retried_attempts), 0)::bigint, 0)"
         failed_calls = "coalesce(sum(retried_calls) FILTER (WHERE status = ANY(%s)), 0)"
         failed = f"greatest({errors} + {failed_calls}::bigint - coalesce(sum(retried_errors), 0)::bigint, 0)"
-    rows, parameters = _rows(scope, by, tables, f"spans, calls, {', '.join(MEASURES)}")
+    rows, parameters = _rows(scope, by, levels, f"spans, calls, {', '.join(MEASURES)}")
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
     cursor.execute(
@@ -177,13 +212,13 @@ def latencies(
     if of not in ("duration", "ttft"):
         raise ValueError(f"{of!r} is no latency; one is duration or ttft")
     size = (bucket or scope.window.bucket) if over_time else None
-    tables = _tables(scope, by, size)
-    rows, parameters = _rows(scope, by, tables, f"{of}_buckets, {of}_counts")
+    levels = _levels(scope, by, size)
+    rows, parameters = _rows(scope, by, levels, f"{of}_buckets, {of}_counts")
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
     n = len(grouped)
     only = "" if among is None else f" AND {grouped[0]} = ANY(%s)"
-    if size == HOUR and tables[0] in COARSE_HOURS and not only:
+    if size == HOUR and levels[-1].table in SMALL_TABLES and not only:
         # As many rows as there are hours and statuses: adding them up here takes a third of the time.
         cursor.execute(
             f"SELECT {', '.join([*grouped, at])}, {of}_buckets, {of}_counts FROM ({rows}) r "
@@ -242,22 +277,31 @@ def last_call_at(cursor: Cursor, tenant_ids: tuple[int, ...]) -> datetime | None
     return row[0] if row else None
 
 
-def _tables(scope: Scope, by: Sequence[str], size: timedelta | None) -> tuple[str, str]:
-    """The coarsest tables of hours and of days that can answer; "" where only finer ones can."""
-    if size is not None and size < HOUR:
-        return "", ""
+def _levels(scope: Scope, by: Sequence[str], size: timedelta | None) -> list[Level]:
+    """The tables that together can answer, from minutes on: of each length the coarsest that knows the dimensions."""
     needed = {*by, *(name for name in scope.filters.given if name in COLUMNS)}
-    hours = next((table for table, known in HOUR_TABLES if needed <= known), "rollup_hour")
-    days = next((table for table, known in DAY_TABLES if needed <= known), "rollup_day")
-    is_in_days = size is None or (size == DAY and scope.window.zone.key in UTC_NAMES)
-    return hours, days if is_in_days else ""
+    longest = DAY if size is None else _aligned(scope.window, size)
+    found = []
+    for step, column, tables in LEVELS:
+        table = next((table for table, known in tables if needed <= known), None)
+        if table is not None and step <= longest:
+            found.append(Level(step, column, table))
+    return found
 
 
-def _rows(scope: Scope, by: Sequence[str], tables: tuple[str, str], measures: str) -> tuple[str, list[Any]]:
-    """The rows in scope as (at, status, dimensions, measures): days that are over, hours, edges in minutes, deltas."""
+def _aligned(window: Window, size: timedelta) -> timedelta:
+    """The longest step whose buckets never lie in two of the wanted ones: the days of a zone begin when its own do."""
+    if size != DAY or window.zone.key in UTC_NAMES:
+        return max((step for step, _, _ in LEVELS if step <= size and not size % step), default=MINUTE)
+    offsets = [at.astimezone(window.zone).utcoffset() or timedelta() for at in (window.start, window.end)]
+    return QUARTER if any(offset % HOUR for offset in offsets) else HOUR
+
+
+def _rows(scope: Scope, by: Sequence[str], levels: Sequence[Level], measures: str) -> tuple[str, list[Any]]:
+    """The rows in scope as (at, status, dimensions, measures): days that are over, hours, finer edges, deltas."""
     names = dict.fromkeys(["status", *(COLUMNS[name] for name in by)])
     columns = f"{', '.join(names)}, {measures}"
-    start, end = scope.window.start.replace(second=0, microsecond=0), scope.window.end
+    start, end = scope.window.start.astimezone(UTC).replace(second=0, microsecond=0), scope.window.end.astimezone(UTC)
     filters, filter_parameters = _filters(scope)
     where = f"tenant_id = ANY(%s){filters}"
     base = [list(scope.tenant_ids), *filter_parameters]
@@ -269,21 +313,27 @@ def _rows(scope: Scope, by: Sequence[str], tables: tuple[str, str], measures: st
             parts.append(f"SELECT {column} AS at, {columns} FROM {table} WHERE {where} AND {within}")
             parameters.extend([*base, low, high])
 
+    def cover(low: datetime, high: datetime, depth: int) -> None:
+        """This time, in the longest buckets that lie within it; what they leave at both ends in shorter ones."""
+        level = levels[depth]
+        first, last = (level.ceil(low), level.floor(high)) if depth else (low, high)
+        if first >= last:
+            if depth:
+                cover(low, high, depth - 1)
+            return
+        if depth:
+            cover(low, first, depth - 1)
+            cover(last, high, depth - 1)
+        if level.step < DAY:
+            read(level.table, level.column, first, last)
+            return
+        # Which days are over is asked in the same statement: it sees one state of all tables.
+        hours = levels[depth - 1]
+        read(level.table, level.column, first, last, f" AND day < {CLOSED}")
+        read(hours.table, hours.column, first, last, f" AND {hours.column} >= {CLOSED}")
+
     read("rollup_delta", "minute", start, end)
-    hours, days = tables
-    first, last = _ceil_hour(start), end.replace(minute=0, second=0, microsecond=0)
-    if not hours or first >= last:
-        read("rollup_minute", "minute", start, end)
-        return " UNION ALL ".join(parts), parameters
-    read("rollup_minute", "minute", start, first)
-    read("rollup_minute", "minute", last, end)
-    midnight, last_midnight = _ceil_day(first), last.astimezone(UTC).replace(hour=0)
-    if not days or midnight >= last_midnight:
-        read(hours, "hour", first, last)
-    else:  # which days are over is asked in the same statement: it sees one state of all tables
-        read(hours, "hour", first, midnight)
-        read(days, "day", midnight, last_midnight, f" AND day < {CLOSED}")
-        read(hours, "hour", midnight, last, f" AND hour >= least({CLOSED}, '{last_midnight.isoformat()}'::timestamptz)")
+    cover(start, end, len(levels) - 1)
     return " UNION ALL ".join(parts), parameters
 
 
@@ -303,13 +353,3 @@ def _bucket(window: Window, size: timedelta | None) -> tuple[str, list[Any]]:
 def _group_by(dimensions: int, over_time: bool, also: int | None = None) -> str:
     numbers = [*range(1, dimensions + 1), *([dimensions + 1] if over_time else []), *([also] if also else [])]
     return f"GROUP BY {', '.join(map(str, numbers))} " if numbers else ""
-
-
-def _ceil_day(at: datetime) -> datetime:
-    whole = at.astimezone(UTC).replace(hour=0)
-    return whole if whole == at else whole + DAY
-
-
-def _ceil_hour(at: datetime) -> datetime:
-    whole = at.replace(minute=0, second=0, microsecond=0)
-    return whole if whole == at else whole + timedelta(hours=1)

@@ -130,7 +130,7 @@ def write_rollups(conn: Connection, stretch: Stretch) -> None:
     )
     keep_out(conn)
     for target in TARGETS:
-        _add(conn, target, stretch, minutes if target.bucket == "minute" else _KEPT)
+        _add(conn, target, stretch, minutes if target.is_short_lived else _KEPT)
     for target in DAY_TARGETS:
         _add(conn, target, stretch, f"{_KEPT} AND begin_at < (SELECT until FROM rollup_closed)")
     conn.execute(
@@ -149,7 +149,7 @@ _MONEY = ("cost_nanousd", "estimated_nanousd", "unpriced_calls")
 
 def _add(conn: Connection, target: Target, stretch: Stretch, which: str) -> None:
     values = [f"sum({name})::bigint" if name in _MONEY else "'{}'" if name in SKETCHES else "0" for name in MEASURES]
-    grouped = ["tenant_id", f"date_trunc('{target.bucket}', begin_at, 'UTC')", *target.dimensions]
+    grouped = ["tenant_id", target.begin_sql("begin_at"), *target.dimensions]
     keys = ", ".join(map(str, range(1, 1 + len(grouped))))
     conn.execute(
         f"INSERT INTO {target.table} AS r ({', '.join((*target.key, *MEASURES))}) "

@@ -27,8 +27,8 @@ CHUNK_ROWS = 5000  # of one statement, so that no lock is held for long
 LOCK_TIMEOUT = "5s"
 DETACH_TIMEOUT = "60s"  # it waits for statements that began before it; nobody waits for it
 
-TABLES = {CONTENT: ("payload_block",), SPANS: ("span", "trace"), BILLS: ("bill",)}
-COLUMNS = {"payload_block": "day", "span": "start", "trace": "day", "bill": "begin_at"}
+TABLES = {CONTENT: ("payload_block",), SPANS: ("span", "detail_block", "trace"), BILLS: ("bill",)}
+COLUMNS = {"payload_block": "day", "span": "start", "detail_block": "day", "trace": "day", "bill": "begin_at"}
 # What goes by rows, with the kind whose days it is kept for.
 BY_ROWS = {
     "claim": ("start", SPANS),
@@ -37,9 +37,10 @@ BY_ROWS = {
     "dead_letter": ("at", SPANS),
     "conformance": ("day", SPANS),
     "rollup_minute": ("minute", MINUTES),
-    "rollup_hour": ("hour", ROLLUPS),
-    "rollup_tenant_hour": ("hour", ROLLUPS),
-    "rollup_model_hour": ("hour", ROLLUPS),
+    "rollup_tenant_five": ("five_minutes", MINUTES),
+    "rollup_feature_quarter": ("quarter", MINUTES),
+    "rollup_error_quarter": ("quarter", MINUTES),
+    **{f"rollup_{name}hour": ("hour", ROLLUPS) for name in ("", "tenant_", "model_", "feature_", "error_")},
     "rollup_user_day": ("day", ROLLUPS),
     **{f"rollup_{name}day": ("day", ROLLUPS) for name in ("", "tenant_", "model_", "feature_", "error_")},
     "evals_score": ("created_at", ROLLUPS),

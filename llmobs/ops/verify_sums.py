@@ -58,7 +58,7 @@ _BILLED = (
 def _since(target: Target) -> str:
     """From when on both sides are there: retention has deleted raw data, and minutes sooner."""
     since = f"at >= {ROLLED_UP_SINCE}"
-    if target.bucket == "minute":
+    if target.is_short_lived:
         since += f" AND at >= date_trunc('day', now()) - interval '{MINUTES_KEPT_DAYS - 2} days'"
     if target.bucket == "day":
         since += " AND at < (SELECT until FROM rollup_closed)"
@@ -72,7 +72,7 @@ def _kept(target: Target, dimensions: list[str], measures: list[str]) -> str:
     names = ", ".join([*dimensions, *measures])
     return (
         f"SELECT {columns}, {sums} FROM (SELECT tenant_id, {target.bucket} AS at, {names} FROM {target.table} "
-        f"UNION ALL SELECT tenant_id, date_trunc('{target.bucket}', minute), {names} FROM rollup_delta) k "
+        f"UNION ALL SELECT tenant_id, {target.begin_sql('minute')}, {names} FROM rollup_delta) k "
         f"GROUP BY {columns}"
     )
 
@@ -82,11 +82,11 @@ def rollup_spans(conn: Connection, target: Target) -> Iterator[Difference]:
     columns = ", ".join(["tenant_id", "at", *dimensions])
     raw_dimensions = ", ".join(_MODEL if name == "model" else name for name in dimensions)
     raw = (
-        f"SELECT tenant_id, date_trunc('{target.bucket}', start) AS at, "
+        f"SELECT tenant_id, {target.begin_sql('start')} AS at, "
         + ", ".join(f"{_MODEL} AS model" if name == "model" else name for name in dimensions)
         + ", "
         + ", ".join(f"COALESCE({value}, 0)::bigint AS {name}" for name, value in _RAW.items())
-        + f" FROM {ALL_SHOWN} span GROUP BY tenant_id, date_trunc('{target.bucket}', start), {raw_dimensions}"
+        + f" FROM {ALL_SHOWN} span GROUP BY tenant_id, {target.begin_sql('start')}, {raw_dimensions}"
     )
     yield from compare(
         conn, f"{target.table} = spans", _kept(target, dimensions, list(SUMS)), raw, columns, list(SUMS), _since(target)
@@ -98,11 +98,11 @@ def rollup_bills(conn: Connection, target: Target) -> Iterator[Difference]:
     dimensions = [name for name in target.dimensions if name not in ("status", "error_type")]
     columns = ", ".join(["tenant_id", "at", *dimensions])
     raw = (
-        f"SELECT tenant_id, date_trunc('{target.bucket}', begin_at) AS at, "
+        f"SELECT tenant_id, {target.begin_sql('begin_at')} AS at, "
         + "".join(f"{name}, " for name in dimensions)
         + ", ".join(f"COALESCE(sum({name}), 0)::bigint AS {name}" for name in _BILLED)
         + " FROM bill GROUP BY "
-        + ", ".join(["tenant_id", f"date_trunc('{target.bucket}', begin_at)", *dimensions])
+        + ", ".join(["tenant_id", target.begin_sql("begin_at"), *dimensions])
     )
     yield from compare(
         conn,

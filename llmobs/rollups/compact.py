@@ -1,14 +1,16 @@
-"""The compactor: deltas into minutes and hours, all dimensions, by tenant, and by tenant and model.
+"""The compactor: deltas into minutes and hours of all dimensions, and into coarser tables of some of them.
 
-One transaction takes some deltas out (DELETE … RETURNING) and adds them to the four tables, so that a reader, whose
+One transaction takes some deltas out (DELETE … RETURNING) and adds them to all tables, so that a reader, whose
 statement sees one snapshot, finds each delta either pending or compacted. Writers only append deltas and are never
 waited for. One compactor works at a time (an advisory lock); a second one finds nothing to do.
+
+Each table is made of the groups of a finer one (`source`), so that a delta is unpacked once.
 """
 
 # ruff: noqa: S608 -- names in the statements come from TARGETS, values are bound
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -21,32 +23,65 @@ _LOCK = 0x6C6C6D63  # "llmc"
 _SQL_TYPES = {"key_id": "bigint"}
 
 
+MINUTE, FIVE, QUARTER, HOUR, DAY = (timedelta(minutes=n) for n in (1, 5, 15, 60, 1440))
+STEPS = {"minute": MINUTE, "five_minutes": FIVE, "quarter": QUARTER, "hour": HOUR, "day": DAY}
+BIN_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class Target:
-    """A compacted table: its time column and which of the dimensions it keeps."""
+    """A compacted table: its time column, which of the dimensions it keeps, and the finer table it is made of."""
 
     table: str
     bucket: str
     dimensions: tuple[str, ...]
+    source: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:
         return ("tenant_id", self.bucket, *self.dimensions)
 
+    @property
+    def step(self) -> timedelta:
+        """How long a bucket is."""
+        return STEPS[self.bucket]
 
+    @property
+    def is_short_lived(self) -> bool:
+        """Whether it is kept for MINUTES_KEPT_DAYS alone."""
+        return self.step < HOUR
+
+    def begin(self, at: datetime) -> datetime:
+        """The begin of the bucket of a moment (aware, in UTC)."""
+        return at - (at - BIN_ORIGIN) % self.step
+
+    def begin_sql(self, at: str) -> str:
+        """The same of an expression in SQL."""
+        if self.bucket in ("minute", "hour", "day"):
+            return f"date_trunc('{self.bucket}', {at}, 'UTC')"
+        return f"date_bin(interval '{self.step // MINUTE} minutes', {at}, timestamptz '{BIN_ORIGIN.isoformat()}')"
+
+
+_ERROR = ("provider_name", "model", "status", "error_type")
+# In an order in which each comes after its source.
 TARGETS = (
     Target("rollup_minute", "minute", DIMENSIONS),
-    Target("rollup_hour", "hour", DIMENSIONS),
-    Target("rollup_tenant_hour", "hour", ("status",)),
-    Target("rollup_model_hour", "hour", ("model", "status")),
+    Target("rollup_hour", "hour", DIMENSIONS, "rollup_minute"),
+    Target("rollup_feature_quarter", "quarter", ("feature", "status"), "rollup_minute"),
+    Target("rollup_feature_hour", "hour", ("feature", "status"), "rollup_feature_quarter"),
+    Target("rollup_error_quarter", "quarter", _ERROR, "rollup_minute"),
+    Target("rollup_error_hour", "hour", _ERROR, "rollup_error_quarter"),
+    Target("rollup_model_hour", "hour", ("model", "status"), "rollup_error_hour"),
+    Target("rollup_tenant_five", "five_minutes", ("status",), "rollup_minute"),
+    Target("rollup_tenant_hour", "hour", ("status",), "rollup_tenant_five"),
 )
 # Days that are over (`rollups.days`); of a day that runs there are hours alone.
 DAY_TARGETS = (
-    Target("rollup_day", "day", DIMENSIONS),
-    Target("rollup_tenant_day", "day", ("status",)),
-    Target("rollup_model_day", "day", ("model", "status")),
-    Target("rollup_feature_day", "day", ("feature", "status")),
-    Target("rollup_error_day", "day", ("provider_name", "model", "status", "error_type")),
+    Target("rollup_day", "day", DIMENSIONS, "rollup_hour"),
+    Target("rollup_tenant_day", "day", ("status",), "rollup_tenant_hour"),
+    Target("rollup_model_day", "day", ("model", "status"), "rollup_model_hour"),
+    Target("rollup_feature_day", "day", ("feature", "status"), "rollup_feature_hour"),
+    Target("rollup_error_day", "day", _ERROR, "rollup_error_hour"),
 )
 
 
@@ -62,14 +97,12 @@ def compacted_and_pending(table: str) -> str:
     """
     to = target(table)
     shape = ", ".join((*to.key, *MEASURES))
-    pending = ", ".join(
-        ("tenant_id", f"date_trunc('{to.bucket}', minute, 'UTC') AS {to.bucket}", *to.dimensions, *MEASURES)
-    )
+    pending = ", ".join(("tenant_id", f"{to.begin_sql('minute')} AS {to.bucket}", *to.dimensions, *MEASURES))
     return (
         f"(SELECT {shape} FROM {table} WHERE tenant_id = %(tenant_id)s "
-        f"AND {to.bucket} >= date_trunc('{to.bucket}', %(since)s::timestamptz, 'UTC') AND {to.bucket} < %(until)s "
+        f"AND {to.bucket} >= {to.begin_sql('%(since)s::timestamptz')} AND {to.bucket} < %(until)s "
         f"UNION ALL SELECT {pending} FROM rollup_delta WHERE tenant_id = %(tenant_id)s "
-        f"AND minute >= date_trunc('{to.bucket}', %(since)s::timestamptz, 'UTC') AND minute < %(until)s)"
+        f"AND minute >= {to.begin_sql('%(since)s::timestamptz')} AND minute < %(until)s)"
     )
 
 
@@ -80,20 +113,23 @@ def compact(conn: psycopg.Connection[Any], most_deltas: int = MOST_DELTAS) -> in
         if not row or not row[0]:
             return 0
         deltas = _take_deltas(conn, most_deltas)
-        for to in TARGETS if deltas else ():
-            _add(conn, to, _grouped(to, deltas))
-        if late := _late(conn, deltas):
-            for to in DAY_TARGETS:
-                _add(conn, to, _grouped(to, late))
+        if deltas:
+            _add_all(conn, deltas)
     return len(deltas)
 
 
-def _late(conn: psycopg.Connection[Any], deltas: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Those of days that are made already."""
-    if not deltas:
-        return []
+def _add_all(conn: psycopg.Connection[Any], deltas: list[tuple[Any, ...]]) -> None:
+    groups = {TARGETS[0].table: _grouped(deltas)}
+    for to in TARGETS[1:]:
+        groups[to.table] = _regrouped(to, target(to.source), groups[to.source])
+    # Of days that are made already: all groups are made before the first is added to, since adding changes them.
     row = conn.execute("SELECT until FROM rollup_closed").fetchone()
-    return [delta for delta in deltas if row is not None and delta[1] < row[0]]
+    for to in DAY_TARGETS if row is not None else ():
+        late = {key: measures for key, measures in groups[to.source].items() if row and key[1] < row[0]}
+        groups[to.table] = _regrouped(to, target(to.source), late)
+    for to in (*TARGETS, *DAY_TARGETS):
+        if groups.get(to.table):
+            _add(conn, to, groups[to.table])
 
 
 def keep_out_all(conn: psycopg.Connection[Any]) -> None:
@@ -123,21 +159,28 @@ def _take_deltas(conn: psycopg.Connection[Any], most: int) -> list[tuple[Any, ..
     ).fetchall()
 
 
-def _grouped(to: Target, deltas: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], Measures]:
-    places = [2 + DIMENSIONS.index(name) for name in to.dimensions]
+Groups = dict[tuple[Any, ...], Measures]
+
+
+def _grouped(deltas: list[tuple[Any, ...]]) -> Groups:
     first = 2 + len(DIMENSIONS)
-    groups: dict[tuple[Any, ...], Measures] = {}
+    groups: Groups = {}
     for delta in deltas:
         minute: datetime = delta[1].astimezone(UTC)  # the session may be in any zone
-        at = minute if to.bucket == "minute" else minute.replace(minute=0)
-        if to.bucket == "day":
-            at = at.replace(hour=0)
-        key = (delta[0], at, *(delta[place] for place in places))
-        groups.setdefault(key, Measures()).merge(delta[first:])
+        groups.setdefault((delta[0], minute, *delta[2:first]), Measures()).merge(delta[first:])
     return groups
 
 
-def _add(conn: psycopg.Connection[Any], to: Target, groups: dict[tuple[Any, ...], Measures]) -> None:
+def _regrouped(to: Target, source: Target, finer: Groups) -> Groups:
+    places = [2 + source.dimensions.index(name) for name in to.dimensions]
+    groups: Groups = {}
+    for key, measures in finer.items():
+        coarse = (key[0], to.begin(key[1]), *(key[place] for place in places))
+        groups.setdefault(coarse, Measures()).merge_measures(measures)
+    return groups
+
+
+def _add(conn: psycopg.Connection[Any], to: Target, groups: Groups) -> None:
     """Take the rows of these keys out and put the sums back."""
     keys = list(groups)
     unnested = ", ".join(["%s::bigint[]", "%s::timestamptz[]", *(_array_type(name) for name in to.dimensions)])

@@ -55,7 +55,7 @@ def _close_next(conn: psycopg.Connection[Any], last: datetime) -> bool:
 
 def added_up(to: Target) -> str:
     """SQL that adds up a day into a table of days; parameters day and end."""
-    source = target("rollup_hour") if to.table == "rollup_day" else target("rollup_day")
+    source = target(to.source)
     keys = ", ".join(["tenant_id", *to.dimensions])
     sums = ", ".join(f"sum({name})::bigint AS {name}" for name in SUMS)
 

@@ -129,6 +129,13 @@ class Measures:
         sketch.merge(self.duration, values[count], values[count + 1])
         sketch.merge(self.ttft, values[count + 2], values[count + 3])
 
+    def merge_measures(self, other: "Measures") -> None:
+        """Add another group's."""
+        self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
+        for into, of in ((self.duration, other.duration), (self.ttft, other.ttft)):
+            for index, count in of.items():
+                sketch.add(into, index, count)
+
     def row(self) -> tuple[Any, ...]:
         """As stored, in the order of MEASURES."""
         return (*self.sums, *sketch.arrays(self.duration), *sketch.arrays(self.ttft))

@@ -35,7 +35,7 @@ from llmobs.ops.embedded_postgres import EmbeddedPostgres
 from llmobs.ops.verify import verify
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.versions import remember
-from llmobs.rollups.compact import TARGETS
+from llmobs.rollups.compact import TARGETS, target
 from llmobs.rollups.days import close_days
 from llmobs.spans.blocks import make_block
 from llmobs.spans.partitions import existing_days, partition_name
@@ -218,10 +218,8 @@ def _day(conn: psycopg.Connection[Any], day: date, now: datetime, given: dict[st
         conn.execute(made.CLAIM.format(spans=names["span"], bills=names["bill"], **short))
         conn.execute(made.USERS.format(spans=names["span"]), given)
         conn.execute(made.minutes(names["span"]))
-        minute, hour, *coarser = TARGETS
-        conn.execute(made.coarser(hour, minute), given)
-        for target in coarser:
-            conn.execute(made.coarser(target, hour), given)
+        for to in TARGETS[1:]:
+            conn.execute(made.coarser(to, target(to.source)), given)
         for table, name in names.items():
             bounds = (start, end) if table in ("span", "bill") else (day, day + timedelta(days=1))
             conn.execute(

@@ -206,7 +206,7 @@ def coarser(to: Target, since: Target) -> str:
     key = ["tenant_id", "at", *to.dimensions]
     keys = ", ".join(key)
     finer = (
-        f"SELECT tenant_id, date_trunc('{to.bucket}', {since.bucket}, 'UTC') AS at, "
+        f"SELECT tenant_id, {to.begin_sql(since.bucket)} AS at, "
         f"{', '.join([*to.dimensions, *MEASURES])} FROM {since.table} "
         f"WHERE {since.bucket} >= %(day)s AND {since.bucket} < %(end)s"
     )

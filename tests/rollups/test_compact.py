@@ -6,12 +6,12 @@ from typing import Any
 import psycopg
 
 from llmobs.rollups import sketch
-from llmobs.rollups.compact import compact, compact_all, compacted_and_pending
+from llmobs.rollups.compact import TARGETS, compact, compact_all, compacted_and_pending
 from llmobs.spans.record import Span
 from tests.ingest.making import START_NS, call, commit
 
 Connection = psycopg.Connection[Any]
-TABLES = ("rollup_minute", "rollup_hour", "rollup_tenant_hour", "rollup_model_hour")
+TABLES = tuple(to.table for to in TARGETS)
 
 
 def total(conn: Connection, table: str) -> Any:

@@ -14,7 +14,7 @@ from dashboards.queries.traces import outcomes_by_bucket
 from dashboards.window import Window
 from llmobs.ops.verify import verify
 from llmobs.pricing.usage import Usage
-from llmobs.rollups.compact import compact_all
+from llmobs.rollups.compact import TARGETS, compact_all
 from llmobs.rollups.delta import SUMS
 from llmobs.spans.record import Span
 from tests.ingest.calls import fallen_back, given_up, hit, stream
@@ -119,7 +119,7 @@ def test_spans_of_before_are_counted_by_the_migration(pg: Connection) -> None:
     written(pg, *spans)
     expected = total(pg.cursor(), scope())
     new = SUMS[SUMS.index("retried_calls") :]
-    for table in ("rollup_minute", "rollup_hour", "rollup_tenant_hour", "rollup_model_hour"):
+    for table in (to.table for to in TARGETS):
         pg.execute(f"UPDATE {table} SET {', '.join(f'{name} = 0' for name in new)}")
     pg.execute(import_module("llmobs.rollups.migrations.0002_gateway_sums").FILL)
     assert total(pg.cursor(), scope()) == expected
