@@ -13,6 +13,7 @@ from typing import TypeVar
 from django.core.cache import cache
 from django.db import DatabaseError, connection
 
+from dashboards.reading import is_replicas_fault
 from dashboards.visit import Visit
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def guarded(visit: Visit, name: str, make: Callable[[], Block]) -> Block | Faile
     try:
         return make()
     except DatabaseError as fault:
-        if not connection.is_usable():
+        if is_replicas_fault(visit.request, fault) or not connection.is_usable():
             raise
         log.warning("a block of a page could not be read", extra={"block": name, "fault": type(fault).__name__})
         return Failed(first_seen(f"{visit.page}.{name}.{visit.seen.tenant_ids}", visit.now))

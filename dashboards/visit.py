@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
-from django.db import connection
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -23,6 +23,7 @@ from dashboards.access import ALL, Seen, seen_by
 from dashboards.queries.alerts import Whose, open_count
 from dashboards.queries.freshness import Freshness, freshness
 from dashboards.queries.scope import Cursor, Filters, Scope
+from dashboards.reading import figures, is_replicas_fault, source_of, turn_to_primary
 from dashboards.window import Window
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Visit:
     @cached_property
     def fresh(self) -> Freshness:
         """How fresh the figures are, asked once."""
-        return freshness(self.cursor, self.now)
+        return freshness(self.cursor, self.now, source_of(self.request).as_of)
 
     @property
     def is_empty_handed(self) -> bool:
@@ -119,8 +120,17 @@ def page(name: str, default_window: str = "24h") -> Callable[[Callable[..., Http
         @require_safe
         @wraps(view)
         def answer(request: HttpRequest, *arguments: Any, **named: Any) -> HttpResponse:
-            with connection.cursor() as cursor:
-                return view(visit_of(request, name, cursor, default_window), *arguments, **named)
+            def read() -> HttpResponse:
+                with figures(request) as cursor:
+                    return view(visit_of(request, name, cursor, default_window), *arguments, **named)
+
+            try:
+                return read()
+            except (OperationalError, InterfaceError) as fault:
+                if not is_replicas_fault(request, fault):
+                    raise
+                turn_to_primary(request, fault)
+                return read()
 
         return answer
 

@@ -15,6 +15,7 @@ from llmobs.core.env import (
     EnvError,
     Place,
     read_bool,
+    read_database_url_from_env,
     read_int,
     read_list,
     read_str,
@@ -105,6 +106,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "dashboards.store_away.StoreAway",
+    "dashboards.reading.Wrote",
 ]
 
 ROOT_URLCONF = "llmobs.urls"
@@ -148,7 +150,13 @@ def _database(url: str, pool_size: int) -> dict[str, Any]:
     }
 
 
-DATABASES = {"default": _database(CONNECTIONS.database_url, read_int("LLMOBS_DB_POOL", 0, most=200))}
+POOL_SIZE = read_int("LLMOBS_DB_POOL", 0, most=200)
+DATABASES = {"default": _database(CONNECTIONS.database_url, POOL_SIZE)}
+if read_url := read_database_url_from_env():  # dashboards/reading.py
+    DATABASES["replica"] = _database(read_url, POOL_SIZE)
+    DATABASES["replica"]["OPTIONS"]["connect_timeout"] = 2  # the primary is there if it is not
+    if POOL_SIZE:
+        DATABASES["replica"]["OPTIONS"]["pool"]["timeout"] = 2
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 VALKEY_URL = CONNECTIONS.valkey_url
 CACHES = {

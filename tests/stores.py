@@ -62,6 +62,7 @@ class Stores:
         return {
             "LLMOBS_DATA": str(self.folder),
             "DATABASE_URL": self.postgres.url(),
+            "WEB_DATABASE_URL": self.postgres.web_url(),
             "VALKEY_URL": self.valkey.url(),
             "DJANGO_SETTINGS_MODULE": "tests.settings",
         }
@@ -119,7 +120,7 @@ class Stores:
 
 def set_environment(values: dict[str, str]) -> None:
     """For this process and its children; what could reach a real provider or store is taken away."""
-    for name in ("REDIS_URL", "CELERY_BROKER_URL", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+    for name in ("READ_DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         os.environ.pop(name, None)
     for name in [name for name in os.environ if name.startswith("LLMOBS_")]:
         del os.environ[name]

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
 from django.http import Http404
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -23,6 +22,7 @@ from dashboards.queries import figure
 from dashboards.queries.explained import ROWS, BillRow, rows
 from dashboards.queries.figure import Figure
 from dashboards.queries.scope import Cursor
+from dashboards.reading import figures
 from llmobs.budgets.models import Budget
 from llmobs.tenants import access
 from llmobs.tenants.authentication import caller_of
@@ -136,7 +136,7 @@ class Explain(Figures):
         if request.query_params.get("metric", "cost_usd") != "cost_usd":
             raise ValidationError({"metric": "Only cost_usd is explained."})
         limit = self.number("limit", ROWS, MOST_PAGE) or ROWS
-        with connection.cursor() as cursor:
+        with figures(self.request) as cursor:
             asked = self._figure(cursor)
             found = told(cursor, asked)
             try:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -18,6 +17,7 @@ from dashboards.queries.costs import key_names
 from dashboards.queries.quality import quality
 from dashboards.queries.rollup import COLUMNS, Latency, Totals, latencies, totals
 from dashboards.queries.scope import Cursor, Scope
+from dashboards.reading import figures
 from llmobs.tenants.problem import TooLarge
 
 INTERVALS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -79,7 +79,7 @@ class Metrics(Figures):
             raise ValidationError("Metrics are not kept by user, session or words; use usage/ or traces/.")
         if size is not None and scope.window.length / size > MOST_BUCKETS:
             raise ValidationError({"interval": f"More than {MOST_BUCKETS} buckets; ask for a longer interval."})
-        with connection.cursor() as cursor:
+        with figures(self.request) as cursor:
             rows = _rows(cursor, scope, wanted, groups, size)
             if len(rows) > MOST_ROWS:
                 raise TooLarge(f"More than {MOST_ROWS} rows; narrow the window or group by less.")

@@ -5,7 +5,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from django.db import connection
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -25,6 +24,7 @@ from dashboards.queries.reconcile import (
     part_sums,
     parts,
 )
+from dashboards.reading import figures
 from llmobs.tenants import access
 from llmobs.tenants.authentication import caller_of
 
@@ -96,7 +96,7 @@ class _Asked(Figures):
         return None if caller.is_operator and not slug else access.tenant_ids(caller, slug)
 
     def found(self) -> list[tuple[AccountRow, MonthRow]]:
-        with connection.cursor() as cursor:
+        with figures(self.request) as cursor:
             seen = self.seen()
             rows = month(cursor, seen, self._month())
             every = accounts(cursor, seen)
@@ -121,7 +121,7 @@ class Reconciled(_Asked):
 
     @extend_schema(parameters=[MONTH, ACCOUNT], responses=MonthsShown)
     def get(self, request: Request) -> Response:
-        with connection.cursor() as cursor:
+        with figures(self.request) as cursor:
             shown = [_month_shown(account, row, part_sums(cursor, row.id)) for account, row in self.found()]
         return Response({"results": shown, "next": None})
 
@@ -148,7 +148,7 @@ class Differences(_Asked):
         if not cursor_text.isdecimal() or len(cursor_text) > 18:
             raise ValidationError({"cursor": "The cursor is none of ours."})
         rows: list[PartRow] = []
-        with connection.cursor() as cursor:
+        with figures(self.request) as cursor:
             for _, found in self.found():
                 rows = parts(cursor, found.id, name, int(cursor_text), MOST_ROWS + 1)
         shown = [_part_shown(given["account"], row) for row in rows[:MOST_ROWS]]

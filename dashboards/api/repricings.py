@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status
@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from dashboards.api.asked import Figures
 from dashboards.queries.unpriced import MOST_ROWS, unpriced
+from dashboards.reading import figures
 from llmobs.ingest.models import NEW, STATES, Repricing
 from llmobs.ingest.tasks import is_small, look, wake
 from llmobs.tenants.models import Tenant
@@ -150,7 +151,7 @@ class UnpricedRows(Figures):
     @extend_schema(responses=UnpricedPage)
     def get(self, request: Request) -> Response:
         scope = self.scope()
-        with connection.cursor() as cursor:
+        with figures(self.request) as cursor:
             found = unpriced(cursor, scope.tenant_ids, scope.window.start, scope.window.end, MOST_ROWS)
         slugs = dict(Tenant.objects.filter(pk__in=scope.tenant_ids).values_list("pk", "slug"))
         rows = [

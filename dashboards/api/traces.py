@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from django.db import connection
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -19,6 +18,7 @@ from dashboards.queries.contents import Content, contents_of
 from dashboards.queries.scope import Cursor
 from dashboards.queries.trace import SpanRow
 from dashboards.queries.traces import SORTS, TraceRow, traces
+from dashboards.reading import figures
 from llmobs.core.money import exact_usd
 from llmobs.ingest.api import MOST_ERRORS, take_spans
 from llmobs.ingest.otlp.adapters import spelled
@@ -133,7 +133,7 @@ class TraceList(Figures):
         sort = request.query_params.get("sort", "start")
         if sort not in SORTS:
             raise ValidationError({"sort": f"One of {', '.join(sorted(SORTS))}."})
-        with connection.cursor() as cursor:
+        with figures(self.request) as cursor:
             try:
                 found = traces(
                     cursor,
@@ -169,7 +169,7 @@ class WholeTrace(Figures):
     @extend_schema(parameters=[OpenApiParameter("tenant", OpenApiTypes.STR)], responses=WholeTraceShown)
     def get(self, request: Request, trace_id: str) -> Response:
         tenant_ids = access.tenant_ids(caller_of(request), request.query_params.get("tenant", ""))
-        with connection.cursor() as cursor:
+        with figures(self.request) as cursor:
             row = one.trace(cursor, tenant_ids, trace_id) if _is_trace_id(trace_id) else None
             if row is None:
                 raise Http404("There is no such trace.")

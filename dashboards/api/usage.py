@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from asgiref.sync import sync_to_async
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -28,6 +28,7 @@ from dashboards.api.usage_formats import Naming, csv_parts, json_parts, parquet_
 from dashboards.queries.costs import key_names
 from dashboards.queries.scope import Scope
 from dashboards.queries.usage import DEFAULT_GROUPS, GROUPS, TIMES, UsageRow, read, statement, usage
+from dashboards.reading import figures, source_of
 from dashboards.window import Window
 from llmobs.tenants import access
 from llmobs.tenants.authentication import caller_of
@@ -116,7 +117,7 @@ class UsageRows(Figures):
         kind = request.accepted_renderer.format
         if kind == "json" and request.query_params.get("whole") != "true":
             return self._page(request, scope, groups)
-        rows, naming = whole(scope, groups), naming_of(scope, groups)
+        rows, naming = whole(scope, groups, source_of(request).alias), naming_of(scope, groups)
         if kind == "json":
             return Streamed(json_parts(rows, groups, naming), content_type="application/json")
         parts = csv_parts(rows, groups, naming) if kind == "csv" else parquet_parts(rows, groups, naming)
@@ -146,7 +147,7 @@ class UsageRows(Figures):
 
     def _page(self, request: Request, scope: Scope, groups: tuple[str, ...]) -> Response:
         limit = max(self.number("limit", PAGE, MOST_PAGE) or PAGE, 1)
-        with connection.cursor() as cursor:
+        with figures(self.request) as cursor:
             try:
                 found, mark = usage(cursor, scope, limit, request.query_params.get("cursor", ""), groups)
             except ValueError as error:
@@ -166,13 +167,14 @@ class Streamed(StreamingHttpResponse):
             yield part
 
 
-def whole(scope: Scope, groups: tuple[str, ...]) -> Iterator[UsageRow]:
+def whole(scope: Scope, groups: tuple[str, ...], alias: str) -> Iterator[UsageRow]:
     """All rows through a server-side cursor, which needs a transaction as long as it is read.
 
     A client that takes none of it for STALLED_SECONDS has its connection to PostgreSQL ended: there are not many.
     """
     query, parameters = statement(scope, groups)
-    with transaction.atomic(), connection.cursor() as plain, connection.chunked_cursor() as cursor:
+    store = connections[alias]
+    with transaction.atomic(using=alias), store.cursor() as plain, store.chunked_cursor() as cursor:
         plain.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [f"{STALLED_SECONDS}s"])
         cursor.execute(query, parameters)
         while found := cursor.fetchmany(ROWS_AT_ONCE):

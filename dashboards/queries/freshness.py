@@ -19,10 +19,13 @@ class Freshness:
     waiting_spans: int
     verified_at: datetime | None
     differences: int | None
+    replicated_at: datetime | None = None  # up to when a replica that lags has followed
 
     @property
     def behind(self) -> timedelta | None:
-        """How far the figures are behind, where it is more than LATE_AFTER."""
+        """How far the figures are behind, where it is more than LATE_AFTER, or a replica lags."""
+        if self.replicated_at is not None:
+            return self.now - min(self.replicated_at, self.written_at or self.replicated_at)
         if self.written_at is None or self.now - self.written_at <= LATE_AFTER:
             return None
         return self.now - self.written_at
@@ -34,10 +37,10 @@ class Freshness:
 
     @property
     def as_of(self) -> datetime:
-        return self.written_at if self.behind is not None and self.written_at else self.now
+        return self.now - (self.behind or timedelta())
 
 
-def freshness(cursor: Cursor, now: datetime) -> Freshness:
+def freshness(cursor: Cursor, now: datetime, replicated_at: datetime | None = None) -> Freshness:
     """What the foot of every page says."""
     cursor.execute(
         # A writer that ended in order takes its row away: then the last figures are of its last commit.
@@ -48,4 +51,4 @@ def freshness(cursor: Cursor, now: datetime) -> Freshness:
     written_at, waiting = cursor.fetchone()
     cursor.execute("SELECT finished_at, differences FROM verification ORDER BY finished_at DESC LIMIT 1")
     verified_at, differences = cursor.fetchone() or (None, None)
-    return Freshness(now, written_at, waiting, verified_at, differences)
+    return Freshness(now, written_at, waiting, verified_at, differences, replicated_at)

@@ -28,6 +28,7 @@ _FALSE = {"0", "false", "no", "off", ""}
 VARIABLES = {
     "LLMOBS_DATA": "the data folder (default var/)",
     "DATABASE_URL": "PostgreSQL 15 or newer; without it the embedded one",
+    "READ_DATABASE_URL": "a replica of DATABASE_URL, which pages and figures over REST are read from (docs/hosts.md)",
     "VALKEY_URL": "Valkey 7.2 or newer, or Redis 7; without it the embedded one",
     "REDIS_URL": "the same as VALKEY_URL, which wins",
     "CELERY_BROKER_URL": "any Celery broker; default: database 1 of VALKEY_URL",
@@ -233,9 +234,18 @@ class Place:
 
 def database_url_from_env() -> str:
     """DATABASE_URL, "" when unset; raises EnvError if it is no address of a PostgreSQL."""
-    url = read_str("DATABASE_URL")
+    return _postgresql_url("DATABASE_URL")
+
+
+def read_database_url_from_env() -> str:
+    """READ_DATABASE_URL, "" when unset: figures are read where everything is written, then. Raises EnvError."""
+    return _postgresql_url("READ_DATABASE_URL")
+
+
+def _postgresql_url(name: str) -> str:
+    url = read_str(name)
     if url and not url.startswith(("postgresql://", "postgres://")):
-        raise EnvError("DATABASE_URL does not begin with postgresql:// (PostgreSQL is the only database)")
+        raise EnvError(f"{name} does not begin with postgresql:// (PostgreSQL is the only database)")
     return url
 
 
