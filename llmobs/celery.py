@@ -35,6 +35,7 @@ app.conf.beat_schedule = {
     "fetch reports": every(3600, "reconcile.fetch_due"),
     "reconcile": every(60, "reconcile.reconcile_due"),
     "reprice": every(60, "ingest.reprice"),
+    "fold traces": every(10, "ingest.fold_traces"),
     "raw bodies": every(3600, "ingest.let_raw_bodies_go"),
 }
 

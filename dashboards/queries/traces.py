@@ -14,6 +14,7 @@ from dashboards.queries.rollup import TELLS_ATTEMPTS_APART, Totals, totals
 from dashboards.queries.scope import Cursor, Scope
 from llmobs.core.clock import ns_from_utc
 from llmobs.core.semconv import DEGRADED, OK, REFUSED
+from llmobs.spans.trace_deltas import WAITING
 
 PAGE_ROWS = 50
 SORTS = {
@@ -242,13 +243,15 @@ def trace_totals(cursor: Cursor, heads: Sequence[tuple[int, bytes, Any]]) -> lis
         "SELECT t.tenant_id, t.trace_id, "
         "(array_agg(t.name ORDER BY t.root_span_id IS NULL, t.day))[1], "
         "(array_agg(t.status ORDER BY t.root_span_id IS NULL, t.day))[1], min(t.start), max(t.finish), "
-        "sum(t.cost_nanousd)::bigint, sum(t.priced_count)::bigint, sum(t.unpriced_count)::bigint, "
+        "(sum(t.cost_nanousd) + COALESCE(sum(w.nanousd), 0))::bigint, "
+        "(sum(t.priced_count) + COALESCE(sum(w.gained), 0))::bigint, "
+        "(sum(t.unpriced_count) - COALESCE(sum(w.gained), 0))::bigint, "
         "sum(t.estimated_count)::bigint, sum(t.input_tokens)::bigint, sum(t.output_tokens)::bigint, "
         "array_agg(array_to_string(t.models, E'\\x1f')), max(t.feature), max(t.environment), max(t.user_id), "
         "max(t.session_id), sum(t.span_count)::bigint, sum(t.call_count)::bigint, sum(t.error_count)::bigint, "
         "bool_or(t.root_span_id IS NOT NULL) "
         "FROM trace t JOIN unnest(%s::bigint[], %s::bytea[]) AS wanted(tenant_id, trace_id) "
-        "ON t.tenant_id = wanted.tenant_id AND t.trace_id = wanted.trace_id "
+        f"ON t.tenant_id = wanted.tenant_id AND t.trace_id = wanted.trace_id {WAITING} "
         "WHERE t.tenant_id = ANY(%s) AND t.day BETWEEN %s AND %s GROUP BY 1, 2",
         [
             [head[0] for head in heads],

@@ -2,8 +2,8 @@
 
  1. Adjustments: one beside each bill that changes, of the difference alone. Where a call gets its first price, or loses
     it, two: one takes the bill back, the other is the bill anew, so that counts of unpriced requests stay sums.
- 2. The totals of traces; roll-ups of minutes and hours, and users' days. Roll-ups go into the compacted rows at once:
-    a million pending deltas would burden every page until they are compacted.
+ 2. What waits for the totals of traces (`spans.trace_deltas`); roll-ups of minutes and hours, and users' days. Roll-ups
+    go into the compacted rows at once: a million pending deltas would burden every page until they are compacted.
  3. Budgets: by the same functions as the writer's, one amount for each window and value.
 The rows of each table are locked in the order of their keys. What retention has dropped is not brought back.
 """
@@ -85,33 +85,18 @@ def _insert(
 
 # ---------------------------------------------------------------- traces
 
-_OF_TRACES = (
-    f"(SELECT trace_id, sum({_DIFFERENCE})::bigint AS nanousd, sum(gains)::integer AS gained FROM changed "
-    "GROUP BY trace_id)"
-)
-_TOTALS = (
-    "cost_nanousd = t.cost_nanousd + d.nanousd, priced_count = t.priced_count + d.gained, "
-    "unpriced_count = t.unpriced_count - d.gained"
-)
-
 
 def write_traces(conn: Connection, stretch: Stretch) -> None:
     """A trace's rows add up: the one of the call's day takes it, else its earliest."""
-    day = stretch.since.date()
-    found = conn.execute(
-        f"WITH d AS MATERIALIZED {_OF_TRACES}, u AS (UPDATE trace t SET {_TOTALS} FROM d "
-        "WHERE t.tenant_id = %s AND t.trace_id = d.trace_id AND t.day = %s RETURNING t.trace_id) "
-        "SELECT d.trace_id, d.nanousd, d.gained FROM d WHERE d.trace_id NOT IN (SELECT trace_id FROM u)",
-        (stretch.tenant_id, day),
-    ).fetchall()
-    if found:
-        conn.execute(
-            f"UPDATE trace t SET {_TOTALS} FROM (SELECT g.*, (SELECT min(e.day) FROM trace e WHERE e.tenant_id = %s "
-            "AND e.trace_id = g.trace_id) AS day FROM unnest(%s::bytea[], %s::bigint[], %s::integer[]) "
-            "AS g (trace_id, nanousd, gained)) d "
-            "WHERE t.tenant_id = %s AND t.trace_id = d.trace_id AND t.day = d.day",
-            [stretch.tenant_id, *map(list, zip(*found, strict=True)), stretch.tenant_id],
-        )
+    conn.execute(
+        "INSERT INTO trace_delta (tenant_id, trace_id, day, cost_nanousd, gained) "
+        "SELECT %(tenant_id)s, c.trace_id, COALESCE(t.day, (SELECT min(e.day) FROM trace e "
+        "WHERE e.tenant_id = %(tenant_id)s AND e.trace_id = c.trace_id), %(day)s), c.nanousd, c.gained "
+        f"FROM (SELECT trace_id, sum({_DIFFERENCE})::bigint AS nanousd, sum(gains)::integer AS gained FROM changed "
+        "GROUP BY trace_id) c LEFT JOIN trace t ON t.tenant_id = %(tenant_id)s AND t.trace_id = c.trace_id "
+        "AND t.day = %(day)s WHERE c.nanousd <> 0 OR c.gained <> 0",
+        {"tenant_id": stretch.tenant_id, "day": stretch.since.date()},
+    )
 
 
 # ---------------------------------------------------------------- roll-ups

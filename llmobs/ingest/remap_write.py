@@ -37,6 +37,7 @@ from llmobs.ingest.stored_spans import day_of, load_traces
 from llmobs.rollups.delta import Deltas
 from llmobs.spans.bill import Bill, bill_of
 from llmobs.spans.blocks import make_block
+from llmobs.spans.trace_deltas import forget
 from llmobs.spans.traces import TraceSums
 
 REMAPPED = "read again by a better adapter"
@@ -162,4 +163,5 @@ def _add_up_traces(conn: Connection, plan: Plan, trace_ids: Iterable[bytes]) -> 
         "DELETE FROM trace WHERE tenant_id = %s AND trace_id = ANY(%s) AND day BETWEEN %s AND %s",
         (plan.tenant_id, ids, min(days), max(days)),
     )
+    forget(conn, plan.tenant_id, ids, (min(days), max(days)))
     sums.write(conn)

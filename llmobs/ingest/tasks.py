@@ -15,11 +15,14 @@ from llmobs.ingest import adjust_run, raw_bodies
 from llmobs.ingest.adjust import Connection
 from llmobs.ingest.adjust_ledger import teach
 from llmobs.ingest.adjust_preview import as_json, preview
+from llmobs.ingest.commit import share_tenant
 from llmobs.ingest.models import APPLYING, NEW, PREVIEWED, UNDOING, Repricing
+from llmobs.spans import trace_deltas
 from llmobs.tenants.models import Tenant
 
 log = structlog.get_logger()
 
+FOLDING_S = 8  # of each ten
 MOST_PREVIEWED_AT_ONCE = 100_000  # bills; what is more is a worker's to read
 
 
@@ -42,6 +45,16 @@ def let_raw_bodies_go() -> None:
     """Every hour, by beat: bodies past their tenant's days, or that its policy forbids by now."""
     with connect() as conn:
         raw_bodies.let_go(conn)
+
+
+@shared_task(name="ingest.fold_traces", ignore_result=True)
+def fold_traces() -> None:
+    """Every ten seconds, by beat: what re-pricings added to traces, into their rows; a part of the time, so that one
+    worker has others left."""
+    with connect() as conn:
+        folded = trace_deltas.fold(conn, share_tenant, most_seconds=FOLDING_S)
+    if folded:
+        log.info("totals of traces follow a re-pricing", traces=folded)
 
 
 def wake() -> None:

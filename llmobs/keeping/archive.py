@@ -21,10 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from llmobs.ingest.commit import share_tenant
 from llmobs.keeping.columns import Column, batch, columns_of, nanousd
 from llmobs.keeping.horizons import CONTENT, SPANS, Horizon
 from llmobs.keeping.manifest import ArchiveError, FileEntry, Sums, day_folder, digest, entry_of, keep, read
 from llmobs.spans.blocks import read_block
+from llmobs.spans.trace_deltas import fold_day
 
 TRACES = "traces"
 GROUP_ROWS = 10_000
@@ -57,6 +59,8 @@ class Archive:
 
     def _secure(self, conn: Connection, tenant: Horizon, day: date, kind: str) -> None:
         folder = day_folder(self.folder, tenant.slug, day)
+        if kind == TRACES:
+            fold_day(conn, share_tenant, tenant.tenant_id, day)
         due = stored_sums(conn, tenant.tenant_id, day, kind)
         known = [entry for entry in read(folder) if entry.kind == kind]
         if not due.rows or any(entry.sums == due and is_sound(folder, entry) for entry in known):

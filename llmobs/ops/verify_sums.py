@@ -12,6 +12,7 @@ from llmobs.rollups.compact import DAY_TARGETS, TARGETS, Target
 from llmobs.rollups.delta import SUMS
 from llmobs.rollups.retention import MINUTES_KEPT_DAYS
 from llmobs.spans.shown import ALL_SHOWN
+from llmobs.spans.trace_deltas import WAITING_OF_ALL
 
 USAGE = {
     "uncached_input_tokens": "input_tokens - cache_read_input_tokens - cache_creation_input_tokens",
@@ -178,6 +179,9 @@ def user_days(conn: Connection) -> Iterator[Difference]:
     )
 
 
+_WAITING = {"cost_nanousd": "w.nanousd", "priced_count": "w.gained", "unpriced_count": "-w.gained"}
+
+
 def traces(conn: Connection) -> Iterator[Difference]:
     """By trace, over its rows: one that crosses midnight has several."""
     errors = ", ".join(f"'{status}'" for status in sorted(semconv.ERROR_STATUSES))
@@ -194,10 +198,9 @@ def traces(conn: Connection) -> Iterator[Difference]:
     }
     names = list(raw_measures)
     kept = (
-        "SELECT tenant_id, trace_id, min(start) AS start, "
-        + ", ".join(f"sum({name})::bigint AS {name}" for name in names)
-        + " FROM trace "
-        "GROUP BY tenant_id, trace_id"
+        "SELECT t.tenant_id, t.trace_id, min(t.start) AS start, "
+        + ", ".join(f"sum({name} + COALESCE({_WAITING.get(name, '0')}, 0))::bigint AS {name}" for name in names)
+        + f" FROM trace t {WAITING_OF_ALL} GROUP BY t.tenant_id, t.trace_id"
     )
     raw = (
         "SELECT tenant_id, trace_id, min(start) AS start, "

@@ -22,6 +22,7 @@ from llmobs.budgets.spend import count_new_budgets
 from llmobs.core.clock import ns_from_utc
 from llmobs.core.env import Place
 from llmobs.ingest import adjust_run
+from llmobs.ingest.commit import share_tenant
 from llmobs.ops.child import spawn
 from llmobs.ops.embedded_postgres import EmbeddedPostgres
 from llmobs.pricing.book import Override, PriceBook
@@ -31,6 +32,7 @@ from llmobs.pricing.versions import remember
 from llmobs.rollups.compact import TARGETS
 from llmobs.rollups.delta import DIMENSIONS, MEASURES, SKETCHES
 from llmobs.spans.partitions import partition_name
+from llmobs.spans.trace_deltas import fold
 from tests.bench.machine import TICKS, cpu_seconds, descendants, manage
 
 DAYS = 30
@@ -165,7 +167,8 @@ def _seed_rollup(conn: psycopg.Connection[Any], table: str, bucket: str, dimensi
 
 SUMS = {
     "bills": "SELECT sum(cost_nanousd)::bigint FROM bill",
-    "traces": "SELECT sum(cost_nanousd)::bigint FROM trace",
+    "traces": "SELECT ((SELECT sum(cost_nanousd) FROM trace) + (SELECT COALESCE(sum(cost_nanousd), 0) "
+    "FROM trace_delta))::bigint",
     "minutes": "SELECT sum(cost_nanousd)::bigint FROM rollup_minute",
     "hours": "SELECT sum(cost_nanousd)::bigint FROM rollup_hour",
     "hours of tenants": "SELECT sum(cost_nanousd)::bigint FROM rollup_tenant_hour",
@@ -204,15 +207,25 @@ def measure(url: str, server: int, rows: int) -> None:
             lambda: psycopg.connect(url, autocommit=True), row[0], Question(None, since, until), book, lambda _: None
         ))  # fmt: skip
         after = sums(conn)
+        fold_traces(conn, server)
         conn.execute("UPDATE repricing SET state = 'undoing'")
         _timed(conn, server, "undone", lambda: adjust_run.undo(
             lambda: psycopg.connect(url, autocommit=True), row[0], lambda _: None
         ))  # fmt: skip
+        fold_traces(conn, server)
         for name, found in (("before", before), ("applied", after), ("undone", sums(conn))):
             tie = len(set(found.values())) == 1
             print(f"  {name}: {found['bills']} nano-USD, all sums {'tie' if tie else f'DIFFER: {found}'}")
         if sums(conn) != before or len(set(after.values())) != 1:
             raise SystemExit("the sums do not tie")
+
+
+def fold_traces(conn: psycopg.Connection[Any], server: int) -> None:
+    """What the worker does afterwards, beside all other work: the order of traces by cost follows."""
+    start, used = time.perf_counter(), _cpu_seconds(server)
+    folded = fold(conn, share_tenant)
+    took, used = time.perf_counter() - start, _cpu_seconds(server) - used
+    print(f"  totals of {folded:,} traces folded in afterwards: {took:.1f} s, {used:.0f} s of CPU", flush=True)
 
 
 def _timed(conn: psycopg.Connection[Any], server: int, what: str, run: Any) -> None:

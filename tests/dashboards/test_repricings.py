@@ -76,6 +76,7 @@ def test_an_unpriced_model_is_listed_priced_and_its_past_has_a_cost(
     assert work(made)["state"] == "applied"
     no_difference(pg)
     assert operator.get("/api/v1/unpriced/").json()["results"] == []
+    tasks.fold_traces()
     assert pg.execute("SELECT sum(unpriced_count), sum(cost_nanousd) FROM trace").fetchone() == (0, 12_000_003)
     assert Price.objects.count() == 1
     assert operator.post(f"{REPRICINGS}{made['id']}/undo/").status_code == 202

@@ -60,8 +60,9 @@ class Runs:
 TOTALS = {
     "bills": "SELECT tenant_id, sum(requests), sum(cost_nanousd), sum(uncached_input_tokens), sum(output_tokens), "
     "sum(requests) FILTER (WHERE cost_nanousd IS NULL) FROM bill GROUP BY 1 ORDER BY 1",
-    "traces": "SELECT tenant_id, trace_id, sum(cost_nanousd), sum(priced_count), sum(unpriced_count) FROM trace "
-    "GROUP BY 1, 2 ORDER BY 1, 2",
+    "traces": "SELECT tenant_id, trace_id, sum(cost_nanousd), sum(priced_count), sum(unpriced_count) FROM ("
+    "SELECT tenant_id, trace_id, cost_nanousd, priced_count, unpriced_count FROM trace UNION ALL "
+    "SELECT tenant_id, trace_id, cost_nanousd, gained, -gained FROM trace_delta) x GROUP BY 1, 2 ORDER BY 1, 2",
     "users": "SELECT tenant_id, user_id, sum(cost_nanousd), sum(unpriced_calls) FROM rollup_user_day GROUP BY 1, 2 "
     "ORDER BY 1, 2",
     "spend": "SELECT tenant_id, budget_id, value, window_start, spent FROM budget_spend ORDER BY 1, 2, 3, 4",

@@ -17,6 +17,7 @@ from llmobs.core import semconv
 from llmobs.ingest import adjust_run
 from llmobs.ingest.adjust_preview import preview
 from llmobs.ingest.adjust_write import write_rollups
+from llmobs.ingest.commit import share_tenant
 from llmobs.ops.verify import verify
 from llmobs.pricing.book import Override, PriceBook
 from llmobs.pricing.price import AtTier, Rates
@@ -24,6 +25,7 @@ from llmobs.pricing.repricing import Question
 from llmobs.pricing.usage import Usage
 from llmobs.providers.models import Provider
 from llmobs.rollups.compact import compact_all
+from llmobs.spans.trace_deltas import fold
 from tests.budgets.made import make_budget
 from tests.ingest.making import PRICE, START_NS, call, commit, make_tenant, step
 from tests.ingest.repricings import DOUBLE, QUESTION, START, Runs, book_with, make, totals
@@ -140,6 +142,8 @@ def test_what_is_no_text_and_what_has_a_tier_is_computed_by_the_one_function(pg:
     )
     # 1000 * 2000 + 400 * 50,000 + 2 * 10^10 in millionths; 1000 * 1000 + 500 * 4000; no rates for priority.
     assert runs.apply(make(pg), PriceBook([override])).nanousd == 2 + 20 + 20_000 + 3
+    no_difference(pg)
+    fold(pg, share_tenant)
     no_difference(pg)
     assert pg.execute("SELECT sum(unpriced_count) FROM trace").fetchone() == (1,)
     assert pg.execute("SELECT sum((units->>'audio_input')::bigint) FROM bill").fetchone() == (400,)

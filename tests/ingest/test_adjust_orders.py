@@ -8,10 +8,12 @@ import pytest
 
 from llmobs.budgets.spend import count_new_budgets
 from llmobs.core import semconv
+from llmobs.ingest.commit import share_tenant
 from llmobs.pricing.price import Rates
 from llmobs.pricing.stated import stated_version
 from llmobs.pricing.usage import Usage
 from llmobs.rollups.compact import compact_all
+from llmobs.spans.trace_deltas import fold
 from tests.budgets.made import make_budget
 from tests.ingest.making import START_NS, call, commit, make_tenant
 from tests.ingest.repricings import Runs, book_with, make, totals
@@ -79,6 +81,8 @@ def test_whatever_comes_in_whatever_order(pg: Connection, database_url: str, see
         rng.choice([some, some, better, reprice, reprice, undo])()
         if rng.random() < 0.3:
             compact_all(pg)
+        if rng.random() < 0.3:
+            fold(pg, share_tenant)
         no_difference(pg)
     at_last = _sums(pg)
     reprice()
