@@ -91,4 +91,5 @@ def test_one_folds_at_a_time(pg: Connection, runs: Runs) -> None:
     with runs.connect() as other:
         other.execute("SELECT pg_advisory_lock(%s)", (0x6C6C6D74,))
         assert fold(pg, share_tenant) == 0
-    assert fold(pg, share_tenant) == 1
+        other.execute("SELECT pg_advisory_unlock_all()")
+        assert fold(pg, share_tenant) == 1
