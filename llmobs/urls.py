@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from dashboards.api.budgets import BudgetStatus
+from dashboards.api.conformance import Conformance
 from dashboards.api.explain import Explain
 from dashboards.api.figures import Metrics
 from dashboards.api.reconcile import Differences, Reconciled
@@ -61,6 +62,7 @@ api = [
     path("traces/", TraceList.as_view()),
     path("traces/<str:trace_id>/", WholeTrace.as_view()),
     path("metrics/", Metrics.as_view()),
+    path("conformance/", Conformance.as_view()),
     path("usage/", UsageRows.as_view()),
     path("unpriced/", UnpricedRows.as_view()),
     path("explain/", Explain.as_view()),

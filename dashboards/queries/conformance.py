@@ -1,5 +1,7 @@
 """What could not be explained in reported spans: per library, version and adapter, as the writer has metered it."""
 
+import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -57,6 +59,11 @@ class Library:
         """By what libraries are ordered: what is missing, and what nobody explained."""
         return sum(self.lacks) + sum(remark.count for remark in self.unknown)
 
+    @property
+    def place(self) -> tuple[int, int, str, str, str]:
+        """In the order of libraries."""
+        return (-self.needs_a_look, -self.spans, self.name, self.version, self.adapter)
+
 
 def libraries(cursor: Cursor, tenant_ids: Sequence[int], start: datetime, end: datetime) -> list[Library]:
     """Those that need a look first. Whole UTC days: of each one that the window touches."""
@@ -72,7 +79,31 @@ def libraries(cursor: Cursor, tenant_ids: Sequence[int], start: datetime, end: d
     for name, version, adapter, what, count, trace_id, span_id in cursor.fetchall():
         library = found.setdefault((name, version, adapter), Library(name, version, spelled(adapter)))
         _put(library, what, count, trace_id, span_id)
-    return sorted(found.values(), key=lambda each: (-each.needs_a_look, -each.spans, each.name, each.version))
+    return sorted(found.values(), key=lambda each: each.place)
+
+
+def some_libraries(
+    cursor: Cursor, tenant_ids: Sequence[int], start: datetime, end: datetime, limit: int, after: str = ""
+) -> tuple[list[Library], str]:
+    """A page of `libraries`, and the mark to go on from ("" at the end). Raises ValueError on a bad mark."""
+    place = _read_mark(after) if after else None
+    rest = [each for each in libraries(cursor, tenant_ids, start, end) if place is None or each.place > place]
+    return rest[:limit], _mark(rest[limit - 1]) if len(rest) > limit else ""
+
+
+def _mark(library: Library) -> str:
+    return base64.urlsafe_b64encode(json.dumps(library.place).encode()).decode().rstrip("=")
+
+
+def _read_mark(mark: str) -> tuple[int, int, str, str, str]:
+    try:
+        place = json.loads(base64.urlsafe_b64decode(mark + "=" * (-len(mark) % 4)))
+        needs_a_look, spans, name, version, adapter = place
+    except (ValueError, TypeError, RecursionError):
+        place = ()
+    if [type(part) for part in place] != [int, int, str, str, str]:
+        raise ValueError("the cursor is none of ours")
+    return needs_a_look, spans, name, version, adapter
 
 
 def _put(library: Library, what: str, count: int, trace_id: str, span_id: str) -> None:

@@ -1,8 +1,9 @@
-"""The page of conformance: what the writer metered, by library and version, and nothing of another tenant's."""
+"""Conformance, page and REST: what the writer metered, by library and version, and nothing of another tenant's."""
 
 from typing import Any
 
 import psycopg
+from django.test import Client
 
 from llmobs.ingest.conformance import MOST_ROWS, OTHERS
 from llmobs.ingest.otlp.adapters import GEN_AI
@@ -97,3 +98,57 @@ def test_names_that_a_sender_makes_up_are_bounded(empty_cast: Cast, pg: Connecti
     assert row[0] <= MOST_ROWS + 8
     assert row[1] == 5 * (MOST_ROWS // 4)
     assert pg.execute("SELECT count(*) FROM conformance WHERE scope_name = %s", (OTHERS,)).fetchone() != (0,)
+
+
+# ---------------------------------------------------------------- over REST
+
+ADDRESS = "/api/v1/conformance/"
+
+
+def asked(cast: Cast, who: Any, query: str = "last=24h") -> Any:
+    return cast.as_(who).get(f"{ADDRESS}?{query}")
+
+
+def test_over_rest_are_the_figures_of_the_page(empty_cast: Cast, pg: Connection) -> None:
+    remarks = ("unknown:gen_ai.mood", "correction:cache_proven", "flag:total_differs")
+    last = reported(empty_cast.acme.pk, remarks=remarks)
+    commit(pg, reported(empty_cast.acme.pk, usage=None, response_id=""), last)
+    [shown] = asked(empty_cast, empty_cast.alice).json()["results"]
+    example = {"count": 1, "trace_id": last.trace_id.hex(), "span_id": last.span_id.hex()}
+    assert [shown[name] for name in ("library", "version", "adapter", "spans", "calls")] == [
+        "lib", "1.2", "gen_ai@1", 2, 2,
+    ]  # fmt: skip
+    assert shown["missing"] == {"no_usage": 1, "no_model": 0, "no_provider": 0, "no_response_id": 1}
+    assert shown["unknown"] == [{"name": "gen_ai.mood", "words": "", **example}]
+    [correction], [flag] = shown["corrections"], shown["flags"]
+    assert correction["words"].startswith("only with cached tokens beside the input")
+    assert (flag["name"], flag["count"]) == ("total_differs", 1)
+    [paged] = seen(empty_cast, empty_cast.alice).context["libraries"]
+    assert (paged.spans, paged.calls, paged.lacks) == (2, 2, [1, 0, 0, 1])
+
+
+def test_pages_of_libraries_follow_the_cursor(empty_cast: Cast, pg: Connection) -> None:
+    acme = empty_cast.acme.pk
+    commit(pg, *(reported(acme, scope_version=str(number), response_id=str(number)) for number in range(5)))
+    client, address, found = empty_cast.as_(empty_cast.alice), f"{ADDRESS}?last=24h&limit=2", []
+    while address:
+        page = client.get(address).json()
+        assert len(page["results"]) <= 2
+        found += [each["version"] for each in page["results"]]
+        address = page["next"]
+    assert found == ["0", "1", "2", "3", "4"]
+
+
+def test_a_cursor_that_is_none_is_refused(empty_cast: Cast) -> None:
+    for cursor in ("xyz", "W10", "WzEsMiwiYSJd", "é"):
+        answer = asked(empty_cast, empty_cast.alice, f"cursor={cursor}")
+        assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+        assert [error["field"] for error in answer.json()["errors"]] == ["cursor"]
+
+
+def test_a_stranger_gets_nothing_of_it_over_rest(empty_cast: Cast, pg: Connection) -> None:
+    commit(pg, reported(empty_cast.acme.pk, remarks=("unknown:gen_ai.mood",)))
+    assert asked(empty_cast, empty_cast.charlie).json() == {"results": [], "next": None}
+    assert asked(empty_cast, empty_cast.charlie, "tenant=acme").status_code == 404
+    assert len(asked(empty_cast, empty_cast.operator).json()["results"]) == 1
+    assert Client().get(ADDRESS).status_code == 401
