@@ -49,6 +49,7 @@ VARIABLES = {
     "LLMOBS_DB_POOL": "most database connections of one web process; 0, the default, opens one per request",
     "LLMOBS_GATEWAY_URL": "where our own judges reach the gateway (default: the one that runs on the data folder)",
     "LLMOBS_JOURNAL_MB": "most that all journals of the data folder may take together, MB (default 8192)",
+    "LLMOBS_UNRECORDED": "what becomes of a call that the journal does not take: refuse (the default) or allow",
     "LLMOBS_ARCHIVE": "a folder that is there, for archived days (default: archive/ in the data folder)",
     "LLMOBS_PRIVATE_WEBHOOKS": "yes: alert channels may call loopback and private addresses (default no)",
     "OPENAI_API_KEY": "credential of the default provider openai",
@@ -288,10 +289,14 @@ def _create_once(path: Path, content: bytes) -> None:
 
 def _write_beside(path: Path, content: bytes) -> Path:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # a full disk is not filled with beginnings
+        os.unlink(name)
+        raise
     return Path(name)
 
 
