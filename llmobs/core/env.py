@@ -276,6 +276,15 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder outlast a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _create_once(path: Path, content: bytes) -> None:
     """Make a file unless someone was quicker; a link fails where a rename would overwrite the first one's."""
     temporary = _write_beside(path, content)

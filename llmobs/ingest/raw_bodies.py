@@ -119,3 +119,10 @@ def forget_user(conn: Connection, tenant_id: int, user_id: str) -> int:
     return conn.execute(
         "DELETE FROM raw_body WHERE tenant_id = %s AND users @> ARRAY[%s]", (tenant_id, user_id)
     ).rowcount
+
+
+def forget(conn: Connection, tenant_id: int, body_ids: list[int]) -> int:
+    """Delete these bodies; how many were there."""
+    return conn.execute(
+        "DELETE FROM raw_body WHERE tenant_id = %s AND body_id = ANY(%s)", (tenant_id, body_ids)
+    ).rowcount

@@ -2,7 +2,7 @@
 
 1. Rows are streamed out of one snapshot into a file beside its final name, zstd, a row group per ten thousand.
 2. The file is closed, synced, read back, and what it sums up to compared with what the tables say.
-3. Only then it gets its name and its line in the manifest.
+3. Only then it gets its line in the manifest, and its name.
 A file that is there is never written over: if the tables hold something else than every file of that kind, another is
 written beside it (`spans.2.parquet`); a restore takes all of them, each span once.
 """
@@ -11,10 +11,11 @@ written beside it (`spans.2.parquet`); a restore takes all of them, each span on
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 import pyarrow as pa
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 from llmobs.ingest.commit import share_tenant
 from llmobs.keeping.columns import Column, batch, columns_of, nanousd
 from llmobs.keeping.horizons import CONTENT, SPANS, Horizon
-from llmobs.keeping.manifest import ArchiveError, FileEntry, Sums, day_folder, digest, entry_of, keep, read
+from llmobs.keeping.manifest import MAKING, ArchiveError, Sums, add, day_folder, entry_of, is_sound, settle
 from llmobs.spans.blocks import read_block
 from llmobs.spans.trace_deltas import fold_day
 
@@ -62,13 +63,15 @@ class Archive:
         if kind == TRACES:
             fold_day(conn, share_tenant, tenant.tenant_id, day)
         due = stored_sums(conn, tenant.tenant_id, day, kind)
-        known = [entry for entry in read(folder) if entry.kind == kind]
-        if not due.rows or any(entry.sums == due and is_sound(folder, entry) for entry in known):
+        if not due.rows:
             return
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        known = [entry for entry in settle(folder, tenant.slug, day) if entry.kind == kind]
+        if any(entry.sums == due and is_sound(folder, entry) for entry in known):
+            return
         names = (f"{kind}.parquet" if n == 1 else f"{kind}.{n}.parquet" for n in count(1))
-        path = next(folder / name for name in names if not (folder / name).exists())
-        making = folder / f".{path.name}.making"
+        name = next(name for name in names if not (folder / name).exists())
+        making = folder / f".{name}{MAKING}"
         columns, rows = _source(conn, tenant.tenant_id, day, kind)
         with conn.transaction():  # one snapshot: the named cursor's
             write(making, columns, rows)
@@ -76,24 +79,22 @@ class Archive:
         if written != due:
             making.unlink()
             raise ArchiveError(f"{kind} of {tenant.slug}, {day}: the file has {written}, the tables {due}")
-        making.replace(path)
-        keep(folder, tenant.slug, day, entry_of(path, kind, written))
-
-
-def is_sound(folder: Path, entry: FileEntry) -> bool:
-    """Whether the file is what its manifest says."""
-    path = folder / entry.file
-    return path.exists() and path.stat().st_size == entry.bytes and digest(path) == entry.sha256
+        add(folder, tenant.slug, day, entry_of(making, name, kind, written), making)
 
 
 def write(path: Path, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> None:
     """Write a file, synced to disk, readable by its owner alone."""
     schema = pa.schema([column.field for column in columns])
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        with pq.ParquetWriter(file, schema, compression="zstd", compression_level=LEVEL) as writer:
-            for group in _groups(rows):
-                writer.write_batch(batch(columns, group))
+    with synced(path) as file, pq.ParquetWriter(file, schema, compression="zstd", compression_level=LEVEL) as writer:
+        for group in _groups(rows):
+            writer.write_batch(batch(columns, group))
+
+
+@contextmanager
+def synced(path: Path) -> Iterator[IO[bytes]]:
+    """A new file for its owner alone, on disk once the block is left."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
 

@@ -1,10 +1,10 @@
 """A person out of archived files: a file that names them is written anew with the same rows and sums.
 
-The new file is checked like any other before it takes the old one's place, and the manifest with it.
+The new file is checked like any other before it takes the old one's place; killed anywhere, the next run goes on.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from llmobs.ingest.content import NONE, Door
-from llmobs.keeping.archive import LEVEL, file_sums
+from llmobs.keeping.archive import LEVEL, file_sums, synced
 from llmobs.keeping.horizons import CONTENT
-from llmobs.keeping.manifest import ArchiveError, FileEntry, changed, days, keep, read
+from llmobs.keeping.manifest import ERASING, ArchiveError, FileEntry, days, exchange, settle
 from llmobs.keeping.person import Person
 from llmobs.spans.record import Span
 
@@ -32,78 +32,105 @@ class Rewritten:
     sha256: str
 
 
+@dataclass(slots=True)
+class Theirs:
+    """What of a day is the person's: spans of theirs and those without a user in their traces; their sessions."""
+
+    keys: set[Key] = field(default_factory=set)
+    sessions: set[str] = field(default_factory=set)
+
+
 def erase_archives(archive: Path, slug: str, person: Person) -> list[Rewritten]:
     """Every file of the tenant. Raises ArchiveError."""
-    found = []
-    for day, folder in days(archive, slug):
-        entries = read(folder)
-        keys = _keys(folder, entries, person)
-        for entry in entries:
-            if (done := _rewrite(folder, (slug, day), entry, person, keys)) is not None:
-                found.append(done)
-    return found
+    return [done for day, folder in days(archive, slug) for done in erase_folder(folder, slug, day, person)]
 
 
-def _keys(folder: Path, entries: list[FileEntry], person: Person) -> set[Key]:
-    """Spans of the person, and those without a user in the person's traces."""
-    rows = []
+def erase_folder(folder: Path, slug: str, day: date, person: Person) -> list[Rewritten]:
+    """One day's files. Raises ArchiveError, OSError."""
+    entries = settle(folder, slug, day)
+    theirs = _theirs(folder, entries, person)
+    return [done for entry in entries if (done := _rewrite(folder, (slug, day), entry, person, theirs)) is not None]
+
+
+def user_ids(folder: Path, entries: list[FileEntry]) -> set[str]:
+    """Whom a day's files name."""
+    found: set[str] = set()
     for entry in entries:
-        if entry.kind == "spans":
-            table = pq.read_table(folder / entry.file, columns=["trace_id", "span_id", "user_id"], partitioning=None)
-            rows += list(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
-    traces = {trace_id for trace_id, _, user_id in rows if user_id == person.user_id}
-    return {
-        (trace_id, span_id)
-        for trace_id, span_id, user_id in rows
-        if user_id == person.user_id or (not user_id and trace_id in traces)
-    }
+        if entry.kind != CONTENT and (folder / entry.file).exists():
+            found |= set(
+                pq.read_table(folder / entry.file, columns=["user_id"], partitioning=None)["user_id"].to_pylist()
+            )
+    return found - {"", None}
+
+
+def _theirs(folder: Path, entries: list[FileEntry], person: Person) -> Theirs:
+    columns = ["trace_id", "span_id", "user_id", "session_id"]
+    rows: list[tuple[bytes, bytes, str, str]] = []
+    for entry in entries:
+        if entry.kind == "spans" and (folder / entry.file).exists():
+            table = pq.read_table(folder / entry.file, columns=columns, partitioning=None)
+            rows += list(zip(*(table[name].to_pylist() for name in columns), strict=True))
+    own = [row for row in rows if row[2] in person.names]
+    traces = {row[0] for row in own}
+    keys = {row[:2] for row in own} | {row[:2] for row in rows if not row[2] and row[0] in traces}
+    return Theirs(keys, {row[3] for row in own})
 
 
 def _rewrite(
-    folder: Path, whose: tuple[str, date], entry: FileEntry, person: Person, keys: set[Key]
+    folder: Path, whose: tuple[str, date], entry: FileEntry, person: Person, theirs: Theirs
 ) -> Rewritten | None:
     path = folder / entry.file
-    making = folder / f".{entry.file}.erasing"
+    if not path.exists():  # its line was written, and then the run was killed: it is made again from the tables
+        return None
+    making = folder / f".{entry.file}{ERASING}"
     changed_rows = 0
     with (
+        synced(making) as out,
         pq.ParquetFile(path) as file,
-        pq.ParquetWriter(making, file.schema_arrow, compression="zstd", compression_level=LEVEL) as writer,
+        pq.ParquetWriter(out, file.schema_arrow, compression="zstd", compression_level=LEVEL) as writer,
     ):
         for batch in file.iter_batches(5000):
             rows = batch.to_pylist()
-            erased = [_erased(entry.kind, row, person, keys) for row in rows]
+            erased = [_erased(entry.kind, row, person, theirs) for row in rows]
             changed_rows += sum(new != old for new, old in zip(erased, rows, strict=True))
             writer.write_batch(pa.RecordBatch.from_pylist(erased, schema=file.schema_arrow))
-    making.chmod(0o600)
     if not changed_rows:
         making.unlink()
         return None
     if file_sums(making) != entry.sums:
         making.unlink()
         raise ArchiveError(f"{path} could not be written anew with the same sums")
-    # Killed between these two lines the file is not what its manifest says, and the next run writes both again.
-    making.replace(path)
-    new = changed(folder, entry)
-    keep(folder, *whose, new)
+    new = exchange(folder, *whose, entry, making)
     return Rewritten(str(path.relative_to(folder.parent.parent)), changed_rows, entry.sha256, new.sha256)
 
 
-def _erased(kind: str, row: dict[str, Any], person: Person, keys: set[Key]) -> dict[str, Any]:
+def _erased(kind: str, row: dict[str, Any], person: Person, theirs: Theirs) -> dict[str, Any]:
     if kind == CONTENT:
-        is_theirs = (row["trace_id"], row["span_id"]) in keys
-        return {**row, "input": None, "output": None} if is_theirs else row
-    if kind == "traces":
-        if row["user_id"] != person.user_id:
-            return row
-    elif (row["trace_id"], row["span_id"]) not in keys:
+        if (row["trace_id"], row["span_id"]) in theirs.keys:
+            return {**row, "input": None, "output": None}
+        return (
+            {**row, **{name: person.rename_content(row[name]) for name in ("input", "output")}}
+            if person.is_telling
+            else row
+        )
+    is_theirs = row["user_id"] in person.names if kind == "traces" else (row["trace_id"], row["span_id"]) in theirs.keys
+    if is_theirs or person.is_telling:
+        row = {**row, **_renamed(row, person)}
+    elif row["session_id"] in theirs.sessions:
+        row = {**row, "session_id": person.rename(row["session_id"])}
+    if not is_theirs:
         return row
-    renamed = {
-        name: person.rename(row[name]) if isinstance(row[name], str) else row[name]
-        for name in row.keys() & {"session_id", "name", "status_message"}
-    }
     user_id = person.pseudonym if row["user_id"] == person.user_id else row["user_id"]
-    row = {**row, **renamed, "user_id": user_id}
-    return _without_content(row, person) if kind == "spans" else row
+    return {**(_without_content(row, person) if kind == "spans" else row), "user_id": user_id}
+
+
+def _renamed(row: dict[str, Any], person: Person) -> dict[str, Any]:
+    """Texts in which the id may stand."""
+    texts = row.keys() & {"session_id", "name", "status_message", "preview"}
+    new: dict[str, Any] = {name: person.rename(row[name]) for name in texts if isinstance(row[name], str)}
+    if person.escaped in (row.get("attributes") or ""):
+        new["attributes"] = json.dumps(person.rename_json(json.loads(row["attributes"])), ensure_ascii=False)
+    return new
 
 
 def _without_content(row: dict[str, Any], person: Person) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from llmobs.ingest.seal import Sealer
 from llmobs.keeping import proof
 from llmobs.keeping.archive_erasing import erase_archives
 from llmobs.keeping.connecting import connect
-from llmobs.keeping.erasing import Connection, NotErased, await_journals, erase, erase_letters
+from llmobs.keeping.erasing import Connection, NotErased, await_journals, erase
+from llmobs.keeping.erasing_bodies import erase_letters
 from llmobs.keeping.models import Erasure
 from llmobs.keeping.person import Person, new_pseudonym
 from llmobs.keeping.place import archive_folder

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from psycopg import sql
 
 from llmobs.core.ids import new_row_id
-from llmobs.keeping.archive import TRACES, is_sound
+from llmobs.keeping.archive import TRACES
 from llmobs.keeping.columns import Column, columns_of
 from llmobs.keeping.horizons import CONTENT, SPANS
-from llmobs.keeping.manifest import ArchiveError, read
+from llmobs.keeping.manifest import ArchiveError, is_sound, read
 from llmobs.spans.blocks import BYTES_PER_BLOCK, SPANS_PER_BLOCK, Content, make_block
 from llmobs.spans.partitions import make_partitions
 

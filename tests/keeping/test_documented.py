@@ -7,7 +7,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from llmobs.keeping.backup import LEFT_OUT
-from llmobs.keeping.erasing import TEXTS, VALUES
+from llmobs.keeping.erasing_texts import APART, CONFIGURED, LEFT_ALONE, tables
 from llmobs.keeping.letting_go import BY_ROWS
 from llmobs.keeping.place import VARIABLE
 from llmobs.ops.apply import apply
@@ -35,7 +35,7 @@ def test_the_example_can_be_applied() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [*KeepingEntry.__struct_fields__, *ARCHIVES, VARIABLE, backup.VARIABLE, *(table for table, *_ in TEXTS), *VALUES],
+    [*KeepingEntry.__struct_fields__, *ARCHIVES, VARIABLE, backup.VARIABLE, *APART],
 )
 def test_every_setting_and_table_is_named(name: str) -> None:
     assert f"`{name}`" in PAGE
@@ -51,8 +51,13 @@ def test_every_table_that_names_users_is_known_to_erasures(pg: Connection) -> No
         "SELECT DISTINCT table_name FROM information_schema.columns c JOIN pg_class t ON t.relname = c.table_name "
         "WHERE column_name IN ('user_id', 'users') AND table_schema = 'public' AND NOT t.relispartition"
     ).fetchall()
-    named = {str(name) for (name,) in rows} - OURS
-    assert {name for name in named if f"`{name}`" not in PAGE} == set()
+    known = {table.name for table in tables(pg)} | APART.keys() | OURS
+    assert {str(name) for (name,) in rows} - known == set()
+
+
+def test_what_erasures_know_by_name_exists(pg: Connection) -> None:
+    for table in (*APART, *CONFIGURED, *LEFT_ALONE):
+        assert pg.execute("SELECT to_regclass(%s)", (table,)).fetchone() != (None,), table
 
 
 def test_what_goes_by_rows_and_what_is_left_out_exist(pg: Connection) -> None:

@@ -192,7 +192,10 @@ def test_a_short_id_takes_nothing_else_with_it() -> None:
     person = Person(1, "al", "erased-1")
     assert person.rename("al, also alal al") == "erased-1, also alal erased-1"
     assert person.rename_json({"al": ["al", "pal"]}) == {"erased-1": ["erased-1", "pal"]}
-    assert person.rename_value('["al","chat"]') == '["erased-1","chat"]'
+    assert person.rename_value('["al","al"]', ("feature", "user"), ()) == '["al","erased-1"]'
+    assert person.rename_value('["al","of al"]', ("user", "session"), ()) == '["erased-1","of al"]'
+    assert person.rename_value('["al","of al"]', ("user", "session"), {"of al"}) == '["erased-1","of erased-1"]'
+    assert not person.is_telling
 
 
 @pytest.mark.django_db

@@ -8,9 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from llmobs.keeping.archive import is_sound
 from llmobs.keeping.connecting import connect
-from llmobs.keeping.manifest import ArchiveError, read
+from llmobs.keeping.manifest import ArchiveError, is_sound, read
 from llmobs.keeping.place import archive_folder
 from llmobs.keeping.restoring import in_order, restore
 
