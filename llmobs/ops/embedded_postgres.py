@@ -8,6 +8,7 @@ It listens on a unix socket in a folder of mode 0700 alone. PostgreSQL refuses t
 user namespace where we are user 1000, or, where namespaces are forbidden, as another user by `setpriv`.
 """
 
+import hmac
 import importlib.util
 import os
 import pwd
@@ -18,6 +19,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,6 +30,7 @@ from psycopg import sql
 from llmobs.core.env import Place
 
 USER = "llmobs"
+WEB_USER = "llmobs_web"  # behind the wall (llmobs/tenants/walls.py)
 DATABASE = "llmobs"
 _PORT = 5432  # only names the socket file
 _SOCKET_NAME_BYTES = len(f"/.s.PGSQL.{_PORT}.lock")
@@ -87,6 +90,11 @@ class EmbeddedPostgres:
     def url(self, database: str = DATABASE) -> str:
         """The address, with the password: for connections, never for logs."""
         return f"postgresql://{USER}:{quote(self.password)}@/{database}?host={quote(str(self.socket_folder), safe='')}"
+
+    def web_url(self, database: str = DATABASE) -> str:
+        """The address for the web's own role, whose password tells nothing of ours."""
+        password = hmac.new(self.password.encode(), WEB_USER.encode(), sha256).hexdigest()
+        return f"postgresql://{WEB_USER}:{password}@/{database}?host={quote(str(self.socket_folder), safe='')}"
 
     def prepare(self) -> None:
         """Make the cluster if there is none, and clear the way for a start. Raises EmbeddedPostgresError."""
