@@ -3,8 +3,8 @@
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from dashboards.queries.scope import Cursor
 from dashboards.queries.traces import TraceRow, trace_totals
 from llmobs.core.semconv import SOURCE_GATEWAY
 from llmobs.pricing.usage import Usage, stored_usage
+from llmobs.spans.details import Place, details_at
 from llmobs.spans.shown import TRACE_SHOWN
 
 MOST_FINDINGS = 500
@@ -68,6 +69,8 @@ class SpanRow:
     block_id: int | None
     block_slot: int | None
     attributes: dict[str, Any]
+    detail_id: int | None = None
+    detail_slot: int | None = None
 
     @property
     def model(self) -> str:
@@ -196,7 +199,7 @@ def spans_of(cursor: Cursor, found: TraceRow, span_ids: Sequence[str] | None = N
         f"SELECT {', '.join(_SELECTED)} FROM {TRACE_SHOWN} span {some}ORDER BY start, span_id LIMIT {MOST_SPANS}",
         _of_trace(found) | {"span_ids": [bytes.fromhex(each) for each in span_ids or ()]},
     )
-    return [_span(row) for row in cursor.fetchall()]
+    return _with_details(cursor, found.tenant_id, [_span(row) for row in cursor.fetchall()])
 
 
 def outline_of(cursor: Cursor, found: TraceRow) -> list[SpanRow]:
@@ -282,7 +285,29 @@ def _span(row: Sequence[Any]) -> SpanRow:
     values["span_id"] = bytes(values["span_id"]).hex()
     parent = values["parent_span_id"]
     values["parent_span_id"] = bytes(parent).hex() if parent else None
-    values["finish_reasons"] = tuple(values["finish_reasons"])
+    values["finish_reasons"] = tuple(values["finish_reasons"] or ())
     if isinstance(values["attributes"], str):  # Django's cursor leaves jsonb as text
         values["attributes"] = msgspec.json.decode(values["attributes"])
+    values["attributes"] = values["attributes"] or {}
     return SpanRow(**values)
+
+
+def _with_details(cursor: Cursor, tenant_id: int, spans: list[SpanRow]) -> list[SpanRow]:
+    """The same, whole: what lies in blocks beside their rows is read too."""
+    places = {
+        span.span_id: Place(span.detail_id, span.start.astimezone(UTC).date(), span.detail_slot or 0)
+        for span in spans
+        if span.detail_id is not None
+    }
+    details = details_at(cursor, tenant_id, places.values())
+    return [
+        replace(
+            span,
+            attributes=msgspec.json.decode(detail.attributes),
+            scope_name=detail.scope_name,
+            finish_reasons=detail.finish_reasons,
+        )
+        if (detail := details.get(places[span.span_id]) if span.span_id in places else None) is not None
+        else span
+        for span in spans
+    ]

@@ -13,7 +13,7 @@ ids or a day without partition repeats the batch.
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -40,6 +40,7 @@ from llmobs.ingest.copying import (
     copy_bills,
     copy_blocks,
     copy_claims,
+    copy_details,
     copy_spans,
     span_row,
 )
@@ -47,12 +48,14 @@ from llmobs.ingest.count_once import ClaimInfo, claim_of, decide, has_claim
 from llmobs.ingest.entries import Finding, Hold
 from llmobs.ingest.flips import Flip, load_flips, write_flips
 from llmobs.ingest.log_records import LogRecord, write_records
+from llmobs.ingest.placing import Key, place_contents, place_details
 from llmobs.ingest.raw_bodies import RawBody, keep
 from llmobs.pricing.price import Price
 from llmobs.pricing.versions import remember
 from llmobs.rollups.delta import Deltas
 from llmobs.spans.bill import Bill, bill_of
-from llmobs.spans.blocks import BYTES_PER_BLOCK, SPANS_PER_BLOCK, Content, make_block
+from llmobs.spans.blocks import make_block
+from llmobs.spans.details import make_details
 from llmobs.spans.partitions import make_partitions
 from llmobs.spans.record import Span
 from llmobs.spans.traces import TraceSums
@@ -136,13 +139,13 @@ def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
     lock_tenants(conn, sorted(by_tenant))
     related = {tenant: load_related(conn, tenant, of_tenant) for tenant, of_tenant in sorted(by_tenant.items())}
     spans = [s for s in spans if _is_new(s, related[s.tenant_id])]
-    counted, contents = _insert_spans(conn, spans, related)
+    counted, blocks = _insert_spans(conn, spans, related)
     if counted is None:
         spans = _without_known(conn, spans, related)
-        counted, contents = _insert_spans(conn, spans, related)
+        counted, blocks = _insert_spans(conn, spans, related)
         if counted is None:
             raise errors.UniqueViolation("a span that was not there is there: tenant locks did not hold")
-    copy_blocks(conn, contents)
+    blocks.copy(conn)
     meter(conn, spans)
     if batch.raw_bodies:
         keep(conn, batch.raw_bodies)
@@ -222,7 +225,21 @@ def _decide(spans: list[Span], related: dict[int, Related]) -> set[SpanKey]:
     return counted
 
 
-Blocks = list[tuple[int, int, date, bytes]]
+Bodies = list[tuple[int, int, date, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What the spans of a batch have beside their rows."""
+
+    contents: Bodies = field(default_factory=list)
+    details: Bodies = field(default_factory=list)
+
+    def copy(self, conn: Connection) -> None:
+        if self.contents:
+            copy_blocks(conn, self.contents)
+        if self.details:
+            copy_details(conn, self.details)
 
 
 def _insert_spans(
@@ -230,43 +247,25 @@ def _insert_spans(
 ) -> tuple[set[SpanKey] | None, Blocks]:
     """Which calls count, and the blocks to write; None when a span was there already (and nothing is written)."""
     counted = _decide(spans, related)
-    places, contents = _place_contents(spans)
+    places, contents = place_contents(spans)
+    asides, details = place_details(spans)
     rows = (
-        span_row(s, s.is_call and (s.tenant_id, s.trace_id, s.span_id) in counted, preview(s), place)
-        for s, place in zip(spans, places, strict=True)
+        span_row(s, s.is_call and (s.tenant_id, s.trace_id, s.span_id) in counted, preview(s), place, aside)
+        for s, place, aside in zip(spans, places, asides, strict=True)
     )
     # Compression leaves the interpreter free: it runs beside the making and copying of rows.
     with ThreadPoolExecutor(1) as pool:
-        bodies = pool.map(make_block, contents.values())
+        packed, described = pool.map(make_block, contents.values()), pool.map(make_details, details.values())
         try:
             with conn.transaction():
                 copy_spans(conn, rows)
         except errors.UniqueViolation:
-            return None, []
-    return counted, [(*place, body) for place, body in zip(contents, bodies, strict=True)]
+            return None, Blocks()
+    return counted, Blocks(_bodies(contents, packed), _bodies(details, described))
 
 
-def _place_contents(
-    spans: list[Span],
-) -> tuple[list[tuple[int, int] | None], dict[tuple[int, int, date], list[Content]]]:
-    """Block and slot of each span's content: blocks are of one tenant and day, and bounded."""
-    places: list[tuple[int, int] | None] = []
-    blocks: dict[tuple[int, int, date], list[Content]] = {}
-    current: dict[tuple[int, int], tuple[tuple[int, int, date], int]] = {}  # (tenant, day): its open block, bytes in it
-    for span in spans:
-        if span.input is None and span.output is None:
-            places.append(None)
-            continue
-        size = len(span.input or "") + len(span.output or "")
-        owner = (span.tenant_id, span.start_ns // _DAY_NS)
-        key, filled = current.get(owner, (None, 0))
-        if key is None or len(blocks[key]) >= SPANS_PER_BLOCK or filled + size > BYTES_PER_BLOCK:
-            key, filled = (span.tenant_id, new_row_id(), _EPOCH_DAY + timedelta(days=owner[1])), 0
-            blocks[key] = []
-        places.append((key[1], len(blocks[key])))
-        blocks[key].append((span.input, span.output))
-        current[owner] = key, filled + size
-    return places, blocks
+def _bodies(keys: Iterable[Key], bodies: Iterable[bytes]) -> Bodies:
+    return [(*key, body) for key, body in zip(keys, bodies, strict=True)]
 
 
 def _without_known(conn: Connection, spans: list[Span], related: dict[int, Related]) -> list[Span]:

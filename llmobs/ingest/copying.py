@@ -1,4 +1,4 @@
-"""Rows into tables by binary COPY, the fastest way in: spans, claims, bills and payload blocks.
+"""Rows into tables by binary COPY, the fastest way in: spans, claims, bills, and blocks of contents and details.
 
 A row has its times as nanoseconds since 1970 and its JSON encoded. Packed by the compiled module where it is built;
 psycopg packs the same otherwise.
@@ -21,7 +21,7 @@ from llmobs.core.clock import utc_from_ns
 from llmobs.ingest import compiled
 from llmobs.ingest.count_once import ClaimInfo
 from llmobs.spans.bill import Bill
-from llmobs.spans.record import Span, stored_attributes
+from llmobs.spans.record import Span, stored_attributes, stored_units
 
 Connection = psycopg.Connection[Any]
 
@@ -36,7 +36,7 @@ _SPAN = {
     "price_version": "text", "stated_cost_nanousd": "int8", "held_nanousd": "int8", "ttft_ns": "int8",
     "service": "text", "environment": "text", "feature": "text", "user_id": "text", "session_id": "text",
     "key_id": "int8", "prompt_version": "text", "scope_name": "text", "preview": "text", "block_id": "int8",
-    "block_slot": "int2", "attributes": "jsonb", "adapter": "int2",
+    "block_slot": "int2", "attributes": "jsonb", "adapter": "int2", "detail_id": "int8", "detail_slot": "int2",
 }  # fmt: skip
 
 SPAN_COLUMNS = tuple(_SPAN)  # in the order of `span_row`
@@ -59,6 +59,7 @@ _BILL = {
 }  # fmt: skip
 
 _BLOCK = {"tenant_id": "int8", "block_id": "int8", "day": "date", "body": "bytea"}
+_DETAIL_BLOCK = {"tenant_id": "int8", "detail_id": "int8", "day": "date", "body": "bytea"}
 
 Row = tuple[Any, ...]
 
@@ -91,6 +92,12 @@ def copy_blocks(conn: Connection, rows: Iterable[tuple[int, int, date, bytes]]) 
     """(tenant, block, day, body)."""
     with conn.cursor() as cur:
         _copy_by_psycopg(cur, _statement("payload_block", _BLOCK), _BLOCK, rows)
+
+
+def copy_details(conn: Connection, rows: Iterable[tuple[int, int, date, bytes]]) -> None:
+    """(tenant, block, day, body)."""
+    with conn.cursor() as cur:
+        _copy_by_psycopg(cur, _statement("detail_block", _DETAIL_BLOCK), _DETAIL_BLOCK, rows)
 
 
 class _Int8Array(Dumper):
@@ -184,11 +191,18 @@ def _adapter(columns: dict[str, str]) -> Callable[[Row], Row]:
     return adapted
 
 
-def span_row(span: Span, is_counted: bool, preview: str, place: tuple[int, int] | None) -> Row:
-    """A span as it is stored. `place`: block and slot of its content. A span that does not count has no cost."""
+def span_row(
+    span: Span, is_counted: bool, preview: str, place: tuple[int, int] | None, detail: tuple[int, int] | None = None
+) -> Row:
+    """A span as it is stored. `place`: block and slot of its content. A span that does not count has no cost.
+
+    `detail`: block and slot of its attributes and what else lies there (`spans.details`); None: the row has all of it.
+    """
     usage = None if span.usage is None else span.usage.plain()
     who = span.attribution
     block_id, slot = place or (None, None)
+    detail_id, detail_slot = detail or (None, None)
+    attributes = stored_attributes(span) if detail is None else stored_units(span)
     return (
         span.tenant_id,
         span.trace_id,
@@ -210,7 +224,7 @@ def span_row(span: Span, is_counted: bool, preview: str, place: tuple[int, int] 
         span.request_model,
         span.response_model,
         span.response_id,
-        span.finish_reasons,
+        span.finish_reasons if detail is None else None,
         usage.input_tokens if usage else None,
         usage.output if usage else None,
         usage.cache_read if usage else None,
@@ -229,12 +243,14 @@ def span_row(span: Span, is_counted: bool, preview: str, place: tuple[int, int] 
         who.session_id,
         who.key_id,
         span.prompt_version,
-        span.scope_name,
+        span.scope_name if detail is None else "",
         clean_text(preview),
         block_id,
         slot,
-        _json(stored_attributes(span)),
+        stored_json(attributes) if attributes or detail is None else None,
         span.adapter or None,
+        detail_id,
+        detail_slot,
     )
 
 
@@ -290,13 +306,13 @@ def bill_row(bill: Bill, budget_ids: list[int]) -> Row:
         who.user_id,
         who.session_id,
         who.key_id,
-        _json(dict(units)) if units else None,
+        stored_json(dict(units)) if units else None,
         bill.usage.tier,
         bill.prompt_version,
     )
 
 
-def _json(value: Any) -> bytes:
+def stored_json(value: Any) -> bytes:
     """JSON that PostgreSQL takes: no NUL, no lone surrogate. (Both are rare: only then is each string looked at.)"""
     try:
         encoded = msgspec.json.encode(value)

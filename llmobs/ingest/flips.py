@@ -186,7 +186,7 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
     usage = None
     if given is not None:
         classes = (given - read - creation, read, creation - creation_1h, creation_1h, output, reasoning)
-        usage = usage_of_row(classes, attributes)
+        usage = usage_of_row(classes, attributes or {})
     return Span(
         tenant_id=flip.tenant_id,
         trace_id=flip.claim.trace_id,
@@ -211,7 +211,7 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
         held_nanousd=held,
         ttft_ns=ttft_ns,
         is_stream=is_stream,
-        attributes=attributes,
+        attributes=attributes or {},  # of a reported span: what its usage says besides
         prompt_version=prompt_version,
         stated_cost_nanousd=stated,
     )

@@ -33,7 +33,9 @@ from llmobs.spans.record import Span
 # What neither a bill nor a sum nor a claim says.
 LIGHT = frozenset({"operation_name", "status_message", "finish_reasons", "attributes", "adapter"})
 # Said of a span once all calls are decided, or by its content.
-_DERIVED = frozenset({"is_counted", "cost_nanousd", "price_version", "preview", "block_id", "block_slot"})
+_DERIVED = frozenset(
+    {"is_counted", "cost_nanousd", "price_version", "preview", "block_id", "block_slot", "detail_id", "detail_slot"}
+)
 CONTENT = "content"
 
 Connection = psycopg.Connection[Any]

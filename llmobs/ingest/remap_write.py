@@ -4,7 +4,7 @@
 2. Of heavy changes, old calls that counted are taken back (a reversal, and what re-pricings added to them), old spans
    leave the sums; the rows of span and claim are replaced.
 3. New spans enter as a batch's do: claim, bill where they count, roll-up deltas. So do other calls whose fate changed.
-4. Contents are written into the place that they had. Traces that are concerned are added up anew.
+4. Contents and details are written into the place that they had. Traces that are concerned are added up anew.
 """
 
 from collections.abc import Iterable
@@ -32,11 +32,13 @@ from llmobs.ingest.copying import (
 )
 from llmobs.ingest.count_once import claim_of, has_claim
 from llmobs.ingest.flips import load_flips, write_flips
+from llmobs.ingest.placing import detail_of
 from llmobs.ingest.remap_plan import CONTENT, LIGHT, Blocks, Change, Plan, preview_of
 from llmobs.ingest.stored_spans import day_of, load_traces
 from llmobs.rollups.delta import Deltas
 from llmobs.spans.bill import Bill, bill_of
 from llmobs.spans.blocks import make_block
+from llmobs.spans.details import Detail, rewrite_details
 from llmobs.spans.trace_deltas import forget
 from llmobs.spans.traces import TraceSums
 
@@ -49,6 +51,7 @@ Place = tuple[int, int] | None
 def write(conn: Connection, plan: Plan, budgets: Budgets) -> list[Fold]:
     """Carry out a plan that was made in this transaction; answers what the ledger must learn once it commits."""
     places = _write_contents(conn, plan)
+    _write_details(conn, plan)
     _update_light(conn, [change for change in plan.changes if not change.is_heavy], places)
     if not plan.heavy:
         return []
@@ -79,7 +82,7 @@ def _replace(conn: Connection, heavy: list[Change], places: dict[int, Place], de
         bills += [bill] if bill else []
         if has_claim(new):
             claims.append(claim_row(new.tenant_id, claim_of(new), change.counts, bill.bill_id if bill else None))
-        rows.append(span_row(new, change.counts, preview_of(change), places[id(change)]))
+        rows.append(_row(change, places))
     _delete_rows(conn, heavy)
     copy_spans(conn, rows)
     copy_claims(conn, claims)
@@ -101,8 +104,10 @@ def _update_light(conn: Connection, changes: list[Change], places: dict[int, Pla
     names = [*sorted(LIGHT), "preview", "block_id", "block_slot"]
     values = []
     for change in changes:
-        row = dict(zip(SPAN_COLUMNS, span_row(change.new, False, preview_of(change), places[id(change)]), strict=True))
-        row["attributes"], row["finish_reasons"] = row["attributes"].decode(), list(row["finish_reasons"])
+        row = dict(zip(SPAN_COLUMNS, _row(change, places), strict=True))
+        attributes, reasons = row["attributes"], row["finish_reasons"]
+        row["attributes"] = None if attributes is None else attributes.decode()
+        row["finish_reasons"] = None if reasons is None else list(reasons)
         key = (change.new.tenant_id, *change.key, utc_from_ns(change.stored.span.start_ns))
         values.append((*(row[name] for name in names), *key))
     with conn.cursor() as cursor:
@@ -113,7 +118,30 @@ def _update_light(conn: Connection, changes: list[Change], places: dict[int, Pla
         )
 
 
-# ---------------------------------------------------------------- contents
+def _row(change: Change, places: dict[int, Place]) -> Row:
+    """As it is stored from now on."""
+    detail = change.stored.detail
+    stays = detail is not None and not _has_moved(change)
+    kept = (detail.detail_id, detail.slot) if detail is not None and stays else None
+    return span_row(change.new, change.counts, preview_of(change), places[id(change)], kept)
+
+
+# ---------------------------------------------------------------- contents and details
+
+
+def _has_moved(change: Change) -> bool:
+    """To another day, where its blocks are not."""
+    return day_of(change.new) != day_of(change.stored.span)
+
+
+def _write_details(conn: Connection, plan: Plan) -> None:
+    """Where they were; one that has moved takes its detail along in its row, and leaves none behind."""
+    changed = {
+        place: Detail(b"{}") if _has_moved(change) else detail_of(change.new)
+        for change in plan.changes
+        if (place := change.stored.detail) is not None and (_has_moved(change) or change.columns != {"adapter"})
+    }
+    rewrite_details(conn, plan.tenant_id, changed)
 
 
 def _write_contents(conn: Connection, plan: Plan) -> dict[int, Place]:
@@ -122,7 +150,7 @@ def _write_contents(conn: Connection, plan: Plan) -> dict[int, Place]:
     rewritten: set[tuple[int, date]] = set()
     for change in plan.changes:
         place, day = change.stored.place, change.stored.row["start"].date()
-        has_moved = day_of(change.new) != day_of(change.stored.span)
+        has_moved = _has_moved(change)
         if CONTENT not in change.columns and not has_moved:
             continue
         content = (change.new.input, change.new.output) if CONTENT in change.columns else blocks.content(change.stored)

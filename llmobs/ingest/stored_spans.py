@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 from llmobs.ingest.copying import SPAN_COLUMNS
+from llmobs.spans.details import Place, details_at
 from llmobs.spans.record import Span, usage_of_row
 from llmobs.spans.shown import SOME_SHOWN
 from llmobs.tenants.attribution import Attribution
@@ -38,6 +39,12 @@ class Stored:
         block_id = self.row["block_id"]
         return None if block_id is None else (block_id, self.row["block_slot"])
 
+    @property
+    def detail(self) -> Place | None:
+        """Where its detail is; None: in the row."""
+        detail_id = self.row["detail_id"]
+        return None if detail_id is None else Place(detail_id, _day(self.row["start"]), self.row["detail_slot"])
+
 
 def load_stored(conn: Connection, tenant_id: int, spans: Sequence[Span]) -> dict[Key, Stored]:
     """The rows of these spans, wherever they began; those that are not stored are left out."""
@@ -52,14 +59,16 @@ def load_stored(conn: Connection, tenant_id: int, spans: Sequence[Span]) -> dict
          min(starts) - MOST_MOVED, max(starts) + MOST_MOVED),
     ).fetchall()  # fmt: skip
     found: dict[Key, Stored] = {}
-    for row in rows:
-        stored = _stored(row)
+    for stored in _with_details(conn, tenant_id, [_stored(row) for row in rows]):
         found.setdefault((stored.span.trace_id, stored.span.span_id), stored)
     return found
 
 
 def load_traces(conn: Connection, tenant_id: int, trace_ids: Sequence[bytes], from_ns: int, to_ns: int) -> list[Stored]:
-    """All spans of these traces about that time, in order, each with the cost that it is shown with."""
+    """All spans of these traces about that time, in order, each with the cost that it is shown with.
+
+    For sums, which ask for no details: only what stands in the rows.
+    """
     rows = conn.execute(
         f"SELECT {_COLUMNS}, s.shown_nanousd FROM {SOME_SHOWN} s WHERE s.tenant_id = %s AND s.trace_id = ANY(%s) "  # noqa: S608
         "AND s.start BETWEEN %s AND %s ORDER BY s.trace_id, s.start, s.span_id",
@@ -73,8 +82,22 @@ def load_traces(conn: Connection, tenant_id: int, trace_ids: Sequence[bytes], fr
     return found
 
 
+def _with_details(conn: Connection, tenant_id: int, found: list[Stored]) -> list[Stored]:
+    """The same, whole: rows as if nothing of them lay elsewhere."""
+    places = {id(stored): place for stored in found if (place := stored.detail) is not None}
+    details = details_at(conn.cursor(), tenant_id, places.values())
+    for stored in found:
+        detail = details.get(places[id(stored)]) if id(stored) in places else None
+        if detail is not None:
+            stored.row.update(detail.values())
+            stored.span.attributes, stored.span.scope_name = stored.row["attributes"], detail.scope_name
+            stored.span.finish_reasons = detail.finish_reasons
+    return found
+
+
 def _stored(values: Sequence[Any]) -> Stored:
     row = dict(zip(SPAN_COLUMNS, values, strict=True))
+    row["attributes"], row["finish_reasons"] = row["attributes"] or {}, row["finish_reasons"] or []
     for name in ("trace_id", "span_id", "parent_span_id"):
         row[name] = None if row[name] is None else bytes(row[name])
     usage = None
@@ -106,6 +129,10 @@ _SAME = (
     "response_model", "response_id", "cost_nanousd", "price_version", "stated_cost_nanousd", "held_nanousd", "ttft_ns",
     "prompt_version", "scope_name",
 )  # fmt: skip
+
+
+def _day(start: datetime) -> date:
+    return start.astimezone(UTC).date()
 
 
 def day_of(span: Span) -> int:

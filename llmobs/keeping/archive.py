@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
+from itertools import count, groupby
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +27,7 @@ from llmobs.keeping.columns import Column, batch, columns_of, nanousd
 from llmobs.keeping.horizons import CONTENT, SPANS, Horizon
 from llmobs.keeping.manifest import MAKING, ArchiveError, Sums, add, day_folder, entry_of, is_sound, settle
 from llmobs.spans.blocks import read_block
+from llmobs.spans.details import Place, details_at
 from llmobs.spans.trace_deltas import fold_day
 
 TRACES = "traces"
@@ -171,9 +172,10 @@ def _source(conn: Connection, tenant_id: int, day: date, kind: str) -> tuple[Seq
         f"SELECT {selected}, CASE WHEN is_call THEN (SELECT sum(cost_nanousd)::bigint FROM bill b "
         "WHERE b.tenant_id = s.tenant_id AND b.trace_id = s.trace_id AND b.span_id = s.span_id "
         "AND b.begin_at = s.start) END FROM span s WHERE tenant_id = %s AND start >= %s AND start < %s "
-        "ORDER BY trace_id, span_id"
+        "ORDER BY detail_id, trace_id, span_id"  # a block's spans together: each is read once
     )
-    return [*columns, BILLED], _streamed(conn, query, (tenant_id, *day_bounds(day)))
+    rows = _streamed(conn, query, (tenant_id, *day_bounds(day)))
+    return [*columns, BILLED], _whole(conn, tenant_id, day, [column.name for column in columns], rows)
 
 
 def _streamed(conn: Connection, query: str, values: tuple[Any, ...]) -> Iterator[Sequence[Any]]:
@@ -181,6 +183,25 @@ def _streamed(conn: Connection, query: str, values: tuple[Any, ...]) -> Iterator
         cursor.itersize = GROUP_ROWS // 5
         cursor.execute(query, values)
         yield from cursor
+
+
+def _whole(
+    conn: Connection, tenant_id: int, day: date, names: list[str], rows: Iterable[Sequence[Any]]
+) -> Iterator[Sequence[Any]]:
+    """The same rows with their details, as if nothing of them lay elsewhere."""
+    block, slot = names.index("detail_id"), names.index("detail_slot")
+    attributes, scope, reasons = (names.index(name) for name in ("attributes", "scope_name", "finish_reasons"))
+    for detail_id, together in groupby(rows, key=lambda row: row[block]):
+        if detail_id is None:
+            yield from together
+            continue
+        of_block = [list(row) for row in together]
+        details = details_at(conn.cursor(), tenant_id, [Place(detail_id, day, row[slot]) for row in of_block])
+        for row in of_block:
+            if (detail := details.get(Place(detail_id, day, row[slot]))) is not None:
+                row[attributes], row[scope] = detail.attributes.decode(), detail.scope_name
+                row[reasons] = list(detail.finish_reasons)
+            yield row
 
 
 def _contents(conn: Connection, tenant_id: int, day: date) -> Iterator[tuple[Any, ...]]:

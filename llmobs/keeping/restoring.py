@@ -108,8 +108,8 @@ def _values(columns: list[Column], batch: pa.RecordBatch, tenant_id: int) -> Ite
         for at, column in enumerate(columns):
             if column.name == "tenant_id":
                 stored[at] = tenant_id  # of this installation
-            elif column.name in ("block_id", "block_slot"):
-                stored[at] = None  # their block is gone; contents make a new one
+            elif column.name in ("block_id", "block_slot", "detail_id", "detail_slot"):
+                stored[at] = None  # their blocks are gone; contents make new ones, details stand in the row
         yield stored
 
 

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 # Tables partitioned by day, with the column's type: timestamptz bounds are UTC midnights.
-DAY_TABLES = ("span", "payload_block", "trace", "bill")
+DAY_TABLES = ("span", "detail_block", "payload_block", "trace", "bill")
 _BY_TIME = ("span", "bill")
 DAYS_AHEAD = 3
 

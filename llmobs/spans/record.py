@@ -79,8 +79,15 @@ def stored_attributes(span: Span) -> dict[str, Any]:
         attributes = {name: value for name, value in attributes.items() if name not in (UNITS, TIER)}
     if usage is None or not (usage.units or usage.tier):
         return attributes
-    units = {UNITS: dict(usage.units)} if usage.units else {}
-    return attributes | units | ({TIER: usage.tier} if usage.tier else {})
+    return attributes | stored_units(span)
+
+
+def stored_units(span: Span) -> dict[str, Any]:
+    """What the columns do not say of the usage, under the names that it is stored by."""
+    if span.usage is None:
+        return {}
+    units = {UNITS: dict(span.usage.units)} if span.usage.units else {}
+    return units | ({TIER: span.usage.tier} if span.usage.tier else {})
 
 
 def usage_of_row(classes: Sequence[int], attributes: Mapping[str, Any]) -> Usage:

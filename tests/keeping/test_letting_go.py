@@ -25,7 +25,7 @@ def set_days(pg: Connection, tenant_id: int = 1, **days: int | None) -> None:
 def test_days_that_nobody_keeps_are_dropped_and_bills_stay(pg: Connection) -> None:
     make_tenant(pg)
     commit(pg, call(), call(start_ns=START_NS - 401 * DAY_NS))
-    assert run(pg).partitions == 3
+    assert run(pg).partitions == 4
     assert (count(pg, "span"), count(pg, "trace"), count(pg, "payload_block"), count(pg, "bill")) == (1, 1, 1, 2)
     assert count(pg, "claim") == 1
     assert verify(pg).differences == []

@@ -1,0 +1,81 @@
+"""Which block and slot a batch's contents and details go to: blocks are of one tenant and day, and bounded."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Generic, TypeVar
+
+from llmobs.core.clock import NS_PER_SECOND
+from llmobs.core.ids import new_row_id
+from llmobs.core.semconv import SOURCE_OTLP
+from llmobs.ingest.copying import stored_json
+from llmobs.spans.blocks import BYTES_PER_BLOCK, SPANS_PER_BLOCK, Content
+from llmobs.spans.details import Detail
+from llmobs.spans.record import Span, stored_attributes
+
+# Of so many spans of a tenant's day, a block pays: of fewer its own row, index entry and COPY weigh more than it saves.
+FEWEST_TOGETHER = 8
+
+_DAY_NS = 86_400 * NS_PER_SECOND
+_EPOCH_DAY = date(1970, 1, 1)
+
+Item = TypeVar("Item")
+Key = tuple[int, int, date]  # tenant, block, day
+Places = list[tuple[int, int] | None]  # block and slot of each span
+
+
+@dataclass(slots=True)
+class Filling(Generic[Item]):
+    """Blocks while they are filled. `current`: of each (tenant, day) the one that has room, and the bytes in it."""
+
+    blocks: dict[Key, list[Item]] = field(default_factory=dict)
+    current: dict[tuple[int, int], tuple[Key, int]] = field(default_factory=dict)
+
+    def put(self, span: Span, item: Item, size: int) -> tuple[int, int]:
+        """Block and slot of this item of the span."""
+        owner = (span.tenant_id, span.start_ns // _DAY_NS)
+        key, filled = self.current.get(owner, (None, 0))
+        if key is None or len(self.blocks[key]) >= SPANS_PER_BLOCK or filled + size > BYTES_PER_BLOCK:
+            key, filled = (span.tenant_id, new_row_id(), _EPOCH_DAY + timedelta(days=owner[1])), 0
+            self.blocks[key] = []
+        self.blocks[key].append(item)
+        self.current[owner] = key, filled + size
+        return key[1], len(self.blocks[key]) - 1
+
+
+def place_contents(spans: Iterable[Span]) -> tuple[Places, dict[Key, list[Content]]]:
+    """Of each span that has content."""
+    places: Places = []
+    filling = Filling[Content]()
+    for span in spans:
+        if span.input is None and span.output is None:
+            places.append(None)
+            continue
+        size = len(span.input or "") + len(span.output or "")
+        places.append(filling.put(span, (span.input, span.output), size))
+    return places, filling.blocks
+
+
+def place_details(spans: Iterable[Span]) -> tuple[Places, dict[Key, list[Detail]]]:
+    """Of each reported span that comes with enough others; the rows of the rest have theirs themselves."""
+    spans = list(spans)
+    together = Counter(_owner(span) for span in spans if span.source == SOURCE_OTLP)
+    places: Places = []
+    filling = Filling[Detail]()
+    for span in spans:
+        if span.source != SOURCE_OTLP or together[_owner(span)] < FEWEST_TOGETHER:
+            places.append(None)
+            continue
+        detail = detail_of(span)
+        places.append(filling.put(span, detail, len(detail.attributes)))
+    return places, filling.blocks
+
+
+def detail_of(span: Span) -> Detail:
+    """What of the span goes into a block."""
+    return Detail(stored_json(stored_attributes(span)), span.scope_name, span.finish_reasons)
+
+
+def _owner(span: Span) -> tuple[int, int]:
+    return span.tenant_id, span.start_ns // _DAY_NS
