@@ -17,17 +17,16 @@ NO_BUDGETS = "0"
 
 Words = tuple[Sequence[str], Sequence[str]]
 
-ADMIT = Script(
-    "admit",
-    """
+_BEGIN = """
 local time = redis.call('TIME')
 local now_s, now_us = tonumber(time[1]), tonumber(time[2])
 local k, a, reply = 0, 0, {1}
 """
-    + "".join(section.ASK for section in SECTIONS)
-    + "".join(section.TAKE for section in SECTIONS)
-    + "return reply\n",
-)
+_TAKE = "".join(section.TAKE for section in SECTIONS) + "return reply\n"
+
+ADMIT = Script("admit", _BEGIN + "".join(section.ASK for section in SECTIONS) + _TAKE)
+# The same asked again by an attempt that may have been let in already: limits are taken of once, as budgets hold once.
+ADMIT_AGAIN = Script("admit again", _BEGIN + cache.ASK + limits.UNDO + limits.ASK + budgets.ASK + _TAKE)
 
 
 def front(*words: Words) -> Front:
@@ -37,4 +36,4 @@ def front(*words: Words) -> Front:
     for their_keys, their_args in words:
         keys += their_keys
         args += their_args
-    return Front(ADMIT, keys, args)
+    return Front(ADMIT, keys, args, ADMIT_AGAIN)

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from gateway.app import App
 from gateway.brake import SHARE
 from gateway.client import Client, protocol
-from gateway.front import ADMIT
+from gateway.front import ADMIT, ADMIT_AGAIN
 from gateway.holds import Holds
 from gateway.plane import Plane
 from gateway.rates import RENEW, SETTLE
@@ -30,7 +30,8 @@ from llmobs.ingest.journal import JournalWriter
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it, not we
 GRACE_SECONDS = 30  # for calls under way, when asked to stop
 STALLED_SECONDS = 60  # a client that takes none of what it is sent for so long has gone
-SCRIPTS = (ADMIT, SETTLE_ALL, SETTLE, RENEW, SHARE, *CACHE_SCRIPTS)  # loaded at each connection, besides the ledger's
+# Loaded at each connection, besides the ledger's.
+SCRIPTS = (ADMIT, ADMIT_AGAIN, SETTLE_ALL, SETTLE, RENEW, SHARE, *CACHE_SCRIPTS)
 LOOK_SECONDS = 5  # how often idle connections are looked for
 
 

@@ -117,8 +117,10 @@ class Attempts:
         front: Front | None = None,
     ) -> Command:
         """Reserve for an attempt; `now_s` is monotonic. Asking again is safe. Not for a call without budgets."""
+        before = self._holdings.get(attempt)
+        asked_before_s = None if before is None else now_s - before.asked_at_s
         self.asking(attempt, begin_s, asked, now_s)
-        return ledger.reserve(self.epoch, attempt, begin_s, self.owner, asked, front)
+        return ledger.reserve(self.epoch, attempt, begin_s, self.owner, asked, front, asked_before_s)
 
     def asking(self, attempt: str, begin_s: int, asked: Sequence[tuple[Applied, int]], now_s: float) -> None:
         """As `ask`, of an attempt whose command is made elsewhere."""

@@ -183,6 +183,7 @@ class Front(msgspec.Struct, frozen=True):
     script: Script
     keys: list[str]
     args: list[str]
+    again: Script | None = None  # where the attempt has asked before; it is told of whom, and seconds since then
 
 
 def reserve(
@@ -192,8 +193,12 @@ def reserve(
     owner: str,
     asked: Sequence[tuple[AppliedLike, int]],
     front: Front | None = None,
+    asked_before_s: float | None = None,
 ) -> Command:
-    """Hold each amount on its budget: all of them, or none. `attempt` is 16 hexadecimal digits; all of one tenant."""
+    """Hold each amount on its budget: all of them, or none. `attempt` is 16 hexadecimal digits; all of one tenant.
+
+    `asked_before_s`: seconds since it asked the same; None: it has not.
+    """
     keys, args = (list(front.keys), list(front.args)) if front is not None else ([], [])
     keys += (EPOCH_KEY, counted_key(asked[0][0].budget.tenant_id))
     args += (str(len(asked)), epoch, attempt, tail(begin_s, owner))
@@ -205,7 +210,11 @@ def reserve(
         if applied.days:
             days += applied.days
     keys += days
-    return Command(RESERVE if front is None else front.script, keys, args)
+    if front is None:
+        return Command(RESERVE, keys, args)
+    if asked_before_s is None or front.again is None:
+        return Command(front.script, keys, args)
+    return Command(front.again, [*keys, asked[0][0].key], [*args, attempt, str(int(asked_before_s))])
 
 
 def settle(epoch: str, attempt: str, actuals: Iterable[tuple[str, int]]) -> Command:

@@ -19,9 +19,12 @@ A key lives for two windows after its last new step (`EXPIRE`: 120 s for a minut
 to look for old ones. By then it has been empty for a window: expiry is never what frees a place. A server that evicts
 keys which expire would forget limits; the ledger forbids such a server too (`noeviction`).
 
-What may go wrong, and what comes of it: a take whose reply was lost, or a settle that was, leaves the estimate in
-the window until that has passed. A settle is sent once and never repeated. A lost Valkey begins at nothing; a settle
-that comes after finds no step, or takes at most what it finds there from calls of the same step.
+An admission that is asked again, since its reply was lost or came too late, begins with UNDO: what it took at first,
+then ASK and TAKE as ever. That it took is told by the hold of its budgets, made in the same step.
+
+What may go wrong, and what comes of it: a take whose reply was lost for good, or a settle that was, leaves the
+estimate in the window until that has passed. A settle is sent once and never repeated. A lost Valkey begins at
+nothing; a settle that comes after finds no step, or takes at most what it finds there from calls of the same step.
 
 The chunks' convention (the composer's): cursors `k` and `a` stand before the section's first key and argument;
 `now_s` is the server's time; `reply` is what a grant answers. A refusal is {0, 'l', index, used, limit, seconds until
@@ -87,6 +90,31 @@ for i = 1, limits_n do
   end
 end
 k, a = k + limits_n, limits_a + 4 * limits_n
+"""
+
+# Before ASK, with its cursors. The last key and the last two arguments are the admission's own: a budget's key, the
+# attempt that it holds if it took, and seconds since that was asked. Those are the gateway's, so the step beside is
+# looked at too. What is given back is taken anew at once, so nobody else gets the place in between.
+UNDO = """
+if redis.call('HEXISTS', KEYS[#KEYS], ARGV[#ARGV - 1]) == 1 then
+  local at_s = now_s - tonumber(ARGV[#ARGV])
+  for i = 1, tonumber(ARGV[a + 1]) do
+    local key, at = KEYS[k + i], a + 1 + 4 * i
+    local step, amount = tonumber(ARGV[at - 3]), ARGV[at]
+    if step == 0 then
+      redis.call('ZREM', key, string.match(amount, ':(.*)$'))
+    elseif amount ~= '0' then
+      local number = math.floor(at_s / step)
+      for _, cell in ipairs({number, number + 1, number - 1}) do
+        if tonumber(redis.call('HGET', key, cell) or 0) >= tonumber(amount) then
+          redis.call('HINCRBY', key, cell, '-' .. amount)
+          redis.call('HINCRBY', key, 's', '-' .. amount)
+          break
+        end
+      end
+    end
+  end
+end
 """
 
 # Adds to `reply`, if there is any limit: the server's second, then for each limit what is left and the seconds until

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmobs.limits import scripts
+from llmobs.limits import admission, scripts
 from llmobs.limits.admission import Exceeded, Taken
 from llmobs.limits.units import STEPS
 from llmobs.tenants.attribution import Attribution
@@ -215,6 +216,45 @@ def test_in_no_window_is_more_than_the_limit_and_nothing_is_refused_for_what_lef
             settle(valkey, (applies, actual - amount), taken_at_s=now_s)
         taken.append((now_s, amount if actual is None else actual))
         assert counted(valkey, applies) == used + taken[-1][1]
+
+
+AGAIN = f"""
+local now_s = tonumber(ARGV[1])
+local k, a, reply = 0, 1, {{1}}
+{scripts.UNDO}
+{scripts.ASK}
+{scripts.TAKE}
+return reply
+"""
+
+
+@pytest.mark.parametrize("off_s", [-1, 0, 1])  # the gateway's seconds are not the server's
+@pytest.mark.parametrize("later_s", [0, 1, 3])
+def test_who_asks_again_takes_once_and_whoever_was_not_let_in_takes_then(
+    valkey: redis.Redis, later_s: int, off_s: int
+) -> None:
+    asked = (
+        (applied(5, id=1), 1),
+        (applied(90, id=2, unit="tokens"), 60),
+        (applied(1, id=3, unit="concurrent", per=""), 1),
+    )
+    keys, args = admission.ask(asked, "gateway-1:a")
+
+    def again(attempt: str, ago_s: int) -> Any:
+        return valkey.eval(AGAIN, len(keys) + 1, *keys, "hold", AT_S + later_s, *args, attempt, max(ago_s + off_s, 0))
+
+    def seen() -> tuple[Any, ...]:
+        return counted(valkey, asked[0][0]), counted(valkey, asked[1][0]), valkey.zcard(keys[2])
+
+    assert isinstance(admit(valkey, *asked), Taken)
+    valkey.hset("hold", "a1", "h1:")
+    for ago_s in (later_s, 0):
+        assert again("a1", ago_s)[0] == 1
+        assert seen() == (1, 60, 1)
+    refused = again("b2", 0)
+    assert admission.is_exceeded(refused)
+    assert refused[2] == 1
+    assert seen() == (1, 60, 1)
 
 
 CALLERS = """
