@@ -99,7 +99,7 @@ class App:
     async def _readyz(self, door: Door, now_ns: int) -> None:
         plane = self._plane
         missing = [] if plane.snapshot is not None else ["no snapshot of the configuration"]
-        missing += [] if plane.recorder.is_writable else ["the journal takes nothing"]
+        missing += [] if plane.recorder.takes_calls else ["the journal takes nothing"]
         missing += [plane.canary.problem] if plane.canary.problem else []
         text = ("not ready: " + "; ".join(missing) if missing else "ready") + "\n"
         _answer(door, 503 if missing else 200, b"text/plain", text.encode())

@@ -86,6 +86,7 @@ class Attempt(msgspec.Struct):
     is_held: bool = False
     connection: Connection | None = None
     unrecorded: str = ""  # why Begin could not be journalled after all: it is not sent
+    goes_unrecorded: bool = False  # it could not, and it is sent all the same: neither a span nor a bill comes of it
     has_begun: bool = False
     verdict: Verdict | None = None  # of the candidate's breaker
     # the exchange
@@ -99,6 +100,11 @@ class Attempt(msgspec.Struct):
         self.unrecorded = str(error)
         if self.connection is not None:
             self.connection.take_back(NeverSent(self.unrecorded))
+
+    def go_unrecorded(self) -> None:
+        """The journal did not take Begin, and the policy is to send it (LLMOBS_UNRECORDED)."""
+        self.goes_unrecorded = True
+        self.usual = None  # what it holds goes back: no bill will take its place
 
 
 class Call(msgspec.Struct):

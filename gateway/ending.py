@@ -45,7 +45,7 @@ def settle_attempt(call: Call, attempt: Attempt, plane: Plane, beside: Command |
         return
     attempt.is_held = False
     usage, cost_nanousd = attempt.outcome.usage, attempt.outcome.cost_nanousd
-    if not attempt.has_begun or usage is None:
+    if not attempt.has_begun or usage is None or attempt.goes_unrecorded:
         plane.holds.give_back(attempt.id)
         if beside is not None:
             plane.holds.tell(beside)

@@ -19,8 +19,9 @@ import psycopg
 import structlog
 
 from gateway.grpc_door import GrpcDoor, server
-from gateway.snapshot import POLL_SECONDS, SnapshotFile
+from gateway.snapshot import PATIENCE, POLL_SECONDS, SnapshotFile
 from llmobs.core.env import EnvError, Place, read_str
+from llmobs.ingest import plain_log
 from llmobs.ingest.journal import JournalError, JournalWriter
 from llmobs.tenants import roster
 from llmobs.tenants.config_version import config_version
@@ -60,11 +61,13 @@ class RosterKeeper:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with psycopg.connect(self._database_url, autocommit=True, connect_timeout=3) as conn:
+                with psycopg.connect(self._database_url, autocommit=True, **PATIENCE) as conn:
                     while not self._stopping.wait(POLL_SECONDS if self._version >= 0 else 0):
                         self._look(conn)
             except psycopg.Error as error:
                 log.warning("PostgreSQL is away: the last roster holds", error=type(error).__name__)
+            except Exception:  # the thread's outermost loop: what cannot be read now may be later
+                log.exception("the roster cannot be read: the last one holds")
             if self.known is None:
                 self._use_file()
             self._stopping.wait(POLL_SECONDS)
@@ -114,6 +117,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=4317)
     parser.add_argument("--owner", default=f"otlp-grpc-{secrets.token_hex(6)}", help="the name of its journal")
     options = parser.parse_args()
+    plain_log.set_up()
     logging.basicConfig(level=read_str("LLMOBS_LOG_LEVEL", "info").upper())
     try:
         asyncio.run(_run(options.host, options.port, Place.from_env(), options.owner))

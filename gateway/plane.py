@@ -10,7 +10,7 @@ from gateway.health import Health
 from gateway.holds import Holds
 from gateway.overruns import Overruns
 from gateway.rates import Rates
-from gateway.recorder import Recorder
+from gateway.recorder import Recorder, unrecorded_policy
 from gateway.response_cache import ResponseCache
 from gateway.routing.strategies import Turns
 from gateway.snapshot import Snapshot
@@ -42,11 +42,11 @@ class Plane:
     def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes, turn: Turn) -> "Plane":
         counts, owner, valkey = Counts(), holds.attempts.owner, holds.valkey
         rates, cache, health = Rates(owner), ResponseCache(valkey, journal_key), Health(valkey, owner)
-        recorder, upstream = Recorder(journal, counts, turn), Upstream(turn=turn)
+        recorder, upstream = Recorder(journal, counts, turn, unrecorded_policy()), Upstream(turn=turn)
         brake = Brake(owner, valkey, recorder, counts, platform_secret)
         return cls(holds, recorder, platform_secret, rates, cache, health, brake, upstream, counts)
 
     @property
     def is_ready(self) -> bool:
         """It can do its work: it knows who may call, can journal, and is not known to let budgets be passed."""
-        return self.snapshot is not None and self.recorder.is_writable and not self.canary.problem
+        return self.snapshot is not None and self.recorder.takes_calls and not self.canary.problem

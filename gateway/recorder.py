@@ -1,23 +1,29 @@
 """What the journal is told of a call: Begin before the upstream request, End after it, Refused where none was sent.
 
 Recording never breaks a call that the provider has answered: an End that the disk does not take is tried again every
-second (bounded), and the attempt is billed at its hold if the process dies first. Begin fails closed: without it the
-call is not sent.
+second (bounded: of many the contents are let go), and the attempt is billed at its hold if the process dies first.
+Begin fails closed: without it the call is not sent; unless LLMOBS_UNRECORDED allows it and no budget that blocks
+applies. Such a call is counted, and is neither a span nor a bill.
 """
 
 import time
 from collections import deque
+
+import msgspec
 
 from gateway.call import Attempt, Call
 from gateway.counts import Counts
 from gateway.dialects.dialect import text
 from gateway.turn import Turn
 from llmobs.core import semconv
+from llmobs.core.env import EnvError, read_str
 from llmobs.ingest.entries import Begin, Braked, Called, End, Entry, Hold, Refused
-from llmobs.ingest.journal import JournalError, JournalFull, JournalWriter, Lost
+from llmobs.ingest.journal import JournalBroken, JournalError, JournalFull, JournalWriter, Lost
 
 KEPT_BYTES = 1024 * 1024  # of each side's content
-MOST_LATE_ENDS = 200  # up to 2 MB each
+MOST_WHOLE_ENDS = 200  # late ones with their contents, up to 2 MB each; of more the contents are let go
+MOST_LATE_ENDS = 20_000  # then no call begins: without contents about 1 KB each
+REFUSE, ALLOW = "refuse", "allow"  # LLMOBS_UNRECORDED: a call that the journal does not take
 MOST_CLIENTS = 1_000  # user agents remembered; when full they are forgotten
 RESCUED = frozenset({"stale_cache", "static"})  # answered by no attempt (gateway/last_resort.py)
 
@@ -25,16 +31,41 @@ RESCUED = frozenset({"stale_cache", "static"})  # answered by no attempt (gatewa
 class Recorder:
     """Writes the entries of this process's journal."""
 
-    def __init__(self, journal: JournalWriter, counts: Counts, turn: Turn) -> None:
+    def __init__(self, journal: JournalWriter, counts: Counts, turn: Turn, unrecorded: str = REFUSE) -> None:
         self.journal = journal
+        self.allows_unrecorded = unrecorded == ALLOW
         self._turn = turn
         self._counts = counts
-        self._late: deque[End] = deque(maxlen=MOST_LATE_ENDS)
+        self._late: deque[End] = deque()
         self._clients: dict[bytes, str] = {}
         self.is_writable = True
 
+    @property
+    def takes_calls(self) -> bool:
+        """Calls are sent, if only unrecorded."""
+        return self.is_writable or self.allows_unrecorded
+
     def begin(self, call: Call, attempt: Attempt) -> None:
         """Say that the attempt is about to be sent. Raises JournalError: then it must not be."""
+        if self.allows_unrecorded and not any(applied.budget.is_blocking for applied, _ in attempt.applied):
+            self._begin_or_go_on(call, attempt)
+        else:
+            self._begin(call, attempt, attempt.not_begun)
+
+    def _begin_or_go_on(self, call: Call, attempt: Attempt) -> None:
+        def lost(*_: object) -> None:
+            self.is_writable = False
+            self._counts.not_journalled["begin"] += 1
+            attempt.go_unrecorded()
+
+        try:
+            self._begin(call, attempt, lost)
+        except JournalError:
+            lost()
+
+    def _begin(self, call: Call, attempt: Attempt, lost: Lost) -> None:
+        if self._late and len(self._late) >= MOST_LATE_ENDS:
+            raise JournalBroken(f"{len(self._late)} calls wait for the disk to take their ends")
         assert call.tenant is not None
         assert call.asked is not None
         candidate, speaks = attempt.candidate, attempt.speaks
@@ -65,7 +96,7 @@ class Recorder:
                 findings=call.findings if attempt.number == 1 else [],
                 unpriced_nanousd=attempt.unpriced_nanousd,
             ),
-            attempt.not_begun,
+            lost,
         )
 
     def _client(self, user_agent: bytes) -> str:
@@ -79,6 +110,8 @@ class Recorder:
 
     def end(self, call: Call, attempt: Attempt) -> None:
         """Say how the attempt ended."""
+        if attempt.goes_unrecorded:
+            return
         assert call.tenant is not None
         outcome = attempt.outcome
         request, response, is_truncated = self._content(call, outcome.response_body, outcome.is_truncated)
@@ -110,6 +143,8 @@ class Recorder:
         self.is_writable = False
         self._counts.not_journalled["end"] += 1
         if isinstance(entry, End):
+            if len(self._late) >= MOST_WHOLE_ENDS:
+                entry = msgspec.structs.replace(entry, request_body=b"", response_body=b"", is_truncated=True)
             self._late.append(entry)
 
     def called(self, call: Call) -> None:
@@ -202,6 +237,8 @@ class Recorder:
                 self.journal.append(self._late[0])
                 self._late.popleft()
                 self.is_writable = True
+            if not self.is_writable:  # perhaps nobody calls any more, since we said that we are not ready
+                self.is_writable = self.journal.has_room()
         except JournalError:
             self.is_writable = False
 
@@ -230,6 +267,14 @@ class Recorder:
             self._queue(entry, lost)
         except JournalError as error:
             lost(entry, error)
+
+
+def unrecorded_policy() -> str:
+    """What becomes of a call that the journal does not take, as the environment says. Raises EnvError."""
+    policy = read_str("LLMOBS_UNRECORDED", REFUSE)
+    if policy not in (REFUSE, ALLOW):
+        raise EnvError(f"LLMOBS_UNRECORDED={policy!r} is neither {REFUSE} nor {ALLOW}")
+    return policy
 
 
 def _holds(attempt: Attempt) -> list[Hold]:

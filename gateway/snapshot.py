@@ -231,7 +231,7 @@ class SnapshotKeeper:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with psycopg.connect(self._database_url, autocommit=True, **_PATIENCE) as conn:
+                with psycopg.connect(self._database_url, autocommit=True, **PATIENCE) as conn:
                     self._follow(conn)
             except psycopg.Error as error:
                 if not self.is_database_away:
@@ -293,7 +293,7 @@ class SnapshotKeeper:
         self._version = stored.version
 
 
-_PATIENCE: dict[str, Any] = {
+PATIENCE: dict[str, Any] = {
     "connect_timeout": 3,
     "application_name": "llmobs gateway",
     "options": "-c statement_timeout=5000",

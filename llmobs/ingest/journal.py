@@ -38,6 +38,7 @@ MOST_JOURNAL_MB = 8 * 1024  # of all owners of a data folder together, unless LL
 CALLS_PART = 8  # one in so many of these bytes is kept for calls
 REPORTS = frozenset((OtlpBody, OtlpLogs, NativeSpans))  # whose senders are told to send again
 MOST_FRAME_BYTES = 256 * 1024 * 1024  # longer is not a frame: a request body is at most 64 MB
+PROBE_BYTES = 64 * 1024
 RECHECK_SECONDS = 1.0  # how often a full journal looks whether the writer has made room
 
 _HEADER = struct.Struct("<II")
@@ -215,6 +216,21 @@ class JournalWriter:
     def _rotate_if_full(self) -> None:
         if self._position - self._segment_start >= self._segment_bytes:
             self._rotate()
+
+    def has_room(self) -> bool:
+        """Whether it would take an entry of a call now: asked by writing, so seldom."""
+        with self._guard:
+            self._measure()
+            if self._position + self._queued_bytes + PROBE_BYTES > self._bound:
+                return False
+            try:
+                if os.pwrite(self._lock, bytes(PROBE_BYTES), 0) < PROBE_BYTES:
+                    return False
+            except OSError:
+                return False
+            finally:
+                os.ftruncate(self._lock, 0)
+            return True
 
     def close(self) -> None:
         """Let go of the lock: from then on the owner counts as dead and its journal is drained."""

@@ -33,6 +33,7 @@ from llmobs.budgets import definition
 from llmobs.budgets.spend import count_new_budgets
 from llmobs.core.clock import now_ns, utc_from_ns
 from llmobs.core.env import Connections, EnvError, Place, Secrets
+from llmobs.ingest import plain_log
 from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
 from llmobs.ingest.dead_letters import bury
 from llmobs.ingest.groups import Group, translated
@@ -56,6 +57,15 @@ HEARTBEAT_SECONDS = 1.0
 OWNERS_SECONDS = 0.25
 JOIN_SECONDS = 0.5  # how often content that came as log records is joined to its spans
 OFFSETS_SECONDS = 0.5  # where only begins were read
+# A host that has vanished says nothing: without these a statement under way would wait for it for two hours.
+PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "application_name": "llmobs writer",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 0.5  # budgets that block wait for a writer that recovers
 
 Connection = psycopg.Connection[Any]
@@ -290,6 +300,7 @@ def _is_refusal(error: psycopg.OperationalError) -> bool:
 
 def main() -> int:
     """Run until SIGTERM, through losses of PostgreSQL and Valkey."""
+    plain_log.set_up()
     stopping: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -358,7 +369,7 @@ def _run(journal: Path, secrets: Secrets, connections: Connections, stopping: li
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
-            with psycopg.connect(connections.database_url, autocommit=True, connect_timeout=5) as conn:
+            with psycopg.connect(connections.database_url, autocommit=True, **PATIENCE) as conn:
                 writer = Writer(journal, secrets, conn, client, owner)
                 pause = FIRST_PAUSE_SECONDS
                 writer.run(lambda: bool(stopping))

@@ -50,12 +50,15 @@ class EmbeddedValkey:
         """Write its settings; the password stands in the file (0600), not on the command line."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = self._config_file
-        config.touch(mode=0o600)
-        config.write_text(
+        settings = (
             f"bind {_LOOPBACK}\nport {self.port}\nrequirepass {self.password}\ndir {self.folder}\ndatabases 16\n"
             f"{self._door()}"
             'save ""\nappendonly no\nmaxmemory-policy noeviction\ndaemonize no\ntcp-keepalive 60\n'
         )
+        if config.exists() and config.read_text() == settings:
+            return  # it starts again on a full disk too
+        config.touch(mode=0o600)
+        config.write_text(settings)
 
     def _door(self) -> str:
         """A socket beside the port, where the system takes so long a path."""

@@ -53,11 +53,19 @@ class Supervisor:
     def __init__(self, place: Place, env: Mapping[str, str], say: Callable[[str], None] = print) -> None:
         self.place = place
         self.env = dict(env)
-        self.say = say
+        self._say = say
         self.running: list[Running] = []
         self.is_stopping = False
         self.is_hurried = False
         self.asked_at = 0.0  # monotonic
+        self.is_run_file_old = False  # a full disk did not take it
+
+    def say(self, sentence: str) -> None:
+        """Tell whoever started us, if they still listen: a terminal that has gone, a full disk, ends nothing."""
+        try:
+            self._say(sentence)
+        except OSError:
+            pass
 
     def take_signals(self) -> None:
         """SIGTERM and Ctrl-C ask for a clean end; a second Ctrl-C, seconds later, kills."""
@@ -94,6 +102,8 @@ class Supervisor:
                 self._note_end(running, now)
             if running.child is None and now >= running.start_again_at and not self.is_stopping:
                 self._start_again(running, now)
+        if self.is_run_file_old:
+            self._keep_run_file()
 
     def stop(self) -> None:
         """End everything, rank by rank; kills who does not end in its time."""
@@ -176,7 +186,14 @@ class Supervisor:
         for running in self.running:
             if running.child is not None:
                 pids.setdefault(running.program.kind, []).append(running.child.pid)
-        replace_file(self.place.run_file, json.dumps(pids).encode())
+        try:
+            replace_file(self.place.run_file, json.dumps(pids).encode())
+        except OSError as error:  # the disk is full: processes matter more than the file that names them
+            if not self.is_run_file_old:
+                log.warning("run.json is old", error=str(error))
+            self.is_run_file_old = True
+        else:
+            self.is_run_file_old = False
 
 
 def end_orphans(place: Place) -> list[int]:

@@ -191,6 +191,7 @@ def test_a_full_journal_says_when_to_come_again(
 ) -> None:
     monkeypatch.setattr(collector.journal, "_most_bytes", 10)
     monkeypatch.setattr(collector.journal, "_bound", 10)
+    monkeypatch.setattr(collector.journal, "_reports_bound", 10)
     failed = refused(collector, body, secret)
     assert failed.code() is grpc.StatusCode.UNAVAILABLE
     assert retry_seconds(failed) == (1, 1)

@@ -183,6 +183,7 @@ def test_a_full_journal_says_when_to_come_again(
     assert gateway.plane is not None
     monkeypatch.setattr(gateway.plane.recorder.journal, "_most_bytes", 0)
     monkeypatch.setattr(gateway.plane.recorder.journal, "_bound", 0)
+    monkeypatch.setattr(gateway.plane.recorder.journal, "_reports_bound", 0)
     response = http.post(TRACES, content=spans(time.time_ns()).SerializeToString(), headers=PROTOBUF)
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert gateway.otlp() == []

@@ -132,3 +132,27 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_full_disk_ends_nothing_and_run_file_follows_when_there_is_room(
+    supervisor: Supervisor, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither run.json nor whoever reads our sentences is worth the platform."""
+    first = supervisor.start(program("web"))
+
+    def is_full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("llmobs.ops.supervisor.replace_file", is_full)
+        full.setattr(supervisor, "_say", is_full)
+        first.kill()
+        first.wait()
+        supervisor.look()
+        supervisor.running[0].start_again_at = 0.0
+        supervisor.look()
+    second = supervisor.running[0].child
+    assert second is not None
+    assert pids(place)["web"] == [first.pid]
+    supervisor.look()
+    assert pids(place)["web"] == [second.pid]
