@@ -8,11 +8,12 @@ import platform
 import sys
 from collections.abc import Callable
 
-from tests.bench import brake, forecast, gateway, ingest, proof, queries, reprice, scale, stored
+from tests.bench import brake, faults, forecast, gateway, ingest, proof, queries, reprice, scale, stored
 
 BENCHMARKS = {"gateway": gateway.main, "ingest": ingest.main, "forecast": forecast.main, "brake": brake.main}
 WITH_WORDS: dict[str, Callable[[list[str]], int | None]] = {
     "proof": proof.main,
+    "faults": faults.main,
     "reprice": reprice.main,
     "queries": queries.main,
     "scale": scale.main,

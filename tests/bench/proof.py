@@ -94,7 +94,7 @@ class Run:
 def prove(trial: Trial) -> Findings:
     """Try it, and say what was found."""
     found = Findings()
-    with _simulator() as provider, _alone(), tempfile.TemporaryDirectory(prefix="llmobs-proof-") as folder:
+    with _simulator() as provider, alone(), tempfile.TemporaryDirectory(prefix="llmobs-proof-") as folder:
         file = Path(folder) / "callers.jsonl"
         with configured(configuration(provider, trial.seconds), environment(), trial.gateways) as up:
             connections = Place(up.data).connections()
@@ -197,7 +197,7 @@ def _callers(port: int, trial: Trial, file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Without whatever else names stores and folders to our children."""
     others = {name: value for name, value in os.environ.items() if re.match("LLMOBS_|DATABASE_|VALKEY_|REDIS_", name)}
     for name in others:
