@@ -6,7 +6,16 @@ from django.db import connection
 
 from llmobs.keeping.horizons import Connection
 
+_LOCK = 0x6C6C6D6B  # "llmk"
+
 
 def connect() -> Connection:
     """In autocommit, to the database that Django uses."""
     return psycopg.connect(settings.CONNECTIONS.database_url, dbname=connection.settings_dict["NAME"], autocommit=True)
+
+
+def alone(conn: Connection) -> None:
+    """Until the connection ends, nobody else archives, erases or restores: a day that is being archived while a person
+    is erased would hold them for good.
+    """
+    conn.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))

@@ -23,9 +23,11 @@ APART = {
     "span": "erasing_spans", "trace": "erasing_spans", "payload_block": "erasing_spans",
     "bill": "erasing_money", "rollup_user_day": "erasing_money",
     "budget_spend": "erasing_money",
-    "threshold_event": "erasing_money", "budgets_raise": "erasing_money",
+    "threshold_event": "erasing_money",
     "raw_body": "erasing_bodies", "dead_letter": "erasing_bodies",
 }  # fmt: skip
+# Columns that have a way of their own.
+COLUMNS_APART = {"budgets_raise": {"value"}}
 # Configuration, which people write: while it names the person, erasing is refused.
 CONFIGURED = {
     "budgets_budget": ("budget", ("name", "scope")),
@@ -100,7 +102,8 @@ def tables(conn: Connection) -> list[Table]:
         if name in APART or name in LEFT_ALONE or name in CONFIGURED or name.startswith(ROLLED_UP):
             continue
         whose = "%s > 0" if name in COMMON else _whose(name, columns, points, 3)
-        made = [[n for n, kind, _ in known if kind in kinds and n not in ACTORS] for kinds in (_TEXTS, _LISTS, _BODIES)]
+        apart = ACTORS | COLUMNS_APART.get(name, set())
+        made = [[n for n, kind, _ in known if kind in kinds and n not in apart] for kinds in (_TEXTS, _LISTS, _BODIES)]
         key = tuple(n for n, _, is_key in known if is_key)
         if whose and key and any(made):
             found.append(Table(name, key, tuple(made[0]), tuple(made[1]), tuple(made[2]), whose))

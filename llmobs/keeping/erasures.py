@@ -15,7 +15,7 @@ from llmobs.cache import status
 from llmobs.ingest.seal import Sealer
 from llmobs.keeping import proof
 from llmobs.keeping.archive_erasing import erase_archives
-from llmobs.keeping.connecting import connect
+from llmobs.keeping.connecting import alone, connect
 from llmobs.keeping.erasing import Connection, NotErased, await_journals, erase
 from llmobs.keeping.erasing_bodies import erase_letters
 from llmobs.keeping.models import Erasure
@@ -66,6 +66,7 @@ def _carry_out(erasure: Erasure, seconds: float) -> None:
     person = person_of(erasure)
     with connect() as conn:
         await_journals(conn, settings.PLACE, settings.SECRETS.journal_key, seconds)
+        alone(conn)
         before = _billed(conn, person.tenant_id)
         _count(erasure, erase(conn, person))
         _count(erasure, {"dead_letter": erase_letters(conn, person, Sealer(settings.SECRETS.journal_key))})
@@ -130,10 +131,31 @@ def _forget_in_valkey(erasure: Erasure, person: Person) -> None:
 
 
 def _named_keys(client: "redis.Redis", person: Person) -> list[bytes]:
-    """Keys of the tenant in which the id stands (they carry it as hash tag, with the value behind)."""
+    """Keys of the tenant (they carry it as hash tag) in which the id stands: in the name, or in what it holds."""
     tag = f"{{{person.tenant_id}}}".encode()
-    found = [name for name in client.scan_iter(count=1000) if person.user_id.encode() in name and tag in name]
-    return [name for name in found if person.rename(name.decode(errors="replace")) != name.decode(errors="replace")]
+    of_tenant = [name for name in client.scan_iter(count=1000) if tag in name]
+    return [name for name in of_tenant if _names(person, name) or _names(person, *_held(client, name))]
+
+
+def _names(person: Person, *texts: bytes) -> bool:
+    given = [text.decode(errors="replace") for text in texts if person.user_id.encode() in text]
+    return any(person.rename(text) != text for text in given)
+
+
+def _held(client: "redis.Redis", name: bytes) -> list[bytes]:
+    """What a key holds, as far as it is text; cached answers are sealed, and forgotten as a whole."""
+    kind = client.type(name)
+    if kind == b"hash":
+        return [part for pair in client.hgetall(name).items() for part in pair]
+    if kind in (b"set", b"zset", b"list"):
+        return _members(client, name, kind)
+    return [client.get(name) or b""] if kind == b"string" else []
+
+
+def _members(client: "redis.Redis", name: bytes, kind: bytes) -> list[bytes]:
+    if kind == b"set":
+        return list(client.sscan_iter(name))
+    return list(client.zrange(name, 0, -1) if kind == b"zset" else client.lrange(name, 0, -1))
 
 
 def go_on() -> None:

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from llmobs.keeping import erasures
-from llmobs.keeping.connecting import connect
+from llmobs.keeping.connecting import alone, connect
 from llmobs.keeping.letting_go import let_go
 from llmobs.keeping.place import secure_in
 
@@ -17,6 +17,7 @@ log = structlog.get_logger()
 def let_old_data_go() -> None:
     """Every six hours: archive, drop and delete what nobody keeps any more."""
     with connect() as conn:
+        alone(conn)
         gone = let_go(conn, timezone.now().date(), secure_in(settings.PLACE))
     log.info("old data let go", partitions=gone.partitions, rows=gone.rows, waiting=gone.waiting[:20])
 

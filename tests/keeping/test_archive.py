@@ -4,12 +4,15 @@ import json
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmobs.core.env import Place
-from llmobs.keeping import archive
+from llmobs.keeping import archive, manifest
+from llmobs.keeping.archive_erasing import erase_archives
 from llmobs.keeping.manifest import ArchiveError, Sums
+from llmobs.keeping.person import Person
 from llmobs.keeping.place import open_archive
 from llmobs.keeping.restoring import in_order, restore
 from llmobs.ops.verify import verify
@@ -120,3 +123,65 @@ def test_days_without_archives_leave_no_file(acme: Connection, tmp_path: Path) -
     run(acme, tmp_path)
     assert count(acme, "span") == 1
     assert not (tmp_path / "archive").exists()
+
+
+STEPS = ["the line", "the name", "the end"]
+
+
+def stopped_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill right before the manifest's next line (`the line`, `the end`), or before the file's name."""
+    real_move, real_keep, kept = manifest.move, manifest.keep, []
+
+    def move(made: Path, path: Path) -> None:
+        if step == "the name":
+            raise KeyboardInterrupt
+        real_move(made, path)
+
+    def keep(*given: Any) -> None:
+        kept.append(given)
+        if step == "the line" or (step == "the end" and len(kept) == 2):
+            raise KeyboardInterrupt
+        real_keep(*given)
+
+    monkeypatch.setattr(manifest, "move", move)
+    monkeypatch.setattr(manifest, "keep", keep)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_day_whose_archiving_was_killed_is_archived_once(
+    acme: Connection, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_at(step, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run(acme, tmp_path)
+    monkeypatch.undo()
+    assert count(acme, "span") == 4
+    run(acme, tmp_path)
+    day = tmp_path / "archive" / "tenant=acme" / f"day={DAY}"
+    assert sorted(path.name for path in day.iterdir()) == [
+        "content.parquet", "manifest.json", "spans.parquet", "traces.parquet",
+    ]  # fmt: skip
+    assert all(manifest.is_sound(day, entry) for entry in manifest.read(day))
+    for path in files(tmp_path):
+        restore(acme, path, today() + timedelta(days=2))
+    assert count(acme, "span") == 4
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_file_whose_exchange_was_killed_is_sound_and_is_finished(
+    acme: Connection, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(acme, tmp_path)
+    day = tmp_path / "archive" / "tenant=acme" / f"day={DAY}"
+    whose = Person(1, "user-1", "erased-1")
+    stopped_at(step, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        erase_archives(tmp_path / "archive", "acme", whose)
+    monkeypatch.undo()
+    assert all(manifest.is_sound(day, entry) for entry in manifest.read(day))
+    erase_archives(tmp_path / "archive", "acme", whose)
+    assert {path.suffix for path in day.iterdir()} == {".json", ".parquet"}
+    assert all(entry.becomes == "" and manifest.is_sound(day, entry) for entry in manifest.read(day))
+    told = read_by_duckdb(f"SELECT user_id FROM '{day}/spans.parquet' UNION SELECT user_id FROM '{day}/traces.parquet'")
+    assert told == [("erased-1",)]
+    assert read_by_duckdb(f"SELECT count(input) FROM '{day}/content.parquet'") == [(0,)]
