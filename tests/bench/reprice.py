@@ -29,7 +29,7 @@ from llmobs.pricing.book import Override, PriceBook
 from llmobs.pricing.price import Rates
 from llmobs.pricing.repricing import Question
 from llmobs.pricing.versions import remember
-from llmobs.rollups.compact import TARGETS
+from llmobs.rollups.compact import TARGETS, Target
 from llmobs.rollups.delta import DIMENSIONS, MEASURES, SKETCHES
 from llmobs.spans.partitions import partition_name
 from llmobs.spans.trace_deltas import fold
@@ -118,7 +118,7 @@ def seed(conn: psycopg.Connection[Any], rows: int) -> tuple[datetime, datetime]:
     for number, day in enumerate(days):
         _seed_day(conn, day, number, rows // DAYS, prices)
     for target in TARGETS:
-        _seed_rollup(conn, target.table, target.bucket, target.dimensions)
+        _seed_rollup(conn, target)
     conn.execute(USERS)
     conn.execute(BUDGETS)
     for table in ("span", "trace", "bill", "rollup_minute", "rollup_hour", "rollup_user_day"):
@@ -148,18 +148,18 @@ def _seed_day(conn: psycopg.Connection[Any], day: date, number: int, rows: int, 
         )
 
 
-def _seed_rollup(conn: psycopg.Connection[Any], table: str, bucket: str, dimensions: tuple[str, ...]) -> None:
+def _seed_rollup(conn: psycopg.Connection[Any], target: Target) -> None:
     values = {
         "spans": "count(*)", "calls": "count(*)", "cost_nanousd": "sum(cost_nanousd)",
         "uncached_input_tokens": "sum(input_tokens - cache_read_input_tokens)", "output_tokens": "sum(output_tokens)",
         "cache_read_input_tokens": "sum(cache_read_input_tokens)", **dict.fromkeys(SKETCHES, "'{}'"),
     }  # fmt: skip
-    names = ["request_model" if name == "model" else name for name in dimensions]
+    names = ["request_model" if name == "model" else name for name in target.dimensions]
     keys = ", ".join(map(str, range(1, 3 + len(names))))
-    assert set(dimensions) <= set(DIMENSIONS)
+    assert set(target.dimensions) <= set(DIMENSIONS)
     conn.execute(
-        f"INSERT INTO {table} (tenant_id, {bucket}, {', '.join([*dimensions, *MEASURES])}) "
-        f"SELECT tenant_id, date_trunc('{bucket}', start), "
+        f"INSERT INTO {target.table} (tenant_id, {target.bucket}, {', '.join([*target.dimensions, *MEASURES])}) "
+        f"SELECT tenant_id, {target.begin_sql('start')}, "
         f"{', '.join([*names, *(values.get(name, '0') for name in MEASURES)])} "
         f"FROM span GROUP BY {keys} ORDER BY {keys}"
     )
