@@ -31,7 +31,8 @@ WROTE_COOKIE = "llmobs_wrote"
 WROTE_SECONDS = 600  # a replica that is behind by more is seen by `as_of`
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
-_HERE = "SELECT pg_current_wal_insert_lsn()::text, now()"
+_WROTE = "SELECT pg_current_wal_insert_lsn()::text"
+_HERE = "SELECT pg_current_wal_flush_lsn()::text, now()"  # what is not flushed is sent to nobody yet
 _THERE = (
     "SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn() >= %s::pg_lsn, pg_last_wal_replay_lsn() >= %s::pg_lsn, "
     "pg_last_xact_replay_timestamp()"
@@ -115,7 +116,7 @@ def note_change(response: HttpResponse) -> None:
     """Have the visitor remember the primary's place in its log."""
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_HERE)
+            cursor.execute(_WROTE)
             place = cursor.fetchone()[0]
     except DatabaseError:  # the change's own answer stands; what follows may show a moment before it
         return

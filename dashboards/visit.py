@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -76,6 +76,12 @@ class Visit:
     @property
     def scope(self) -> Scope:
         return Scope(self.seen.tenant_ids, self.window, self.filters)
+
+    @cached_property
+    def primary(self) -> Cursor:
+        """A cursor for what a page writes, or must read as it was written just now: never a replica's."""
+        cursor: Cursor = connection.cursor()
+        return cursor
 
     @cached_property
     def fresh(self) -> Freshness:

@@ -39,7 +39,7 @@ class Figures(APIView):
         if self.request.method == "GET" and is_replicas_fault(self.request, error):
             turn_to_primary(self.request, error)
             try:
-                return self.get(self.request, *self.args, **self.kwargs)  # type: ignore[attr-defined]  # each has one
+                return self.get(self.request, *self.args, **self.kwargs)  # each has one
             except Exception as again:  # DRF's own edge of a request: it tells what became of it
                 error = again
         return super().handle_exception(error)

@@ -133,7 +133,7 @@ def _figure(visit: Visit, expected: Forecast | None) -> figures.Figure:
     for row in rows:
         sums[row.key[0]] = sums.get(row.key[0], 0) + row.cost_nanousd
     whole = sum(sums.values())
-    slots = slots_of(visit.cursor, [name for name, cost in sums.items() if cost])
+    slots = slots_of(visit.primary, [name for name, cost in sums.items() if cost])
     named = [
         n for n, cost in sorted(sums.items(), key=lambda item: -item[1]) if cost >= LEAST_SHARE * whole and cost > 0
     ]
@@ -171,7 +171,7 @@ def _rows(visit: Visit, by: str, before: Scope | None, opened: str | None) -> li
     names = _names(visit, by, found)
     over_time = cost_by_bucket(visit.cursor, visit.scope, by)
     starts = visit.window.starts()
-    slots = slots_of(visit.cursor, [row.key[0] for row in found[:MOST_SHOWN]]) if by == "model" else {}
+    slots = slots_of(visit.primary, [row.key[0] for row in found[:MOST_SHOWN]]) if by == "model" else {}
     rows = []
     for sums in found[:MOST_SHOWN]:
         value = sums.key[0]
@@ -211,7 +211,7 @@ def _children(visit: Visit, by: str, value: Any, before: Scope | None) -> list[R
         else {}
     )
     over_time = cost_by_bucket(visit.cursor, scope, second)
-    slots = slots_of(visit.cursor, [sums.key[0] for sums in found]) if second == "model" else {}
+    slots = slots_of(visit.primary, [sums.key[0] for sums in found]) if second == "model" else {}
     return [
         Row(
             name=sums.key[0] or EMPTY_WORDS.get(second, "not named"),

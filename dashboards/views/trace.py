@@ -109,7 +109,7 @@ def _piece(visit: Visit, found: TraceRow, tree: Tree, below: str) -> HttpRespons
     nodes, left = piece_of(tree, below, skip)
     if found.span_count > LARGE:
         _read_whole(visit, found, nodes)
-    slots = slots_of(visit.cursor, [node.span.model for node in nodes if node.span.is_call])
+    slots = slots_of(visit.primary, [node.span.model for node in nodes if node.span.is_call])
     axis, findings = axis_of(tree), findings_of(visit.cursor, found)
     return render(
         visit.request,
@@ -128,7 +128,7 @@ def _piece(visit: Visit, found: TraceRow, tree: Tree, below: str) -> HttpRespons
 def _whole(
     visit: Visit, found: TraceRow, spans: list[SpanRow], tree: Tree, side: dict[str, Any], findings: Findings
 ) -> HttpResponse:
-    slots = slots_of(visit.cursor, [node.span.model for node in tree.shown if node.span.is_call])
+    slots = slots_of(visit.primary, [node.span.model for node in tree.shown if node.span.is_call])
     axis = axis_of(tree)
     calls = [node for node in tree.nodes if node.span.is_call]
     return show(

@@ -74,7 +74,7 @@ def _figure(visit: Visit, noun: str) -> figures.Figure:
 
 
 def _rows(visit: Visit, found: list[TraceRow]) -> list[Row]:
-    slots = slots_of(visit.cursor, [model for row in found for model in row.models[:MOST_MODELS]])
+    slots = slots_of(visit.primary, [model for row in found for model in row.models[:MOST_MODELS]])
     tenants = {tenant.pk: tenant.name for tenant in visit.seen.tenants}
     return [
         Row(row, [(n, colour(slots.get(n))) for n in row.models[:MOST_MODELS]], tenants.get(row.tenant_id, ""))
