@@ -7,7 +7,7 @@ a budget or passed a limit is told so.
 
 from gateway.call import Answer, Attempt, Call
 from gateway.dialects.dialect import BadRequest
-from gateway.dialects.replay import as_stream, static_answer
+from gateway.dialects.replay import as_stream, own_id, static_answer
 from gateway.ending import record_attempt, settle_attempt
 from gateway.plane import Plane
 from gateway.routing.retrying import CALLER, kind_of_status
@@ -45,7 +45,7 @@ def says(call: Call, text: str) -> bool:
     assert call.asked is not None
     if not text:
         return False
-    response_id = _fresh_id(call)
+    response_id = own_id(call.dialect, new_trace_id().hex())
     try:
         call.answer = answer_of(call, static_answer(call.dialect, text, call.asked.model, response_id))
     except BadRequest:
@@ -72,7 +72,3 @@ def answer_of(call: Call, body: bytes) -> Answer:
         stream = as_stream(call.dialect, body, call.asked.wants_usage)
         return Answer(200, [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")], stream, True)
     return Answer(200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))], body)
-
-
-def _fresh_id(call: Call) -> str:
-    return f"{'msg_' if call.dialect.name == 'anthropic' else 'chatcmpl-'}{new_trace_id().hex()}"

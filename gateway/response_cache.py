@@ -51,7 +51,6 @@ CACHED = b"c"  # which section answered: second word of the admission's reply
 _KEEPS_NOTHING = frozenset({"none", "hash"})
 # What of the caller's headers the provider sees and may answer by.
 _TELLING = (b"anthropic-version", b"anthropic-beta", b"openai-beta")
-_ID_PREFIX = {"chat": "chatcmpl-", "messages": "msg_", "responses": "resp_"}
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -188,8 +187,7 @@ class ResponseCache:
         """Make an entry the call's answer: a fresh id, no usage, in the form that was asked for."""
         asked, dialect = call.asked, call.dialect
         assert asked is not None
-        prefix = _ID_PREFIX.get(dialect.serves)
-        response_id = f"{prefix}{call.span_id.hex()}" if prefix else ""
+        response_id = replay.own_id(dialect, call.span_id.hex())
         try:
             body = replay.fresh(dialect, entry.body, response_id)
             if asked.is_stream:

@@ -25,6 +25,15 @@ _AS_STREAM: dict[str, Callable[[Json, bool], bytes]] = {
 }
 
 
+_ID_PREFIX = {"chat": "chatcmpl-", "messages": "msg_", "responses": "resp_"}
+
+
+def own_id(dialect: Dialect, digits: str) -> str:
+    """The response id of an answer that no provider gave just now, as its format spells them; "" where it has none."""
+    prefix = _ID_PREFIX.get(dialect.serves)
+    return f"{prefix}{digits}" if prefix else ""
+
+
 def as_whole(dialect: Dialect, sse: bytes) -> bytes | None:
     """A complete stream as one whole answer; None: it has no end, or is an error, or none of this format."""
     made = _AS_WHOLE.get(dialect.serves)

@@ -16,7 +16,7 @@ from gateway.dialects.count_tokens import CountTokens
 from gateway.dialects.dialect import BadRequest, Dialect
 from gateway.dialects.embeddings import Embeddings
 from gateway.dialects.openai import OpenAI
-from gateway.dialects.replay import as_stream, as_whole, fresh, static_answer
+from gateway.dialects.replay import as_stream, as_whole, fresh, own_id, static_answer
 from gateway.dialects.responses import Responses
 from llmobs.pricing.usage import Usage
 from tests.gateway.dialects.said import (
@@ -228,6 +228,11 @@ def test_a_static_answer_is_a_whole_one(dialect: Dialect, kind: type[pydantic.Ba
 def test_openais_sdk_reads_a_static_response() -> None:
     body = static_answer(RESPONSES, "Come back later.", "smart", "x-1")
     assert openai.types.responses.Response.model_validate_json(body).output_text == "Come back later."
+
+
+def test_an_answer_of_our_own_has_an_id_as_its_format_spells_them() -> None:
+    ids = [own_id(dialect, "12ab") for dialect in (CHAT, MESSAGES, RESPONSES, Embeddings())]
+    assert ids == ["chatcmpl-12ab", "msg_12ab", "resp_12ab", ""]
 
 
 @pytest.mark.parametrize("dialect", [Embeddings(), CountTokens()])
