@@ -19,6 +19,7 @@ from llmobs.core.clock import ns_from_utc
 from llmobs.ingest.commit import lock_tenants
 from llmobs.ingest.content import NONE, Door
 from llmobs.keeping.archive import day_bounds
+from llmobs.keeping.erasing_details import erase_details
 from llmobs.keeping.person import Person
 from llmobs.spans.blocks import Content, make_block, read_block
 from llmobs.spans.record import Span
@@ -32,7 +33,7 @@ Item = TypeVar("Item")
 
 _COLUMNS = (
     "trace_id, span_id, start, user_id, session_id, name, status, status_message, preview, "
-    "attributes, block_id, block_slot"
+    "COALESCE(attributes, '{}'), block_id, block_slot, detail_id, detail_slot"
 )
 
 
@@ -60,6 +61,8 @@ class Row:
     attributes: dict[str, Any] | None  # None: they lie elsewhere
     block_id: int | None
     slot: int | None
+    detail_id: int | None
+    detail_slot: int | None
 
 
 def sessions_of(conn: Connection, person: Person) -> dict[str, str]:
@@ -86,6 +89,8 @@ def erase_day(conn: Connection, person: Person, trail: Trail, day: date) -> Foun
     theirs = _theirs(conn, person, day, traces)
     others = _others(conn, person, trail, day, {(row.trace_id, row.span_id) for row in theirs})
     found: Found = {"payload_block": _erase_contents(conn, person, day, theirs)}
+    described = {(row.detail_id, row.detail_slot or 0) for row in theirs if row.detail_id is not None}
+    found["detail_block"] = erase_details(conn, person, day, described)
     theirs.sort(key=lambda row: row.user_id != "")
     for lot in _lots(theirs, ROWS_OF_A_LOT):
         with conn.transaction():
