@@ -140,11 +140,17 @@ class JournalWriter:
         self._sealer = Sealer(key)
         self._guard = threading.Lock()
         self._file = -1
-        self._lock = _take(folder)
+        try:
+            self._lock = _take(folder)
+        except OSError as error:
+            raise JournalBroken(f"the journal {folder.name} cannot be made: {error.strerror}") from None
         self._position = _end(folder)
         self._segment_start = self._position
         self._measure()
-        self._open_segment()
+        try:
+            self._open_segment()
+        except OSError:  # the first append tries again, and says what is wrong
+            self._file = -1
         self._queued: list[bytes] = []
         self._queued_bytes = 0
         self._whose: list[tuple[Entry, Lost]] = []  # of the queued frames

@@ -1,8 +1,10 @@
 """Faults that last: a writer that stands still, a journal at its bound, PostgreSQL away, disks that are full."""
 
+import resource
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -73,6 +75,44 @@ def _full(up: Up, said: Said, folder: Path, kinds: tuple[str, ...]) -> None:
         time.sleep(FULL_SECONDS / 2)
 
 
+def doors_cannot_write(up: Up, said: Said, chance: Random, seconds: float) -> None:
+    """As on a full disk, but by a limit of the process, which anybody may set: the journals' and the logs' files."""
+    with _files_limited(lambda: [pid for kind in ("gateway", "collector") for pid in up.pids(kind)]):
+        time.sleep(FULL_SECONDS / 2)
+
+
+def postgres_cannot_write(up: Up, said: Said, chance: Random, seconds: float) -> None:
+    """The same for PostgreSQL: its log of transactions takes nothing, at which it ends itself; and what comes then."""
+    with _files_limited(up.postgres_family):
+        time.sleep(FULL_SECONDS / 2)
+
+
+@contextmanager
+def _files_limited(pids: Callable[[], list[int]]) -> Iterator[None]:
+    """No file that they have may be written; nor those of who comes meanwhile."""
+    stop = threading.Event()
+
+    def limit() -> None:
+        while not stop.wait(0.05):
+            _set_limit(pids(), 0)
+
+    thread = threading.Thread(target=limit)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        _set_limit(pids(), resource.RLIM_INFINITY)
+
+
+def _set_limit(pids: list[int], most_bytes: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, hard))
+
+
 def _top_up(folder: Path) -> None:
     with (folder / "ballast").open("ab", buffering=0) as file:
         while file.write(bytes(4096)):
@@ -89,6 +129,8 @@ CONDITIONS: dict[str, Callable[[Up, Said, Random, float], None]] = {
     "writer held for 10 s": writer_held,
     "journal at its bound": journal_at_its_bound,
     "PostgreSQL away": postgres_away,
+    "files of the doors cannot be written": doors_cannot_write,
+    "files of PostgreSQL cannot be written": postgres_cannot_write,
     "disk of the journals full": journals_full,
     "disk of the journals full, gateway and writer killed": journals_full_killed,
     "disk of PostgreSQL full": postgres_full,

@@ -31,6 +31,8 @@ CONDITIONS = {
     "writer held for 10 s": False,
     "journal at its bound": False,
     "PostgreSQL away": False,
+    "files of the doors cannot be written": False,
+    "files of PostgreSQL cannot be written": False,
     "disk of the journals full": True,
     "disk of the journals full, gateway and writer killed": True,
     "disk of PostgreSQL full": True,

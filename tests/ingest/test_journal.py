@@ -310,3 +310,23 @@ def test_what_is_queued_is_written_when_the_owner_closes(folder: Path) -> None:
     writer.queue(end(), lambda entry, error: None)
     writer.close()
     assert read_all(JournalReader(folder, KEY)) == [end()]
+
+
+def test_an_owner_that_starts_on_a_full_disk_says_so_and_appends_once_there_is_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", is_full)
+        with pytest.raises(JournalBroken, match="No space left"):
+            JournalWriter(folder, KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalWriter, "_open_segment", is_full)
+        writer = JournalWriter(folder, KEY)
+        with pytest.raises(JournalBroken, match="disk is full"):
+            writer.append(body(1))
+    writer.append(body(2))
+    assert read_all(JournalReader(folder, KEY)) == [body(2)]
+    writer.close()
