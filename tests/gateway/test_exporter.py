@@ -5,12 +5,14 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 
+from gateway.errors import FACES, Face
 from llmobs.ingest.otlp.decode import decode
 from llmobs.pricing.usage import Usage
 from llmobs.tenants.attribution import Attribution
 from tests.gateway.running import Gateway
+from tests.gateway.test_grpc import full_at_first, some_spans
 
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
@@ -34,6 +36,21 @@ def test_a_call_reported_by_the_sdk_arrives_with_its_usage_and_attribution(
     [decoded] = decode(entry, Attribution())
     assert (decoded.is_call, decoded.usage) == (True, Usage(uncached_input=120, output=30))
     assert (decoded.attribution.service, decoded.attribution.feature) == ("shop", "support")
+
+
+def test_the_exporter_sends_again_what_a_full_journal_did_not_take(
+    gateway: Gateway, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gateway.plane is not None
+    journal = gateway.plane.recorder.journal
+    at_once = Face(FACES["journal_full"].openai, FACES["journal_full"].anthropic, [(b"retry-after", b"0")])
+    monkeypatch.setitem(FACES, "journal_full", at_once)
+    monkeypatch.setattr(journal, "append", full_at_first(journal, 2))
+    exporter = OTLPSpanExporter(endpoint=f"{gateway.url}/v1/traces", headers={"authorization": f"Bearer {secret}"})
+    assert exporter.export(some_spans(3)) is SpanExportResult.SUCCESS
+    exporter.shutdown()
+    [entry] = gateway.otlp()
+    assert len(decode(entry, Attribution())) == 3
 
 
 def test_the_exporter_learns_that_its_key_is_wrong(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:

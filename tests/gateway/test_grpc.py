@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from gateway import grpc_collector, grpc_door
 from gateway.grpc_collector import RosterKeeper, serve
 from gateway.snapshot import SnapshotFile
 from llmobs.ingest.entries import Entry, OtlpBody, OtlpLogs
-from llmobs.ingest.journal import JournalReader, JournalWriter
+from llmobs.ingest.journal import JournalFull, JournalReader, JournalWriter
 from llmobs.ingest.otlp.decode import decode
 from llmobs.tenants.attribution import Attribution
 from tests.gateway.running import PLATFORM_SECRET
@@ -107,6 +107,18 @@ def some_spans(count: int) -> list[ReadableSpan]:
     for number in range(count):
         provider.get_tracer("app").start_span(f"span {number}").end()
     return list(kept.get_finished_spans())
+
+
+def full_at_first(journal: JournalWriter, times: int) -> Callable[[Entry], int]:
+    """The journal's `append`, which finds no room so many times."""
+    append, refused = journal.append, iter(range(times))
+
+    def full(entry: Entry) -> int:
+        if next(refused, None) is not None:
+            raise JournalFull("the journals have reached their bound")
+        return append(entry)
+
+    return full
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
@@ -212,6 +224,21 @@ def test_the_exporter_sends_again_when_there_is_room(
         assert exporter.export(some_spans(1)) is SpanExportResult.SUCCESS
         exporter.shutdown()
     assert len(collector.entries()) == 1
+
+
+def test_the_exporter_sends_again_what_a_full_journal_did_not_take(
+    collector: Collector, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_door, "RETRY_AFTER_SECONDS", 0)
+    monkeypatch.setattr(collector.journal, "append", full_at_first(collector.journal, 2))
+    exporter = OTLPSpanExporter(
+        f"http://{collector.address}", insecure=True, headers={"authorization": f"Bearer {secret}"}
+    )
+    assert exporter.export(some_spans(3)) is SpanExportResult.SUCCESS
+    exporter.shutdown()
+    [entry] = collector.entries()
+    assert isinstance(entry, OtlpBody)
+    assert len(decode(entry, Attribution())) == 3
 
 
 def test_too_much_at_once_says_when_to_come_again(
