@@ -29,7 +29,7 @@ HALF_LOAD = 7_500  # spans/s
 HALF_LOAD_SECONDS = 8
 PROBES = 8
 PROCESSES = ("gateway", "writer", "postgres", "worker", "valkey")
-TABLES = ("span", "payload_block", "bill", "claim", "trace")
+TABLES = ("span", "detail_block", "payload_block", "bill", "claim", "trace")
 
 Connection = psycopg.Connection[Any]
 
