@@ -95,6 +95,7 @@ class Recorder:
                 prompt_version=call.prompt_version,
                 findings=call.findings if attempt.number == 1 else [],
                 unpriced_nanousd=attempt.unpriced_nanousd,
+                first=b"" if attempt.number == 1 else call.attempts[0].span_id,
             ),
             lost,
         )

@@ -58,6 +58,7 @@ class Begin(msgspec.Struct, frozen=True, array_like=True, tag="begin"):
     prompt_version: str = ""  # "name@3"
     findings: list[Finding] = []
     unpriced_nanousd: int = 0  # held instead of the bound, where there is none
+    first: bytes = b""  # of a further attempt: the call's first
 
 
 class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):

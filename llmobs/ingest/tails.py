@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llmobs.ingest.commit import Offset
-from llmobs.ingest.entries import Begin, End, Entry
+from llmobs.ingest.entries import Begin, Called, End, Entry
 from llmobs.ingest.journal import JournalReader
+from llmobs.ingest.untold import Untold, under_its_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Tail:
     read_to: int = 0
     skipped_frames: int = 0
     open: dict[bytes, tuple[int, Begin]] = field(default_factory=dict)
+    untold: Untold = field(default_factory=Untold)  # calls past their first attempt, whose own span has not come
     found_dead: bool = False  # by the last `read`, before it read
 
     @classmethod
@@ -60,8 +62,11 @@ class Tail:
 
     @property
     def low_water(self) -> int:
-        """The oldest Begin without End, else all that was read. (Begins are kept in the order of their positions.)"""
-        return next(iter(self.open.values()))[0] if self.open else self.read_to
+        """The oldest Begin without End, or whose call is not told yet, else all that was read. (Begins are kept in the
+        order of their positions.)
+        """
+        oldest = next(iter(self.open.values()))[0] if self.open else self.read_to
+        return min(oldest, self.untold.low_water) if self.untold else oldest
 
     def offset(self) -> Offset:
         """What to commit with all that was read so far."""
@@ -84,10 +89,11 @@ class Tail:
         return self._pair(chunk.entries)
 
     def abandon(self) -> list[Found]:
-        """The attempts that a dead owner left open, once its journal is read to the end."""
-        found = [Found(self.owner, position, begin) for position, begin in self.open.values()]
+        """What a dead owner left open, attempts and then calls, once its journal is read to the end."""
+        calls, parents = self.untold.take(self.open)
+        found = [Found(self.owner, position, begin) for position, begin in under_its_call(self.open.values(), parents)]
         self.open.clear()
-        return found
+        return found + [Found(self.owner, position, called) for position, called in calls]
 
     def was_committed(self) -> None:
         """All that was read is written now."""
@@ -98,9 +104,17 @@ class Tail:
         for position, entry in entries:
             if isinstance(entry, Begin):
                 self.open[entry.attempt] = position, entry
+                if entry.number > 1:
+                    self.untold.begun(entry, self.open)
+                if self.untold:
+                    self.untold.forget(entry.start_ns)
             elif isinstance(entry, End):
                 begun = self.open.pop(entry.attempt, None)
+                if begun is not None:
+                    self.untold.ended(*begun, entry)
                 found.append(Found(self.owner, position, entry, begun[1] if begun else None))
             else:
+                if isinstance(entry, Called):
+                    self.untold.told(entry)
                 found.append(Found(self.owner, position, entry))
         return found
