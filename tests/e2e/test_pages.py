@@ -109,6 +109,25 @@ def test_budgets_show_the_selected_one(page: Page, complaints: list[str]) -> Non
     assert complaints == []
 
 
+# Names in var(…) without another value beside it that no rule or element sets: a style sheet cut short loses them.
+MISSING_TOKENS = """() => {
+  const rules = [...document.styleSheets].flatMap(sheet => [...sheet.cssRules]).map(rule => rule.cssText).join("\\n");
+  const set = new Set([...rules.matchAll(/(--[\\w-]+)\\s*:/g)].map(found => found[1]));
+  for (const each of document.querySelectorAll("[style]"))
+    for (const name of each.style) set.add(name);
+  const used = new Set([...rules.matchAll(/var\\((--[\\w-]+)\\)/g)].map(found => found[1]));
+  return [...used].filter(name => !set.has(name));
+}"""
+
+
+def test_pages_are_drawn_with_their_tokens(page: Page) -> None:
+    for path in ("/", "/traces/", "/costs/", "/budgets/", "/alerts/", "/usage/"):
+        page.goto(path)
+        assert page.evaluate(MISSING_TOKENS) == [], path
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(246, 246, 243)", path
+        assert page.evaluate("getComputedStyle(document.querySelector('h1')).fontSize") == "15px", path
+
+
 def test_the_theme_turns_dark_and_stays(page: Page) -> None:
     page.get_by_role("button", name="Dark").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
