@@ -12,7 +12,6 @@ Fails open by design: with PostgreSQL away the last snapshot holds, revocations 
 import asyncio
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +29,7 @@ from llmobs.brake.pauses import PauseInfo, Pauses
 from llmobs.budgets import definition
 from llmobs.budgets.canary import BUDGET, TENANT_ID
 from llmobs.budgets.definition import BudgetInfo, Budgets
-from llmobs.core.env import replace_file
+from llmobs.core.env import host_name, replace_file
 from llmobs.ingest.seal import SealBroken, Sealer
 from llmobs.limits import definition as limits
 from llmobs.limits.definition import LimitInfo, Limits
@@ -311,7 +310,7 @@ _GATEWAYS = "SELECT count(*) FROM heartbeat WHERE kind = 'gateway' AND seen_at >
 
 
 def _beat(conn: psycopg.Connection[Any], owner: str, version: int, canary: str) -> None:
-    conn.execute(_BEAT, (owner, socket.gethostname(), os.getpid(), version, canary))
+    conn.execute(_BEAT, (owner, host_name(), os.getpid(), version, canary))
 
 
 def _count_gateways(conn: psycopg.Connection[Any]) -> int:

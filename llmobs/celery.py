@@ -21,6 +21,7 @@ def every(seconds: float, task: str) -> dict[str, Any]:
     return {"task": task, "schedule": seconds, "options": {"expires": seconds}}
 
 
+app.conf.beat_scheduler = "llmobs.ops.beating:Scheduler"  # one host beats, however many run a beat
 app.conf.beat_schedule = {
     "judge": every(5, "evals.sample_and_judge"),
     "health": every(5, "health.follow"),

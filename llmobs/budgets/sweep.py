@@ -22,6 +22,9 @@ from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 # the last window that it is in.)
 SWEEP_AFTER_S = 86_400
 
+# Holds this old are nobody's: the longest call takes an hour, and a host that is back within days bills its own.
+LAPSE_S = 3 * 86_400
+
 # Attempts younger than this are left alone by `drop_billed`: their fold is on its way.
 SETTLING_S = 10
 
@@ -141,6 +144,20 @@ def _billed(conn: Connection, waiting: Waiting) -> set[tuple[int, str]]:
 
 def _at(seconds: int) -> datetime:
     return utc_from_ns(seconds * NS_PER_SECOND)
+
+
+def lapse(client: Client, epoch: str, at_ns: int) -> int:
+    """Give back what attempts of LAPSE_S ago still hold: their host never came back; how many.
+
+    Should it come back all the same, its journals bill them. What has ended and waits for its bill stays: it was spent.
+    """
+    before_s = at_ns // NS_PER_SECOND - LAPSE_S
+    changes = [
+        _dropping(parts, old)
+        for parts, found in live_attempts(client)
+        if (old := [live.attempt for live in found if live.state == ledger.HELD and live.begin_s <= before_s])
+    ]
+    return fold(client, epoch, changes)
 
 
 def sweep_windows(client: Client, epoch: str, budgets: Budgets, at_ns: int) -> int:

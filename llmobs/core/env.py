@@ -9,6 +9,7 @@ import binascii
 import json
 import os
 import secrets as random
+import socket
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ _FALSE = {"0", "false", "no", "off", ""}
 # Every variable that llmobs reads, with its meaning; the compose file's variables are checked against it.
 VARIABLES = {
     "LLMOBS_DATA": "the data folder (default var/)",
+    "LLMOBS_HOST": "this host's name among several (docs/hosts.md); default: the machine's",
     "DATABASE_URL": "PostgreSQL 15 or newer; without it the embedded one",
     "READ_DATABASE_URL": "a replica of DATABASE_URL, which pages and figures over REST are read from (docs/hosts.md)",
     "VALKEY_URL": "Valkey 7.2 or newer, or Redis 7; without it the embedded one",
@@ -124,6 +126,11 @@ class Connections:
 
     def __repr__(self) -> str:
         return f"Connections(gateway_port={self.gateway_port}, web_port={self.web_port})"  # addresses hold passwords
+
+
+def host_name() -> str:
+    """The host, as heartbeats and journals name it: LLMOBS_HOST, else the machine's name."""
+    return read_str("LLMOBS_HOST", socket.gethostname())
 
 
 def data_dir() -> Path:

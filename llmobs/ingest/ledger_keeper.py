@@ -194,3 +194,5 @@ class LedgerKeeper:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS
             sweep.sweep_windows(self._client, self._epoch, budgets, now_ns())
+            if lapsed := sweep.lapse(self._client, self._epoch, now_ns()):
+                log.warning("holds of a host that never came back have lapsed", attempts=lapsed)

@@ -15,7 +15,6 @@ import fcntl
 import gc
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -32,7 +31,8 @@ from redis.retry import Retry
 from llmobs.budgets import definition
 from llmobs.budgets.spend import count_new_budgets
 from llmobs.core.clock import now_ns, utc_from_ns
-from llmobs.core.env import Connections, EnvError, Place, Secrets
+from llmobs.core.env import Connections, EnvError, Place, Secrets, host_name
+from llmobs.core.marks import marks
 from llmobs.ingest import plain_log
 from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
 from llmobs.ingest.dead_letters import bury
@@ -80,8 +80,9 @@ class Writer:
         self._journal = journal
         self._secrets = secrets
         self._conn = conn
-        self._host = socket.gethostname()
+        self._host = host_name()
         self.owner = owner or f"writer-{self._host}-{os.getpid()}-{os.urandom(3).hex()}"
+        self._marks = marks(secrets)
         self._sealer = Sealer(secrets.journal_key)
         self._keeper = LedgerKeeper(client, self.owner, journal, secrets.journal_key)
         self._tails: dict[str, Tail] = {}
@@ -265,12 +266,22 @@ class Writer:
     def _beat(self) -> None:
         waiting = sum(tail.waiting_bytes() for tail in self._tails.values())
         self._conn.execute(
-            "INSERT INTO heartbeat (owner, kind, host, pid, config_version, waiting_spans) "
-            "VALUES (%s, 'writer', %s, %s, %s, %s) ON CONFLICT (owner) DO UPDATE SET "
+            "INSERT INTO heartbeat (owner, kind, host, pid, config_version, waiting_spans, secrets, skew_ms) "
+            "VALUES (%s, 'writer', %s, %s, %s, %s, %s, %s - extract(epoch FROM clock_timestamp()) * 1000) "
+            "ON CONFLICT (owner) DO UPDATE SET "
             "host = excluded.host, pid = excluded.pid, config_version = excluded.config_version, "
-            "waiting_spans = excluded.waiting_spans, seen_at = now()",
+            "waiting_spans = excluded.waiting_spans, secrets = excluded.secrets, skew_ms = excluded.skew_ms, "
+            "seen_at = now()",
             # Nobody has counted what waits: bytes by the size of a middling span, and never 0 while any wait.
-            (self.owner, self._host, os.getpid(), self._translator.config.version, -(-waiting // 2000)),
+            (
+                self.owner,
+                self._host,
+                os.getpid(),
+                self._translator.config.version,
+                -(-waiting // 2000),
+                self._marks,
+                now_ns() // 1_000_000,
+            ),
         )
 
     def _forget(self) -> None:
@@ -352,7 +363,7 @@ def _name(lock: int) -> str:
     """
     kept = os.pread(lock, 200, 0).decode(errors="replace").strip()
     if not kept:
-        kept = f"writer-{socket.gethostname()}-{os.urandom(6).hex()}"
+        kept = f"writer-{host_name()}-{os.urandom(6).hex()}"
         os.pwrite(lock, kept.encode(), 0)
     return kept
 

@@ -10,14 +10,13 @@ Steps may be killed: the pseudonym is kept until the end, and a run that goes on
 Spans, bills and claims keep their ids: those name a call, nobody else knows whose.
 """
 
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
 
-from llmobs.core.env import Place
+from llmobs.core.env import Place, host_name
 from llmobs.ingest.commit import lock_tenants
 from llmobs.ingest.journal import JournalReader, owners
 from llmobs.keeping.erasing_bodies import erase_bodies
@@ -88,6 +87,6 @@ def _behind(conn: Connection, ends: dict[str, int]) -> str:
     row = conn.execute(
         "SELECT owner FROM heartbeat WHERE kind = 'writer' AND waiting_spans > 0 AND host <> %s "
         "AND seen_at > now() - interval '10 s' LIMIT 1",
-        (socket.gethostname(),),
+        (host_name(),),
     ).fetchone()
     return str(row[0]) if row else ""

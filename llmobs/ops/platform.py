@@ -13,6 +13,7 @@ from llmobs.core.env import Connections, Place, database_url_from_env, valkey_ur
 from llmobs.ops.embedded_postgres import EmbeddedPostgres
 from llmobs.ops.embedded_valkey import EmbeddedValkey, free_port
 from llmobs.ops.processes import (
+    UNFIT_STATUS,
     Program,
     Store,
     beat_program,
@@ -36,6 +37,10 @@ class Taken(Exception):
     """The data folder or a port is in use; the message says which and what to do."""
 
 
+class NothingToJoin(Exception):
+    """`--join` without the addresses of a platform."""
+
+
 class PreparationFailed(Exception):
     """Migrations or what goes with them failed; the message names the log."""
 
@@ -49,6 +54,7 @@ class Wishes:
     gateway_port: int = 4000
     gateway_workers: int = 1
     otlp_grpc_port: int | None = None  # None: not answered
+    join: bool = False  # one more host: gateways and a writer alone, for what other hosts have prepared
 
 
 def take_folder(place: Place) -> IO[bytes]:
@@ -104,6 +110,8 @@ def keep_port(host: str, port: int, option: str) -> socket.socket:
 
 def run(place: Place, wishes: Wishes, say: Callable[[str], None]) -> None:
     """Run the platform until SIGTERM or Ctrl-C. Raises Taken, or what kept it from starting, all ended again."""
+    if wishes.join and not (database_url_from_env() and valkey_url_from_env()):
+        raise NothingToJoin("--join needs DATABASE_URL and VALKEY_URL, those of the platform (docs/hosts.md)")
     with take_folder(place):
         if orphans := end_orphans(place):
             say(f"Ended what an earlier `up` left behind: {', '.join(map(str, orphans))}")
@@ -111,21 +119,23 @@ def run(place: Place, wishes: Wishes, say: Callable[[str], None]) -> None:
         place.journal.mkdir(mode=0o700, exist_ok=True)
         with ExitStack() as doors:
             gateway = doors.enter_context(listen(wishes.host, wishes.gateway_port, "--gateway-port"))
-            web = doors.enter_context(listen(wishes.host, wishes.web_port, "--web-port"))
+            web = None if wishes.join else doors.enter_context(listen(wishes.host, wishes.web_port, "--web-port"))
             if wishes.otlp_grpc_port is not None:
                 kept = doors.enter_context(keep_port(wishes.host, wishes.otlp_grpc_port, "--otlp-grpc-port"))
                 wishes = replace(wishes, otlp_grpc_port=kept.getsockname()[1])
             _run(place, wishes, gateway, web, say)
 
 
-def _run(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socket, say: Callable[[str], None]) -> None:
+def _run(
+    place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socket | None, say: Callable[[str], None]
+) -> None:
     postgres = None if database_url_from_env() else EmbeddedPostgres.of(place)
     valkey = None if valkey_url_from_env() else EmbeddedValkey.of(place, free_port())
     connections = Connections(
         database_url=postgres.url() if postgres else database_url_from_env(),
         valkey_url=valkey.url() if valkey else valkey_url_from_env(),
         gateway_port=gateway.getsockname()[1],
-        web_port=web.getsockname()[1],
+        web_port=web.getsockname()[1] if web is not None else wishes.web_port,
         otlp_grpc_port=wishes.otlp_grpc_port,
     )
     supervisor = Supervisor(place, environment(place, connections), say)
@@ -134,13 +144,13 @@ def _run(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socke
         for program, store in _stores(postgres, valkey):
             store.wait_ready(supervisor.start(program), supervisor.log_file(program))
         place.keep_connections(connections)
-        prepare(place, supervisor.env)
+        prepare(place, supervisor.env, wishes.join)
         for program in _programs(place, wishes, gateway, web):
             if not supervisor.is_stopping:
                 supervisor.start(program)
         if not supervisor.is_stopping:
             say(
-                f"llmobs is up. Dashboard http://{_host(wishes)}:{connections.web_port}/, "
+                f"llmobs is up. {_dashboard(wishes, connections)}"
                 f"gateway and collector http://{_host(wishes)}:{connections.gateway_port}/{_grpc(wishes)}. "
                 "Ctrl-C ends it."
             )
@@ -159,29 +169,33 @@ def _stores(postgres: EmbeddedPostgres | None, valkey: EmbeddedValkey | None) ->
     return found
 
 
-def _programs(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socket) -> list[Program]:
+def _programs(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socket | None) -> list[Program]:
     port = wishes.otlp_grpc_port
     return [
         writer_program(),
         *gateway_programs(wishes.gateway_workers, gateway.fileno()),
         *([] if port is None else [grpc_collector_program(wishes.host, port)]),
-        web_program(web.fileno()),
-        worker_program(),
-        beat_program(place),
+        *([] if web is None else [web_program(web.fileno()), worker_program(), beat_program(place)]),
     ]
 
 
-def prepare(place: Place, env: dict[str, str]) -> None:
+def prepare(place: Place, env: dict[str, str], join: bool = False) -> None:
     """Migrate and what goes with it, in a process that knows the stores' addresses from its start."""
     log = place.logs / "prepare.log"
     with log.open("wb") as errors:
-        done = subprocess.run(prepare_command(), env=env, stderr=errors, check=False)  # noqa: S603
+        done = subprocess.run(prepare_command(join), env=env, stderr=errors, check=False)  # noqa: S603
+    if done.returncode == UNFIT_STATUS:  # it has said why
+        raise PreparationFailed("this host does not fit the platform (above); nothing was started")
     if done.returncode:
         raise PreparationFailed(f"the database could not be prepared (status {done.returncode}); the log is {log}")
 
 
 def _grpc(wishes: Wishes) -> str:
     return "" if wishes.otlp_grpc_port is None else f", OTLP/gRPC {_host(wishes)}:{wishes.otlp_grpc_port}"
+
+
+def _dashboard(wishes: Wishes, connections: Connections) -> str:
+    return "" if wishes.join else f"Dashboard http://{_host(wishes)}:{connections.web_port}/, "
 
 
 def _host(wishes: Wishes) -> str:

@@ -18,6 +18,7 @@ from llmobs.ops.embedded_valkey import EmbeddedValkey
 MARK = "LLMOBS_SUPERVISED_BY"
 WEB_POOL = 8  # database connections of the web process
 WORKER_PROCESSES = 2
+UNFIT_STATUS = 3  # of the preparation: this host must not work beside those that do
 GATEWAY_STOP_SECONDS = 40.0  # it gives calls under way 30 s
 _ROOT = Path(__file__).resolve().parents[2]  # where `llmobs` and `gateway` are imported from
 
@@ -125,9 +126,9 @@ def beat_program(place: Place) -> Program:
     return Program("beat", "beat", lambda: _python("celery", "-A", "llmobs.celery", *arguments), _WORKER_RANK)
 
 
-def prepare_command() -> list[str]:
-    """Migrations, partitions, static files, the first operator: before any of the above but the stores."""
-    return _python("llmobs.ops", "prepare", "--show-password")
+def prepare_command(join: bool) -> list[str]:
+    """Migrations, partitions, static files, the first operator; of a host that joins: whether others have done it."""
+    return _python("llmobs.ops", "prepare", "--join" if join else "--show-password")
 
 
 def environment(place: Place, connections: Connections) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """`prepare`: bring database and static files to what this version needs. Idempotent; `up` runs it first."""
 
+import sys
 from argparse import ArgumentParser
 from datetime import UTC, datetime
 
@@ -9,6 +10,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from llmobs.core.env import Secrets, read_str
+from llmobs.ops.joining import Unfit, is_there, look_alike, look_migrated
+from llmobs.ops.processes import UNFIT_STATUS
 from llmobs.ops.static_files import collect
 from llmobs.spans.partitions import make_ahead
 from llmobs.tenants.keys import prefix_of, secret_hash
@@ -24,10 +27,24 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--show-password", action="store_true", help="print a new operator's password, once")
+        parser.add_argument("--join", action="store_true", help="only look whether other hosts have prepared all this")
 
-    def handle(self, *, show_password: bool, **options: object) -> None:
+    def handle(self, *, show_password: bool, join: bool, **options: object) -> None:
+        try:
+            self._prepare(show_password, join)
+        except Unfit as unfit:
+            self.stdout.write(f"llmobs: {unfit}")
+            sys.exit(UNFIT_STATUS)
+
+    def _prepare(self, show_password: bool, join: bool) -> None:
         with psycopg.connect(settings.CONNECTIONS.database_url, autocommit=True) as conn:
+            if join:
+                look_migrated()
+                look_alike(conn, settings.SECRETS)
+                return
             conn.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+            if is_there(conn):
+                look_alike(conn, settings.SECRETS)
             call_command("migrate", interactive=False, verbosity=0)
             with conn.transaction():
                 make_ahead(conn, datetime.now(UTC).date())

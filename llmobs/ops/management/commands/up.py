@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from llmobs.core.env import EnvError, Place
 from llmobs.ops.embedded_postgres import EmbeddedPostgresError
 from llmobs.ops.embedded_valkey import EmbeddedValkeyError
-from llmobs.ops.platform import PreparationFailed, Taken, Wishes, run
+from llmobs.ops.platform import NothingToJoin, PreparationFailed, Taken, Wishes, run
 
 TAKEN_STATUS = 2
 
@@ -28,6 +28,11 @@ class Command(BaseCommand):
         parser.add_argument("--gateway-port", type=int, default=4000, help="default 4000; 0: a free one")
         parser.add_argument("--gateway-workers", type=int, default=1, help="gateway processes (default 1)")
 
+        parser.add_argument(
+            "--join",
+            action="store_true",
+            help="one more host: gateways and a writer alone (docs/hosts.md)",
+        )
         parser.add_argument("--otlp-grpc", action="store_true", help="answer OTLP over gRPC too")
         parser.add_argument("--otlp-grpc-port", type=int, default=4317, help="default 4317; 0: a free one")
 
@@ -39,11 +44,11 @@ class Command(BaseCommand):
         _log_to_file(place)
         try:
             grpc_port = options["otlp_grpc_port"] if options["otlp_grpc"] else None
-            run(place, Wishes(host, web_port, gateway_port, gateway_workers, grpc_port), self._say)
+            run(place, Wishes(host, web_port, gateway_port, gateway_workers, grpc_port, options["join"]), self._say)
         except Taken as taken:
             self.stderr.write(f"llmobs: {taken}")
             sys.exit(TAKEN_STATUS)
-        except (EnvError, EmbeddedPostgresError, EmbeddedValkeyError, PreparationFailed) as error:
+        except (EnvError, EmbeddedPostgresError, EmbeddedValkeyError, NothingToJoin, PreparationFailed) as error:
             self.stderr.write(f"llmobs: {error}")
             sys.exit(1)
 
