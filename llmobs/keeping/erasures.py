@@ -12,10 +12,12 @@ from redis.exceptions import RedisError
 
 from llmobs.budgets import ledger, recovery
 from llmobs.cache import status
+from llmobs.core.env import Secrets
 from llmobs.ingest.seal import Sealer
-from llmobs.keeping import proof
-from llmobs.keeping.archive_erasing import erase_archives
+from llmobs.keeping import erased, proof
+from llmobs.keeping.archive_erasing import Rewritten, erase_archives
 from llmobs.keeping.connecting import alone, connect
+from llmobs.keeping.erased import Erased
 from llmobs.keeping.erasing import Connection, NotErased, await_journals, erase
 from llmobs.keeping.erasing_bodies import erase_letters
 from llmobs.keeping.models import Erasure
@@ -27,15 +29,16 @@ from llmobs.tenants.models import Tenant
 
 LEDGER_TABLES = ("budget_spend", "threshold_event")
 MOST_USER_CHARACTERS = 300
+RESTORE = "restore"  # who asks for those whom a backup brought back
 
 log = structlog.get_logger()
 
 
-def ask(tenant: Tenant, user_id: str, actor: str) -> Erasure:
+def ask(tenant: Tenant, user_id: str, actor: str, secrets: Secrets | None = None) -> Erasure:
     """Write down what is to be done; the person's id is sealed until then, and never in the audit trail."""
-    keys = settings.SECRETS.encryption_keys
-    sealed = seal(json.dumps([user_id, new_pseudonym()]), keys)
-    print_ = proof.fingerprint(settings.SECRETS.secret_key, tenant.pk, user_id)
+    given = secrets or settings.SECRETS
+    sealed = seal(json.dumps([user_id, new_pseudonym()]), given.encryption_keys)
+    print_ = proof.fingerprint(given.secret_key, tenant.pk, user_id)
     with transaction.atomic():
         erasure = Erasure.objects.create(tenant=tenant, sealed=sealed, fingerprint=print_, asked_by=actor)
         audit.record(actor, "erase", erasure, {"person": [print_, None]})
@@ -53,28 +56,53 @@ def carry_out(erasure: Erasure, seconds: float = 60.0) -> Erasure:
     return erasure
 
 
-def person_of(erasure: Erasure) -> Person:
-    user_id, pseudonym = json.loads(open_credential(erasure.sealed, settings.SECRETS.encryption_keys))
+def person_of(erasure: Erasure, secrets: Secrets | None = None) -> Person:
+    keys = (secrets or settings.SECRETS).encryption_keys
+    user_id, pseudonym = json.loads(open_credential(erasure.sealed, keys))
     return Person(erasure.tenant_id, user_id, pseudonym)
 
 
+def ask_again(conn: Connection, people: list[Erased], secrets: Secrets, may_come: bool) -> list[Erasure]:
+    """Erase those whom a restored backup brought back, from the tables at once; workers do the rest, with proofs.
+
+    `may_come`: journals wait to be written, so that also those may come back whom no table names yet.
+    """
+    asked = []
+    for tenant in Tenant.objects.filter(slug__in={each.tenant for each in people}).order_by("pk"):
+        prints = {each.fingerprint for each in people if each.tenant == tenant.slug}
+        found = erased.find(conn, secrets.secret_key, tenant.pk, prints)
+        for user_id in found.values():
+            erasure = ask(tenant, user_id, RESTORE, secrets)
+            _count(erasure, erase(conn, person_of(erasure, secrets)))
+            asked.append(erasure)
+        for print_ in sorted(prints - found.keys()) if may_come else ():
+            asked.append(Erasure.objects.create(tenant=tenant, fingerprint=print_, asked_by=RESTORE))
+    return asked
+
+
+def _is_known(conn: Connection, erasure: Erasure) -> bool:
+    """Whether the person is named by an id; one of whom only the fingerprint is kept is looked for in the tables."""
+    if not erasure.sealed:
+        found = erased.find(conn, settings.SECRETS.secret_key, erasure.tenant_id, {erasure.fingerprint})
+        if not found:
+            return False
+        given = json.dumps([found[erasure.fingerprint], new_pseudonym()])
+        erasure.sealed = seal(given, settings.SECRETS.encryption_keys)
+        erasure.save(update_fields=["sealed"])
+    return True
+
+
 def _without(erasure: Erasure, told: str) -> str:
-    return told.replace(person_of(erasure).user_id, "(the person)")
+    return told.replace(person_of(erasure).user_id, "(the person)") if erasure.sealed else told
 
 
 def _carry_out(erasure: Erasure, seconds: float) -> None:
-    person = person_of(erasure)
     with connect() as conn:
         await_journals(conn, settings.PLACE, settings.SECRETS.journal_key, seconds)
         alone(conn)
-        before = _billed(conn, person.tenant_id)
-        _count(erasure, erase(conn, person))
-        _count(erasure, {"dead_letter": erase_letters(conn, person, Sealer(settings.SECRETS.journal_key))})
-        files = erase_archives(archive_folder(settings.PLACE), erasure.tenant.slug, person)
-        if files:
-            _count(erasure, {"archive files": len(files)})
-        _forget_in_valkey(erasure, person)
-        after = _billed(conn, person.tenant_id)
+        before = _billed(conn, erasure.tenant_id)
+        files = _erase(conn, erasure) if _is_known(conn, erasure) else []
+        after = _billed(conn, erasure.tenant_id)
     at = datetime.now(UTC)
     erasure.proof = {
         "erasure": erasure.pk,
@@ -93,10 +121,29 @@ def _carry_out(erasure: Erasure, seconds: float) -> None:
         "public_key": proof.public_key(settings.SECRETS.secret_key),
     }
     erasure.signature = proof.sign(erasure.proof, settings.SECRETS.secret_key)
+    _remember(erasure, at)
     erasure.finished_at, erasure.sealed, erasure.error = at, "", ""
     with transaction.atomic():
         erasure.save()
         audit.record(erasure.asked_by, "erased", erasure, {"found": [erasure.found, None]})
+
+
+def _erase(conn: Connection, erasure: Erasure) -> list[Rewritten]:
+    person = person_of(erasure)
+    _count(erasure, erase(conn, person))
+    _count(erasure, {"dead_letter": erase_letters(conn, person, Sealer(settings.SECRETS.journal_key))})
+    files = erase_archives(archive_folder(settings.PLACE), erasure.tenant.slug, person)
+    _count(erasure, {"archive files": len(files)})
+    _forget_in_valkey(erasure, person)
+    return files
+
+
+def _remember(erasure: Erasure, at: datetime) -> None:
+    """In the lists outside of the tables, before it counts as done: what is restored later is erased again."""
+    key = erased.key_name(settings.SECRETS.secret_key)
+    line = Erased(erasure.tenant.slug, erasure.fingerprint, at.isoformat(), key)
+    folders = [settings.PLACE.folder, archive_folder(settings.PLACE)]
+    erased.remember([folder for folder in folders if folder.is_dir()], [line])
 
 
 def _count(erasure: Erasure, more: dict[str, int]) -> None:

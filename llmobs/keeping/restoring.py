@@ -46,7 +46,7 @@ def restore(conn: Connection, path: Path, until: date) -> Restored:
     entry = next((each for each in read(folder) if each.file == path.name), None)
     if entry is None or not is_sound(folder, entry):
         raise ArchiveError(f"{path} is not what {folder}/manifest.json says, or it is not named there")
-    tenant_id, day = _whose(conn, folder)
+    tenant_id, day = whose(conn, folder)
     with conn.transaction():
         make_partitions(conn, {day})
         conn.execute(
@@ -73,7 +73,8 @@ def in_order(paths: list[Path]) -> list[Path]:
     return sorted(dict.fromkeys(found), key=lambda path: path.name.startswith(CONTENT))
 
 
-def _whose(conn: Connection, folder: Path) -> tuple[int, date]:
+def whose(conn: Connection, folder: Path) -> tuple[int, date]:
+    """The tenant and the day of a folder of the archive. Raises ArchiveError."""
     slug = folder.parent.name.removeprefix("tenant=")
     row = conn.execute("SELECT id FROM tenants_tenant WHERE slug = %s", (slug,)).fetchone()
     if row is None or not folder.name.startswith("day="):

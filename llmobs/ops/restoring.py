@@ -4,7 +4,8 @@
 2. The folder is held like `up` holds it; its embedded PostgreSQL is started unless DATABASE_URL names another.
 3. Secrets, if a passphrase is given; else those of the folder must be the backup's.
 4. Migrations up to where the backup was, the rows in one transaction, then migrations up to today.
-5. The ledger in Valkey, where one can be reached, is declared lost: the writer rebuilds it from what is there now.
+5. Who was erased since the backup is erased again (`keeping.erased`): from tables at once, from journals by workers.
+6. The ledger in Valkey, where one can be reached, is declared lost: the writer rebuilds it from what is there now.
 """
 
 import os
@@ -23,9 +24,11 @@ from django.db.migrations.executor import MigrationExecutor
 
 from llmobs.budgets.ledger import EPOCH_KEY
 from llmobs.core.env import Place, database_url_from_env, valkey_url_from_env
-from llmobs.keeping import refilling, secrets
+from llmobs.keeping import erased, refilling, secrets
 from llmobs.keeping.backup import Backup, BackupError, Connection, read
 from llmobs.keeping.connecting import connect
+from llmobs.keeping.erasures import ask_again
+from llmobs.keeping.place import archive_folder
 from llmobs.ops.child import spawn
 from llmobs.ops.embedded_postgres import EmbeddedPostgres
 from llmobs.ops.platform import take_folder
@@ -42,6 +45,7 @@ class Wishes:
     passphrase: str = ""
     replace: bool = False
     without_secrets: bool = False
+    erased: tuple[Path, ...] = ()  # lists of people erased, of other data folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Restored:
     segments: int
     lacking: list[str]
     report: Report
+    erased_again: int
+    not_known: int  # people on the lists whose fingerprints are of another key
 
 
 @contextmanager
@@ -97,6 +103,7 @@ def restore(place: Place, wishes: Wishes) -> Restored:
                 f"by the secrets of {place.folder} nobody can read {' and '.join(lacking)}: give the passphrase, put "
                 "the right secrets.json there, or say --without-secrets"
             )
+        people = _erased(conn, place, wishes)
         version = refilling.config_version(conn)
         refilling.drop_all(conn)
         _migrate_to(backup)
@@ -104,8 +111,9 @@ def restore(place: Place, wishes: Wishes) -> Restored:
         call_command("migrate", interactive=False, verbosity=0)
         conn.execute("ANALYZE")
         segments = 0 if lacking else refilling.place_journals(wishes.folder, backup, place)
+        again, not_known = _erase_again(conn, place, people, bool(segments))
         _lose_ledger()
-        return Restored(backup, rows, segments, lacking, verify(conn))
+        return Restored(backup, rows, segments, lacking, verify(conn), again, not_known)
 
 
 def _check_target(conn: Connection, wishes: Wishes) -> None:
@@ -113,6 +121,26 @@ def _check_target(conn: Connection, wishes: Wishes) -> None:
         raise BackupError("a platform works on this database: stop it on every host, wait 15 s, and try again")
     if not wishes.replace and not refilling.is_empty(conn):
         raise BackupError("the database is not empty: --replace puts the backup in place of all that is in it")
+
+
+def _erased(conn: Connection, place: Place, wishes: Wishes) -> list[erased.Erased]:
+    """Whoever was erased here, before what says so is dropped; kept in the folder's own list. Raises OSError."""
+    files = [folder / erased.FILE for folder in (place.folder, archive_folder(place))]
+    if missing := [file for file in wishes.erased if not file.exists()]:
+        raise BackupError(f"there is no list {missing[0]}")
+    people = [*erased.read([*files, *wishes.erased]), *erased.of_tables(conn, place.secrets().secret_key)]
+    erased.remember([place.folder], people)
+    return people
+
+
+def _erase_again(conn: Connection, place: Place, people: list[erased.Erased], may_come: bool) -> tuple[int, int]:
+    """How many were in the backup again; how many nobody can tell."""
+    secrets_now = place.secrets()
+    key = erased.key_name(secrets_now.secret_key)
+    ours = [each for each in people if each.key == key]
+    missing = erased.since(ours, erased.of_tables(conn, secrets_now.secret_key))
+    asked = ask_again(conn, missing, secrets_now, may_come)
+    return sum(bool(erasure.sealed) for erasure in asked), len(people) - len(ours)
 
 
 def _migrate_to(backup: Backup) -> None:

@@ -18,8 +18,11 @@ from llmobs.budgets.valkey import run as run_in_valkey
 from llmobs.core.env import Place
 from llmobs.ingest.journal import JournalWriter
 from llmobs.ingest.writer import Writer
+from llmobs.keeping import erased
 from llmobs.keeping.backup import LEFT_OUT, BackupError, back_up, read
+from llmobs.keeping.erased import Erased, key_name
 from llmobs.keeping.passphrase import PassphraseWrong, seal, unseal
+from llmobs.keeping.proof import fingerprint
 from llmobs.keeping.secrets import lacking
 from llmobs.ops.verify import verify
 from llmobs.providers.credentials import open_credential
@@ -175,3 +178,32 @@ def test_secrets_are_sealed_by_the_passphrase_alone(drill: Drill, tmp_path: Path
     assert "not the one" in done.stderr
     with pytest.raises(PassphraseWrong):
         unseal(seal(b"x", PASSPHRASE), PASSPHRASE + "!")
+
+
+def test_who_was_erased_since_the_backup_is_erased_again(drill: Drill, journal: JournalWriter, tmp_path: Path) -> None:
+    drill.traffic(journal, 2)
+    drill.writer(drill.place, drill.pg).drain()
+    drill.traffic(journal, 1)  # hers too, not written when the backup is made
+    back_up(drill.pg, drill.place, tmp_path / "backup", PASSPHRASE)
+    before = sums(drill.pg)
+    key = drill.place.secrets().secret_key
+    at = "2999-01-01T00:00:00+00:00"
+    people = [Erased("tenant-1", fingerprint(key, 1, name), at, key_name(key)) for name in ("user-1", "nobody")]
+    erased.remember([drill.place.folder], [*people, Erased("tenant-1", "ff", at, "another")])
+    done = drill.restore(
+        tmp_path / "backup", "--erased", str(drill.place.folder / erased.FILE), LLMOBS_BACKUP_PASSPHRASE=PASSPHRASE
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 people who were erased since are erased again" in done.stdout
+    assert "1 on the lists were erased under another key" in done.stdout
+    with psycopg.connect(drill.other_url, autocommit=True) as conn:
+        after = sums(conn)
+        assert (after.bills, after.billed_nanousd, after.spans) == (before.bills, before.billed_nanousd, before.spans)
+        assert "user-1" not in after.users
+        assert conn.execute("SELECT count(*) FROM span WHERE user_id = 'user-1'").fetchall() == [(0,)]
+        # Workers do the rest, once the journals are written: one of whom only the fingerprint is known, too.
+        rows = conn.execute("SELECT sealed <> '', finished_at, asked_by FROM erasure ORDER BY id").fetchall()
+        assert rows == [(True, None, "restore"), (False, None, "restore")]
+    assert [each.fingerprint for each in erased.read([drill.other.folder / erased.FILE])][:2] == [
+        each.fingerprint for each in people
+    ]

@@ -1,8 +1,10 @@
 """A person who came in by every door is in no table, archive, file or key any more; others are as they were."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,11 @@ from llmobs.ingest.entries import OtlpBody, OtlpLogs
 from llmobs.ingest.joining import join_all
 from llmobs.ingest.journal import JournalWriter
 from llmobs.ingest.writer import Writer
-from llmobs.keeping import erasing_money, erasing_spans
+from llmobs.keeping import erasing_money, erasing_spans, erasures
 from llmobs.keeping.erasing import erase
 from llmobs.keeping.models import Erasure
 from llmobs.keeping.person import Person
+from llmobs.keeping.proof import fingerprint
 from llmobs.ops.verify import verify
 from llmobs.rollups.compact import compact_all
 from llmobs.tenants.attribution import Attribution
@@ -285,3 +288,29 @@ def test_an_id_that_may_be_any_word_takes_nothing_else_with_it(pg: Connection, v
     assert count(pg, "span", "user_id = 'support'") == count(pg, "span", "session_id = 'support 1'") == 0
     assert count(pg, "budget_spend", "value = 'support'") == 1  # the feature
     assert verify(pg).differences == []
+
+
+def test_one_of_whom_only_the_fingerprint_is_known_is_found_by_it(traffic: Connection, valkey: "redis.Redis") -> None:
+    for name in (WHO, "nobody"):
+        print_ = fingerprint(settings.SECRETS.secret_key, 1, name)
+        Erasure.objects.create(tenant_id=1, fingerprint=print_, asked_by="restore")
+    erasures.go_on()
+    assert WHO not in everything(traffic)
+    found = Erasure.objects.order_by("pk")
+    assert [bool(each.found) for each in found] == [True, False]
+    assert all(each.finished_at and not each.sealed for each in found)
+
+
+def test_an_archived_file_that_was_copied_before_comes_back_without_her(
+    traffic: Connection, valkey: "redis.Redis", tmp_path: Path
+) -> None:
+    shutil.copytree(tmp_path / "archive", tmp_path / "copy")
+    call_command("erase", "--tenant", "tenant-1", "--user", WHO)
+    assert in_files(tmp_path / "copy") != []
+    said = StringIO()
+    call_command("archive", "restore", str(tmp_path / "copy"), stdout=said)
+    assert "people who were erased since" in said.getvalue()
+    assert count(traffic, "span", "start < now() - interval '2 days'") == 5
+    assert WHO not in everything(traffic)
+    assert in_files(tmp_path / "copy") == []
+    assert verify(traffic).differences == []

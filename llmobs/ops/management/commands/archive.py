@@ -8,10 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from llmobs.keeping.connecting import connect
+from llmobs.keeping import erased
+from llmobs.keeping.connecting import alone, connect
 from llmobs.keeping.manifest import ArchiveError, is_sound, read
 from llmobs.keeping.place import archive_folder
-from llmobs.keeping.restoring import in_order, restore
+from llmobs.keeping.restoring import Connection, in_order, restore, whose
 
 
 class Command(BaseCommand):
@@ -52,7 +53,21 @@ class Command(BaseCommand):
         if not paths:
             raise CommandError("there is no Parquet file in what was named")
         with connect() as conn:
+            alone(conn)
+            self._erase_again(conn, {path.absolute().parent for path in paths})
             for path in paths:
                 done = restore(conn, path.absolute(), until)
                 self.stdout.write(f"{path}: {done.rows} rows brought back, {done.was_there} were there")
         self.stdout.write(f"Retention leaves them alone until {until}.")
+
+    def _erase_again(self, conn: Connection, folders: set[Path]) -> None:
+        """Who was erased since these files were copied, before any of it comes back."""
+        key = settings.SECRETS.secret_key
+        lists = [folder / erased.FILE for folder in (settings.PLACE.folder, archive_folder(settings.PLACE))]
+        people = [*erased.read(lists), *erased.of_tables(conn, key)]
+        for folder in sorted(folders):
+            slug = folder.parent.name.removeprefix("tenant=")
+            prints = {each.fingerprint for each in people if each.tenant == slug}
+            tenant_id, day = whose(conn, folder)
+            for done in erased.clean_folder(folder, (tenant_id, slug, day), key, prints) if prints else ():
+                self.stdout.write(f"{done.file}: {done.rows} rows of people who were erased since, written anew")

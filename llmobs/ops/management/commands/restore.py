@@ -26,6 +26,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--without-secrets", action="store_true", help="go on although sealed credentials cannot be read"
         )
+        parser.add_argument(
+            "--erased", nargs="+", type=Path, default=[], metavar="FILE",
+            help="lists (erased.jsonl) of other data folders: whoever is on them is erased again",
+        )  # fmt: skip
         parser.add_argument("--held", action="store_true", help="internal: the data folder is held already")
         add_passphrase(parser)
 
@@ -44,11 +48,16 @@ class Command(BaseCommand):
             passphrase=passphrase_of(options["passphrase_file"]),
             replace=options["replace"],
             without_secrets=options["without_secrets"],
+            erased=tuple(file.absolute() for file in options["erased"]),
         )
         done = restore(place, wishes)
         self.stdout.write(f"{done.rows} rows as of {done.backup.at}, {done.segments} segments of journals.")
         if done.lacking:
             self.stdout.write(f"Not to be read without the backup's secrets: {'; '.join(done.lacking)}.")
+        if done.erased_again:
+            self.stdout.write(f"{done.erased_again} people who were erased since are erased again.")
+        if done.not_known:
+            self.stdout.write(f"{done.not_known} on the lists were erased under another key: erase them again by hand.")
         for difference in done.report.differences:
             self.stdout.write(str(difference))
         checks = len(done.report.checked)
