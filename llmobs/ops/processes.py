@@ -50,18 +50,24 @@ class Store(Protocol):
     def wait_ready(self, child: subprocess.Popen[bytes], log: Path) -> None: ...
 
 
+# A store writes what it has in memory as it ends, which a busy disk may take long for: killed, it reads its log again.
+STORE_STOP_SECONDS = 120.0
+
 # The order of the end: who calls the gateway, the ways in, the writer (which drains the journals), the stores.
 _WORKER_RANK, _DOOR_RANK, _WRITER_RANK, _VALKEY_RANK, _POSTGRES_RANK = range(5)
 
 
 def postgres_program(store: EmbeddedPostgres) -> Program:
     return Program(
-        "postgres", "postgres", store.command, _POSTGRES_RANK, stop_signal=signal.SIGINT, prepare=store.prepare
+        "postgres", "postgres", store.command, _POSTGRES_RANK, stop_signal=signal.SIGINT, prepare=store.prepare,
+        stop_seconds=STORE_STOP_SECONDS,
     )  # fmt: skip
 
 
 def valkey_program(store: EmbeddedValkey) -> Program:
-    return Program("valkey", "valkey", store.command, _VALKEY_RANK, prepare=store.prepare)
+    return Program(
+        "valkey", "valkey", store.command, _VALKEY_RANK, prepare=store.prepare, stop_seconds=STORE_STOP_SECONDS
+    )
 
 
 def gateway_programs(count: int, descriptor: int) -> list[Program]:

@@ -152,7 +152,7 @@ def test_it_starts_everything_again_after_a_kill_and_ends_cleanly(
     last = [pid for found in pids(place).values() for pid in found]
 
     platform.send_signal(signal.SIGTERM)
-    rest, _ = platform.communicate(timeout=60)
+    rest, _ = platform.communicate(timeout=180)
     assert platform.returncode == 0
     assert "is killed" not in rest
     assert not any(psutil.pid_exists(pid) for pid in last)
