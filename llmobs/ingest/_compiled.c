@@ -4,6 +4,7 @@
    short, a wire type that the schema does not have, a text that is no UTF-8, a message that comes in pieces, deep
    nesting) is answered with None, and protobuf's own library judges it: both never disagree about a body.
    packed(kinds, rows): rows of a binary COPY.
+   plain_texts(text): messages as most are, taken apart.
 
    Every read is checked against the end of its message; nothing is believed of a length but that it fits. */
 
@@ -795,10 +796,99 @@ static PyObject *packed(PyObject *module, PyObject *arguments) {
     return made;
 }
 
+/* ---------------------------------------------------------------- messages as most are */
+
+typedef struct {
+    const char *at, *end;
+} Letters;
+
+/* These letters, with blanks before and between them. */
+static int follows(Letters *rest, const char *letters) {
+    for (; *letters; letters++) {
+        while (rest->at < rest->end && *rest->at == ' ')
+            rest->at++;
+        if (rest->at == rest->end || *rest->at++ != *letters)
+            return 0;
+    }
+    return 1;
+}
+
+static int word_follows(Letters *rest, const char *word) {
+    Py_ssize_t length = strlen(word);
+    if (!follows(rest, "\"") || rest->end - rest->at <= length || memcmp(rest->at, word, length) ||
+        rest->at[length] != '"')
+        return 0;
+    rest->at += length + 1;
+    return 1;
+}
+
+static int text_follows(Letters *rest, Letters *found) {
+    if (!follows(rest, "\""))
+        return 0;
+    const char *end = memchr(rest->at, '"', rest->end - rest->at);
+    if (!end)
+        return 0;
+    found->at = rest->at;
+    found->end = end;
+    rest->at = end + 1;
+    return 1;
+}
+
+static int message_follows(Letters *rest, Letters *role, Letters *said) {
+    return follows(rest, "{") && word_follows(rest, "role") && follows(rest, ":") && text_follows(rest, role) &&
+           follows(rest, ",") && word_follows(rest, "parts") && follows(rest, ":[{") && word_follows(rest, "type") &&
+           follows(rest, ":") && word_follows(rest, "text") && follows(rest, ",") && word_follows(rest, "content") &&
+           follows(rest, ":") && text_follows(rest, said) && follows(rest, "}]}");
+}
+
+static int message_into(PyObject *found, const Letters *role, const Letters *said) {
+    PyObject *one = Py_BuildValue("(s#s#)", role->at, role->end - role->at, said->at, said->end - said->at);
+    int failed = !one || PyList_Append(found, one);
+    Py_XDECREF(one);
+    return failed ? FAILED : FINE;
+}
+
+static int messages_into(PyObject *found, Letters rest) {
+    if (memchr(rest.at, '\\', rest.end - rest.at) || !follows(&rest, "["))
+        return ODD;
+    do {
+        Letters role, said;
+        if (!message_follows(&rest, &role, &said))
+            return ODD;
+        TRY(message_into(found, &role, &said));
+        while (rest.at < rest.end && *rest.at == ' ')
+            rest.at++;
+        if (rest.at == rest.end)
+            return FINE;
+    } while (follows(&rest, ","));
+    return ODD;
+}
+
+/* As `guards.sieve.plain_texts`, of texts in ASCII. */
+static PyObject *plain_texts(PyObject *module, PyObject *text) {
+    if (!PyUnicode_Check(text) || !PyUnicode_IS_COMPACT_ASCII(text))
+        Py_RETURN_NONE;
+    const char *at = (const char *)PyUnicode_1BYTE_DATA(text);
+    Letters rest = {at, at + PyUnicode_GET_LENGTH(text)};
+    while (rest.end > rest.at && rest.end[-1] == ' ')
+        rest.end--;
+    if (rest.at == rest.end || *--rest.end != ']')
+        Py_RETURN_NONE;
+    PyObject *found = PyList_New(0);
+    int became = found ? messages_into(found, rest) : FAILED;
+    if (became == FINE)
+        return found;
+    Py_XDECREF(found);
+    if (became == FAILED)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef METHODS[] = {
     {"identities", identities, METH_O, "Ids and times of all spans of a body; None: protobuf must judge."},
     {"received", received, METH_O, "All spans of a body, as tuples; None: protobuf must judge."},
     {"packed", packed, METH_VARARGS, "Rows in the format of a binary COPY, without its head and tail."},
+    {"plain_texts", plain_texts, METH_O, "Roles and texts of messages of one plain text each; None: look closer."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -169,21 +169,29 @@ def _redact(span: Span) -> None:
 
 
 def _is_clean(span: Span) -> bool:
-    """One look over all texts of the span together, which is far cheaper than one at each."""
-    texts = [span.input or "", span.output or "", span.status_message]
+    """One look over all short texts of the span together, which is far cheaper than one at each.
+
+    Contents apart from them: ids among the attributes have digits, and only what has them need be searched for numbers.
+    """
+    if not (_is_clean_json(span.input) and _is_clean_json(span.output)):
+        return False
+    texts = [span.status_message]
     for value in span.attributes.values():
         if isinstance(value, str):
             texts.append(value)
         elif isinstance(value, list | dict):
             texts.append(msgspec.json.encode(value).decode())
-    together = "\n".join(texts)
-    return "\\u" not in together and not may_be_sensitive(together)
+    return _is_clean_json("\n".join(texts))
+
+
+def _is_clean_json(text: str | None) -> bool:
+    return not text or ("\\u" not in text and not may_be_sensitive(text))
 
 
 def _redact_json(text: str | None, redactor: Redactor) -> str | None:
     # An escape (backslash u0040) would hide an @ from the search, and a match must not eat half an escape: whatever
     # may hold something is decoded, rewritten string by string, and encoded again.
-    if text is None or not ("\\u" in text or may_be_sensitive(text)):
+    if text is None or _is_clean_json(text):
         return text
     return _rewrite_messages(text, redactor.redact, only_content=False)
 

@@ -12,10 +12,13 @@ from llmobs.guards.redactor import Redactor
 from llmobs.guards.sieve import may_be_injection, may_be_sensitive, plain_texts
 from llmobs.guards.signs import Sign, injections, sensitive
 from llmobs.guards.texts import INPUT, OUTPUT, TOOLS, TRUSTED, Message, decode, stored
+from llmobs.ingest import compiled
 from llmobs.ingest.entries import Finding
 from llmobs.ingest.findings import DONE, found
 from llmobs.spans.record import Span
 from llmobs.tenants.roster import TenantInfo
+
+_compiled = compiled.loaded()
 
 
 class Watch:
@@ -55,7 +58,7 @@ def _looks(action: str, is_ours: bool) -> bool:
 
 
 def _injections(text: str, threshold_permille: int) -> list[Sign]:
-    plain = plain_texts(text)
+    plain = plain_texts(text) if _compiled is None or not text.isascii() else _compiled.plain_texts(text)
     if plain is None or any(
         role in TOOLS or (role not in TRUSTED and may_be_injection(said, False, threshold_permille))
         for role, said in plain
