@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from dashboards.queries import billed
 from dashboards.queries.rollup import BIN_ORIGIN, Totals, totals
 from dashboards.queries.scope import Cursor, Scope
 from llmobs.pricing.price import TOKENS_PER_RATE, Price
@@ -76,11 +77,9 @@ def paid_for(cursor: Cursor, scope: Scope) -> list[PaidFor]:
 
     What the rates do not explain (long-context tiers, the rounding of each call, adjustments) comes as kind `other`.
     """
-    where, parameters = _bill_filters(scope)
+    bills, parameters = _bills(scope, ("price_version",))
     sums = ", ".join(f"sum({kind}_tokens)::bigint" for kind in (*_columns(), "reasoning_output"))
-    cursor.execute(
-        f"SELECT price_version, sum(cost_nanousd)::bigint, {sums} FROM bill WHERE {where} GROUP BY 1", parameters
-    )
+    cursor.execute(f"SELECT price_version, sum(cost_nanousd)::bigint, {sums} FROM {bills} GROUP BY 1", parameters)
     rows = cursor.fetchall()
     prices = price_versions(cursor, [row[0] for row in rows])
     tokens = [sum(row[2 + i] for row in rows) for i in range(len(KINDS))]
@@ -135,7 +134,7 @@ def usage_of(row: Totals) -> Usage:
 
 
 def _bills_by(cursor: Cursor, scope: Scope, dimension: str) -> list[Totals]:
-    where, parameters = _bill_filters(scope)
+    bills, parameters = _bills(scope, (BILL_COLUMNS[dimension], "kind"))
     cursor.execute(
         f"SELECT {BILL_COLUMNS[dimension]}, sum(requests)::bigint, sum(uncached_input_tokens)::bigint, "
         "sum(cache_read_input_tokens)::bigint, sum(cache_write_5m_input_tokens)::bigint, "
@@ -144,7 +143,7 @@ def _bills_by(cursor: Cursor, scope: Scope, dimension: str) -> list[Totals]:
         "coalesce(sum(cost_nanousd) FILTER (WHERE kind IN ('estimated', 'abandoned')), 0)::bigint, "
         "coalesce(sum(requests) FILTER (WHERE kind IN ('estimated', 'abandoned')), 0)::bigint, "
         "coalesce(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint "
-        f"FROM bill WHERE {where} GROUP BY 1 ORDER BY 9 DESC, 2 DESC, 1 LIMIT %s",
+        f"FROM {bills} GROUP BY 1 ORDER BY 9 DESC, 2 DESC, 1 LIMIT %s",
         [*parameters, MOST_ROWS],
     )
     return [Totals((row[0],), None, row[1], 0, 0, 0, row[1], 0, *row[2:]) for row in cursor.fetchall()]
@@ -171,6 +170,15 @@ def _bill_filters(scope: Scope) -> tuple[str, list[Any]]:
     parts = ["tenant_id = ANY(%s)", "begin_at >= %s", "begin_at < %s", *(f"{BILL_COLUMNS[n]} = %s" for n in given)]
     start: datetime = scope.window.start.replace(second=0, microsecond=0)
     return " AND ".join(parts), [list(scope.tenant_ids), start, scope.window.end, *given.values()]
+
+
+def _bills(scope: Scope, columns: Sequence[str]) -> tuple[str, list[Any]]:
+    """FROM of the bills in scope, added up where that is by these columns and the filters; and its parameters."""
+    given = {BILL_COLUMNS[name]: value for name, value in scope.filters.given.items() if name in BILL_COLUMNS}
+    start = scope.window.start.replace(second=0, microsecond=0)
+    bills, parameters = billed.rows((*columns, *given), scope.tenant_ids, start, scope.window.end)
+    where = f" WHERE {' AND '.join(f'b.{column} = %s' for column in given)}" if given else ""
+    return f"{bills} b{where}", [*parameters, *given.values()]
 
 
 def _columns() -> list[str]:

@@ -1,83 +1,27 @@
 """Sums and latencies out of the roll-ups: compacted rows plus the deltas that still wait, so exact at any moment.
 
-A delta is in `rollup_delta` or in all compacted tables, never in both; one statement reads both in one snapshot.
-Days that are over come from the tables of days, the hours around them from those of hours, then quarters, five minutes
-and minutes at the edges (each time the coarsest that knows the dimensions): a month of any size is some thousand rows
-(PAINS 34, 36).
+`levels` says which tables are read. Latencies come as sketches, added up here: PostgreSQL hands their arrays over as
+they lie, which takes it a fraction of what unpacking and grouping them would.
 """
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+
+from dashboards.queries import levels
+from dashboards.queries.levels import levels_of, rows_of
 from dashboards.queries.scope import Cursor, Scope
-from dashboards.window import DAY, HOUR, MINUTE, QUARTER, Window
+from dashboards.window import DAY, Window
 from llmobs.core.semconv import ERROR_STATUSES, REFUSED
-from llmobs.rollups.sketch import add, merge, percentile_ms
+from llmobs.rollups import compact
+from llmobs.rollups.sketch import add, percentile_ms
 
-COLUMNS = {
-    "tenant": "tenant_id",
-    "service": "service",
-    "environment": "environment",
-    "feature": "feature",
-    "key": "key_id",
-    "provider": "provider_name",
-    "model": "model",
-    "status": "status",
-    "error": "error_type",
-}
-# By length of bucket, each from coarse to fine: the first that knows the dimensions is read.
-_ERROR = frozenset({"tenant", "provider", "model", "status", "error"})
-HOUR_TABLES = (
-    ("rollup_tenant_hour", frozenset({"tenant", "status"})),
-    ("rollup_model_hour", frozenset({"tenant", "model", "status"})),
-    ("rollup_feature_hour", frozenset({"tenant", "feature", "status"})),
-    ("rollup_error_hour", _ERROR),
-    ("rollup_hour", frozenset(COLUMNS)),
-)
-DAY_TABLES = (
-    ("rollup_tenant_day", frozenset({"tenant", "status"})),
-    ("rollup_model_day", frozenset({"tenant", "model", "status"})),
-    ("rollup_feature_day", frozenset({"tenant", "feature", "status"})),
-    ("rollup_error_day", _ERROR),
-    ("rollup_day", frozenset(COLUMNS)),
-)
-QUARTER_TABLES = (
-    ("rollup_feature_quarter", frozenset({"tenant", "feature", "status"})),
-    ("rollup_error_quarter", _ERROR),
-)
-FIVE_TABLES = (("rollup_tenant_five", frozenset({"tenant", "status"})),)
-MINUTE_TABLES = (("rollup_minute", frozenset(COLUMNS)),)
-FIVE = timedelta(minutes=5)
-LEVELS = (
-    (MINUTE, "minute", MINUTE_TABLES),
-    (FIVE, "five_minutes", FIVE_TABLES),
-    (QUARTER, "quarter", QUARTER_TABLES),
-    (HOUR, "hour", HOUR_TABLES),
-    (DAY, "day", DAY_TABLES),
-)
-CLOSED = "coalesce((SELECT until FROM rollup_closed), '-infinity')"
-UTC_NAMES = frozenset({"UTC", "Etc/UTC"})
-SMALL_TABLES = frozenset({"rollup_tenant_hour", "rollup_model_hour"})
-BIN_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Level:
-    """A table that is read, the column of its buckets' begins, and how long they are."""
-
-    step: timedelta
-    column: str
-    table: str
-
-    def ceil(self, at: datetime) -> datetime:
-        return self.floor(at + self.step - timedelta(microseconds=1))
-
-    def floor(self, at: datetime) -> datetime:
-        return at - (at - BIN_ORIGIN) % self.step
+COLUMNS, BIN_ORIGIN = levels.COLUMNS, compact.BIN_ORIGIN
 
 
 @dataclass(frozen=True)
@@ -153,6 +97,11 @@ class Latency:
         return percentile_ms(self.counts, q)
 
 
+# An array as `array_send` writes it: five integers, then each element after its length.
+_ARRAY_HEADER = 20
+_BUCKET = np.dtype([("length", ">i4"), ("value", ">i2")])
+_COUNT = np.dtype([("length", ">i4"), ("value", ">i8")])
+
 MEASURES = tuple(field.name for field in fields(Totals))[8:]
 TELLS_ATTEMPTS_APART = frozenset({"provider", "model", "status", "error"})
 
@@ -165,7 +114,7 @@ def totals(
     Dearest first, or by time.
     """
     size = (bucket or scope.window.bucket) if over_time else None
-    levels = _levels(scope, by, size)
+    tables = levels_of(scope, by, size)
     sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in MEASURES)
     answered = f"coalesce(sum(calls) FILTER (WHERE status <> '{REFUSED}'), 0)::bigint"
     errors = "coalesce(sum(calls) FILTER (WHERE status = ANY(%s)), 0)::bigint"
@@ -177,7 +126,7 @@ def totals(
         asked = f"greatest({answered} + coalesce(sum(retried_calls - retried_attempts), 0)::bigint, 0)"
         failed_calls = "coalesce(sum(retried_calls) FILTER (WHERE status = ANY(%s)), 0)"
         failed = f"greatest({errors} + {failed_calls}::bigint - coalesce(sum(retried_errors), 0)::bigint, 0)"
-    rows, parameters = _rows(scope, by, levels, f"spans, calls, {', '.join(MEASURES)}")
+    rows, parameters = rows_of(scope, by, tables, f"spans, calls, {', '.join(MEASURES)}")
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
     cursor.execute(
@@ -212,38 +161,45 @@ def latencies(
     if of not in ("duration", "ttft"):
         raise ValueError(f"{of!r} is no latency; one is duration or ttft")
     size = (bucket or scope.window.bucket) if over_time else None
-    levels = _levels(scope, by, size)
-    rows, parameters = _rows(scope, by, levels, f"{of}_buckets, {of}_counts")
+    measures = f"{of}_buckets AS buckets, {of}_counts AS counts"
+    rows, parameters = rows_of(scope, by, levels_of(scope, by, size), measures)
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
-    n = len(grouped)
     only = "" if among is None else f" AND {grouped[0]} = ANY(%s)"
-    if size == HOUR and levels[-1].table in SMALL_TABLES and not only:
-        # As many rows as there are hours and statuses: adding them up here takes a third of the time.
-        cursor.execute(
-            f"SELECT {', '.join([*grouped, at])}, {of}_buckets, {of}_counts FROM ({rows}) r "
-            f"WHERE status <> '{REFUSED}'",
-            [*at_parameters, *parameters],
-        )
-        return _added_up(cursor.fetchall(), n)
-    # A sketch comes as two arrays in one row: reading its time once, and not once per bucket, halves the answer's time.
     cursor.execute(
-        f"SELECT {', '.join([*grouped, 'at'])}, array_agg(bucket), array_agg(number) FROM ("
-        f"SELECT {', '.join([*grouped, at])} AS at, s.bucket, sum(s.count)::bigint AS number FROM ({rows}) r "
-        f"CROSS JOIN LATERAL unnest(r.{of}_buckets, r.{of}_counts) AS s(bucket, count) "
-        f"WHERE status <> '{REFUSED}'{only} {_group_by(n, True, also=n + 2)}) sketches {_group_by(n, True)}"
-        f"ORDER BY {n + 1}",
+        f"SELECT {', '.join([*grouped, at])}, array_send(buckets), array_send(counts) FROM ({rows}) r "
+        f"WHERE status <> '{REFUSED}' AND buckets <> '{{}}'{only}",
         [*at_parameters, *parameters, *([list(among)] if among is not None else [])],
     )
-    return [Latency(tuple(r[:n]), r[n], dict(zip(r[n + 1], r[n + 2], strict=True))) for r in cursor.fetchall()]
-
-
-def _added_up(rows: Sequence[Any], n: int) -> list[Latency]:
-    sketches: dict[tuple[Any, ...], dict[int, int]] = {}
-    for row in rows:
-        merge(sketches.setdefault(tuple(row[: n + 1]), {}), row[n + 1], row[n + 2])
-    found = [Latency(key[:n], key[n], counts) for key, counts in sketches.items() if counts]
+    n = len(grouped)
+    found = [Latency(key[:n], key[n], counts) for key, counts in _added_up(cursor.fetchall(), n + 1)]
     return sorted(found, key=lambda latency: latency.at or BIN_ORIGIN)
+
+
+def _added_up(rows: Sequence[Any], width: int) -> Iterator[tuple[tuple[Any, ...], dict[int, int]]]:
+    """Sketches by the first `width` columns; the two after these are their arrays as PostgreSQL sends them."""
+    if not rows:
+        return
+    numbers: dict[tuple[Any, ...], int] = {}
+    groups = np.array([numbers.setdefault(tuple(row[:width]), len(numbers)) for row in rows])
+    lengths = np.array([(len(row[width]) - _ARRAY_HEADER) // _BUCKET.itemsize for row in rows])
+    buckets = np.frombuffer(b"".join([row[width][_ARRAY_HEADER:] for row in rows]), _BUCKET)["value"].astype(np.int64)
+    counts = np.frombuffer(b"".join([row[width + 1][_ARRAY_HEADER:] for row in rows]), _COUNT)["value"]
+    least = int(buckets.min())
+    wide = int(buckets.max()) - least + 1
+    places = np.repeat(groups, lengths) * wide + (buckets - least)
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    sums, places = np.add.reduceat(counts[order].astype(np.int64), starts), places[starts]
+    places, sums = places[sums != 0], sums[sums != 0]
+    ends = np.searchsorted(places, np.arange(1, len(numbers) + 1) * wide).tolist()
+    all_buckets, all_counts = (places % wide + least).tolist(), sums.tolist()
+    start = 0
+    for key, end in zip(numbers, ends, strict=True):
+        if end > start:
+            yield key, dict(zip(all_buckets[start:end], all_counts[start:end], strict=True))
+        start = end
 
 
 def merged(found: Iterable[Latency]) -> Latency:
@@ -275,71 +231,6 @@ def last_call_at(cursor: Cursor, tenant_ids: tuple[int, ...]) -> datetime | None
     )
     row = cursor.fetchone()
     return row[0] if row else None
-
-
-def _levels(scope: Scope, by: Sequence[str], size: timedelta | None) -> list[Level]:
-    """The tables that together can answer, from minutes on: of each length the coarsest that knows the dimensions."""
-    needed = {*by, *(name for name in scope.filters.given if name in COLUMNS)}
-    longest = DAY if size is None else _aligned(scope.window, size)
-    found = []
-    for step, column, tables in LEVELS:
-        table = next((table for table, known in tables if needed <= known), None)
-        if table is not None and step <= longest:
-            found.append(Level(step, column, table))
-    return found
-
-
-def _aligned(window: Window, size: timedelta) -> timedelta:
-    """The longest step whose buckets never lie in two of the wanted ones: the days of a zone begin when its own do."""
-    if size != DAY or window.zone.key in UTC_NAMES:
-        return max((step for step, _, _ in LEVELS if step <= size and not size % step), default=MINUTE)
-    offsets = [at.astimezone(window.zone).utcoffset() or timedelta() for at in (window.start, window.end)]
-    return QUARTER if any(offset % HOUR for offset in offsets) else HOUR
-
-
-def _rows(scope: Scope, by: Sequence[str], levels: Sequence[Level], measures: str) -> tuple[str, list[Any]]:
-    """The rows in scope as (at, status, dimensions, measures): days that are over, hours, finer edges, deltas."""
-    names = dict.fromkeys(["status", *(COLUMNS[name] for name in by)])
-    columns = f"{', '.join(names)}, {measures}"
-    start, end = scope.window.start.astimezone(UTC).replace(second=0, microsecond=0), scope.window.end.astimezone(UTC)
-    filters, filter_parameters = _filters(scope)
-    where = f"tenant_id = ANY(%s){filters}"
-    base = [list(scope.tenant_ids), *filter_parameters]
-    parts, parameters = [], []
-
-    def read(table: str, column: str, low: datetime, high: datetime, also: str = "") -> None:
-        if low < high:
-            within = f"{column} >= %s AND {column} < %s{also}"
-            parts.append(f"SELECT {column} AS at, {columns} FROM {table} WHERE {where} AND {within}")
-            parameters.extend([*base, low, high])
-
-    def cover(low: datetime, high: datetime, depth: int) -> None:
-        """This time, in the longest buckets that lie within it; what they leave at both ends in shorter ones."""
-        level = levels[depth]
-        first, last = (level.ceil(low), level.floor(high)) if depth else (low, high)
-        if first >= last:
-            if depth:
-                cover(low, high, depth - 1)
-            return
-        if depth:
-            cover(low, first, depth - 1)
-            cover(last, high, depth - 1)
-        if level.step < DAY:
-            read(level.table, level.column, first, last)
-            return
-        # Which days are over is asked in the same statement: it sees one state of all tables.
-        hours = levels[depth - 1]
-        read(level.table, level.column, first, last, f" AND day < {CLOSED}")
-        read(hours.table, hours.column, first, last, f" AND {hours.column} >= {CLOSED}")
-
-    read("rollup_delta", "minute", start, end)
-    cover(start, end, len(levels) - 1)
-    return " UNION ALL ".join(parts), parameters
-
-
-def _filters(scope: Scope) -> tuple[str, list[Any]]:
-    given = {name: value for name, value in scope.filters.given.items() if name in COLUMNS}
-    return "".join(f" AND {COLUMNS[name]} = %s" for name in given), list(given.values())
 
 
 def _bucket(window: Window, size: timedelta | None) -> tuple[str, list[Any]]:

@@ -1,7 +1,9 @@
 """Chargeback: what was billed, by any dimensions and by day, hour or month of each tenant's own time zone.
 
 Every sum is over bills, of all kinds: reversals and adjustments are in it, so that it is to the nano-USD what was
-spent. A page of rows is keyset-paged in the order of its dimensions; the whole is read through a server-side cursor.
+spent; days that are over come added up where that is by these dimensions (`billed`). A page of rows is keyset-paged in
+the order of its dimensions, time first, and reads no more days than it shows; the whole is read through a server-side
+cursor.
 """
 
 # ruff: noqa: S608 - names in the SQL are constants of this module, values are always bound
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from dashboards.queries import billed
 from dashboards.queries.scope import Cursor, Scope
 from llmobs.pricing.units import UNITS
 
@@ -108,9 +111,11 @@ def statement(scope: Scope, groups: Sequence[str], after: Mark | None = None, or
     """The question as SQL and its parameters; `read` makes rows of the answer's."""
     columns = {name: TIMES.get(name) or DIMENSIONS[name] for name in groups}
     given = {name: value for name, value in scope.filters.given.items() if name in DIMENSIONS}
-    where = ["b.tenant_id = ANY(%s)", "b.begin_at >= %s", "b.begin_at < %s"]
-    where += [f"{DIMENSIONS[name]} = %s" for name in given]
-    parameters: list[Any] = [list(scope.tenant_ids), scope.window.start, scope.window.end, *given.values()]
+    where = f"WHERE {' AND '.join(f'{DIMENSIONS[name]} = %s' for name in given)}" if given else ""
+    columns_asked = {DIMENSIONS[name].removeprefix("b.") for name in (*groups, *given) if name in DIMENSIONS}
+    bills, of_bills = billed.rows(
+        columns_asked - {"tenant_id"}, scope.tenant_ids, scope.window.start, scope.window.end, "hour" in groups
+    )
     names = [f"g_{name}" for name in groups]
     sums = [f"{each}::bigint AS {name}" for name, each in zip(MEASURES, SUMS, strict=True)]
     units = [f"{each}::bigint AS u_{name}" for name, each in zip(UNIT_NAMES, UNIT_SUMS, strict=True)]
@@ -118,13 +123,14 @@ def statement(scope: Scope, groups: Sequence[str], after: Mark | None = None, or
     grouped = f"GROUP BY {', '.join(names)}" if names else ""
     ordered = order or ", ".join(_in_order(groups))
     beyond = ""
+    parameters = [*of_bills, *given.values()]
     if after is not None:
         beyond = f"WHERE ({', '.join(_in_order(groups))}) > ({', '.join(['%s'] * len(names))})"
         parameters += after
     # A bill and its reversal leave nothing to charge: such rows are left out.
     query = (
-        f"SELECT * FROM (SELECT {', '.join([*picked, *sums, *units])} FROM bill b "
-        f"JOIN tenants_tenant t ON t.id = b.tenant_id WHERE {' AND '.join(where)} {grouped} "
+        f"SELECT * FROM (SELECT {', '.join([*picked, *sums, *units])} FROM {bills} b "
+        f"JOIN tenants_tenant t ON t.id = b.tenant_id {where} {grouped} "
         "HAVING sum(b.requests) <> 0 OR coalesce(sum(b.cost_nanousd), 0) <> 0 "
         "OR sum(b.uncached_input_tokens + b.cache_read_input_tokens + b.output_tokens) <> 0) u "
         f"{beyond} {f'ORDER BY {ordered}' if ordered else ''}"

@@ -22,6 +22,7 @@ from llmobs.budgets.window import window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 from llmobs.core.ids import new_row_id
 from llmobs.ingest.adjust import CLASSES, Connection, Stretch
+from llmobs.rollups.bills import mark_all
 from llmobs.rollups.compact import DAY_TARGETS, TARGETS, Target, keep_out
 from llmobs.rollups.delta import DIMENSIONS, MEASURES, SKETCHES
 from llmobs.rollups.retention import MINUTES_KEPT_DAYS
@@ -66,6 +67,7 @@ def write_adjustments(conn: Connection, reason: str) -> None:
     _insert(conn, copied, first_id + ids, reason, "gains <> 0", {**back, "price_version": "version_now"})
     now = {**nothing, **anew, "requests": "1", "cost_nanousd": priced_now, "held_nanousd": held_now}
     _insert(conn, copied, first_id + 2 * ids, reason, "gains <> 0", now)
+    mark_all(conn, "changed")
 
 
 def _insert(

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from hashlib import sha256
+from time import time_ns
 from typing import Any
 
 import psycopg
@@ -52,6 +53,7 @@ from llmobs.ingest.placing import Key, place_contents, place_details
 from llmobs.ingest.raw_bodies import RawBody, keep
 from llmobs.pricing.price import Price
 from llmobs.pricing.versions import remember
+from llmobs.rollups.bills import mark_late
 from llmobs.rollups.delta import Deltas
 from llmobs.spans.bill import Bill, bill_of
 from llmobs.spans.blocks import make_block
@@ -341,6 +343,7 @@ def _settle_accounts(
     billed = [billed_by(bill) for bill in bills]
     matched = match(budgets, billed)
     copy_bills(conn, (bill_row(bill, budget_ids(found)) for bill, found in zip(bills, matched, strict=True)))
+    mark_late(conn, bills, time_ns())
     deltas.write(conn)
     traces.write(conn)
     return add_spend(conn, budgets, billed + unbilled, matched + match(budgets, unbilled))

@@ -9,6 +9,7 @@
 
 from collections.abc import Iterable
 from datetime import date
+from time import time_ns
 from typing import Any
 
 import psycopg
@@ -35,6 +36,7 @@ from llmobs.ingest.flips import load_flips, write_flips
 from llmobs.ingest.placing import detail_of
 from llmobs.ingest.remap_plan import CONTENT, LIGHT, Blocks, Change, Plan, preview_of
 from llmobs.ingest.stored_spans import day_of, load_traces
+from llmobs.rollups.bills import mark_late
 from llmobs.rollups.delta import Deltas
 from llmobs.spans.bill import Bill, bill_of
 from llmobs.spans.blocks import make_block
@@ -65,6 +67,7 @@ def write(conn: Connection, plan: Plan, budgets: Budgets) -> list[Fold]:
     billed = [billed_by(bill) for bill in bills]
     matched = match(budgets, billed)
     copy_bills(conn, (bill_row(bill, budget_ids(found)) for bill, found in zip(bills, matched, strict=True)))
+    mark_late(conn, bills, time_ns())
     _add_up_traces(conn, plan, {flip.claim.trace_id for flip in flips} | {change.new.trace_id for change in plan.heavy})
     return add_spend(conn, budgets, billed, matched)
 

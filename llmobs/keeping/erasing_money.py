@@ -22,6 +22,7 @@ from llmobs.ingest.commit import lock_tenants
 from llmobs.keeping.archive import day_bounds
 from llmobs.keeping.erasing_spans import Trail
 from llmobs.keeping.person import Person
+from llmobs.rollups.bills import rename_user
 from llmobs.spans.partitions import existing_days
 from llmobs.tenants.attribution import Attribution
 
@@ -61,6 +62,7 @@ def rename_money(conn: Connection, person: Person, trail: Trail) -> Found:
         return {
             "bill": len(bills),
             "rollup_user_day": _rename_days(conn, person),
+            "rollup_bill_user": rename_user(conn, person.tenant_id, person.user_id, person.pseudonym),
             **_rename_values(conn, person, trail, values),
         }
 

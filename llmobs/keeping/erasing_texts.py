@@ -22,7 +22,7 @@ Points = dict[str, list[tuple[str, str, str]]]  # of a table: its column, the ta
 APART = {
     "span": "erasing_spans", "trace": "erasing_spans", "payload_block": "erasing_spans",
     "bill": "erasing_money", "rollup_user_day": "erasing_money",
-    "budget_spend": "erasing_money",
+    "rollup_bill_user": "erasing_money", "budget_spend": "erasing_money",
     "threshold_event": "erasing_money",
     "raw_body": "erasing_bodies", "dead_letter": "erasing_bodies",
 }  # fmt: skip

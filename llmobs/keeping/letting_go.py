@@ -43,6 +43,7 @@ BY_ROWS = {
     **{f"rollup_{name}hour": ("hour", ROLLUPS) for name in ("", "tenant_", "model_", "feature_", "error_")},
     "rollup_user_day": ("day", ROLLUPS),
     **{f"rollup_{name}day": ("day", ROLLUPS) for name in ("", "tenant_", "model_", "feature_", "error_")},
+    **dict.fromkeys(("rollup_bill", "rollup_bill_user", "bill_chunk"), ("since", BILLS)),
     "evals_score": ("created_at", ROLLUPS),
     "evals_judgement": ("created_at", ROLLUPS),
 }

@@ -22,6 +22,7 @@ COMPLETE_SINCE = _SINCE.format(days="retention_days", kinds="'spans'")
 ROLLED_UP_SINCE = _SINCE.format(
     days="LEAST(retention_days, COALESCE(rollup_retention_days, retention_days))", kinds="'spans', 'rollups'"
 )
+BILLED_COMPLETE_SINCE = _SINCE.format(days="bill_retention_days", kinds="'bills'")
 # Bills may be let go too; what budgets spent before is not recomputed.
 BILLED_SINCE = (
     "SELECT GREATEST(date_trunc('day', now() - bill_retention_days * interval '1 day'), "

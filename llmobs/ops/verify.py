@@ -26,7 +26,8 @@ from llmobs.budgets.valkey import Client
 from llmobs.core.ids import new_row_id
 from llmobs.ops.difference import MOST_DIFFERENCES, Connection, Difference
 from llmobs.ops.verify_money import bills, costs, ledger_bases, repriced, repricings, spend
-from llmobs.ops.verify_sums import rollup_bills, rollup_spans, sketches, traces, user_days
+from llmobs.ops.verify_sums import added_up_bills, rollup_bills, rollup_spans, sketches, traces, user_days
+from llmobs.rollups import bills as rolled_up_bills
 from llmobs.rollups.compact import DAY_TARGETS, TARGETS
 
 
@@ -79,6 +80,8 @@ def _checks(conn: Connection, client: Client | None) -> Iterator[tuple[str, list
     for target in (*TARGETS, *DAY_TARGETS):
         yield f"{target.table} = spans", list(rollup_spans(conn, target))
         yield f"{target.table} = bills", list(rollup_bills(conn, target))
+    for table in rolled_up_bills.TABLES:
+        yield f"{table} = bills", list(added_up_bills(conn, table))
     yield "sketches = durations", list(sketches(conn))
     yield "rollup_user_day = spans", list(user_days(conn))
     yield "trace = spans", list(traces(conn))

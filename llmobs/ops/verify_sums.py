@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmobs.core import semconv
-from llmobs.ops.difference import COMPLETE_SINCE, ROLLED_UP_SINCE, Connection, Difference, compare, where
+from llmobs.ops.difference import (
+    BILLED_COMPLETE_SINCE,
+    COMPLETE_SINCE,
+    ROLLED_UP_SINCE,
+    Connection,
+    Difference,
+    compare,
+    where,
+)
+from llmobs.rollups import bills as rolled_up_bills
 from llmobs.rollups import sketch
 from llmobs.rollups.compact import DAY_TARGETS, TARGETS, Target
 from llmobs.rollups.delta import SUMS
@@ -180,6 +189,32 @@ def user_days(conn: Connection) -> Iterator[Difference]:
 
 
 _WAITING = {"cost_nanousd": "w.nanousd", "priced_count": "w.gained", "unpriced_count": "-w.gained"}
+
+
+def added_up_bills(conn: Connection, table: str) -> Iterator[Difference]:
+    """Each chunk that is read, by all it tells apart, against the bills of its time."""
+    dimensions = rolled_up_bills.TABLES[table]
+    measures = [*rolled_up_bills.SUMS, "cost_nanousd", "held_nanousd"]
+    columns = ", ".join(["tenant_id", "at", *dimensions, "is_priced"])
+    sums = ", ".join(f"COALESCE(sum({name}), 0)::bigint AS {name}" for name in measures)
+    picked = ", ".join(rolled_up_bills.picked(table))
+    chunks = (
+        "(SELECT * FROM bill_chunk c WHERE NOT EXISTS (SELECT FROM bill_late l WHERE l.tenant_id = c.tenant_id "
+        "AND l.at >= c.since AND l.at < c.until)) c"
+    )
+    yield from compare(
+        conn,
+        f"{table} = bills",
+        f"SELECT {columns}, {sums} FROM (SELECT r.*, r.since AS at, r.cost_nanousd IS NOT NULL AS is_priced "
+        f"FROM {table} r JOIN {chunks} USING (tenant_id, since)) x GROUP BY {columns}",
+        f"SELECT {columns}, {sums} FROM (SELECT c.tenant_id, c.since AS at, {picked}, "
+        f"{', '.join(measures)}, cost_nanousd IS NOT NULL AS is_priced FROM {chunks} JOIN bill b "
+        "ON b.tenant_id = c.tenant_id AND b.begin_at >= c.since AND b.begin_at < c.until) x "
+        f"GROUP BY {columns}",
+        columns,
+        measures,
+        f"at >= {BILLED_COMPLETE_SINCE}",
+    )
 
 
 def traces(conn: Connection) -> Iterator[Difference]:

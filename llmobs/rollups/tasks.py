@@ -13,6 +13,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from llmobs.rollups.bills import close_bills
 from llmobs.rollups.compact import compact_all
 from llmobs.rollups.days import SETTLED, close_days
 from llmobs.spans.partitions import make_ahead
@@ -41,13 +42,14 @@ def make_partitions_ahead() -> None:
 
 @shared_task(name="rollups.close_days", ignore_result=True)
 def close_days_that_are_over() -> None:
-    """Every ten minutes: roll-ups of days, and the index of words, of what is over."""
+    """Every ten minutes: roll-ups of days, bills added up, and the index of words, of what is over."""
     now = timezone.now()
     with _connection() as conn:
         closed = close_days(conn, now)
+        billed = close_bills(conn, now)
         indexed = index_days(conn, (now - SETTLED).date(), most=DAYS_AT_ONCE)
-    if closed or indexed:
-        log.info("days are over", closed=closed, indexed=indexed)
+    if closed or indexed or billed:
+        log.info("days are over", closed=closed, indexed=indexed, billed=billed)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 `python -m tests.bench queries DIR`, DIR as `scale --keep DIR` left it. The platform runs from that folder, all of its
 processes; each address is asked over HTTP as a browser does, once to warm up and then several times: median and p95.
-Each figure stands beside its target (PAINS 22, 34, 35, 36).
+Each figure stands beside its target (PAINS 22, 34, 35, 36). Of two folders, the smaller first, the second's table says
+how much longer each answer took. Last, what the figures are worth: sums and percentiles against the raw rows.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import os
 import re
 import statistics
+import subprocess
 import sys
 import time
 import urllib.parse
@@ -19,10 +21,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx2
 import psycopg
 
+from dashboards.queries.rollup import latencies, total
+from dashboards.queries.scope import Scope
+from dashboards.queries.usage import usage_total
+from dashboards.window import Window
 from tests.bench.machine import running
 from tests.bench.platform import free_port
 
@@ -252,44 +259,107 @@ def up(folder: Path) -> Iterator[tuple[str, str]]:
         yield base, url
 
 
-def measure(folder: Path, only: str, repeats: int) -> bool:
-    """Print the table; whether all targets were met."""
-    missed = 0
-    password = json.loads((folder / "secrets.json").read_text()).get("admin_password", "")
+def measure(folder: Path, only: str, repeats: int, before: dict[str, float]) -> tuple[int, dict[str, float]]:
+    """Print the table; how many targets were missed, and the medians. `before`: those of a smaller folder."""
+    missed, medians = 0, {}
     with up(folder) as (base, url), psycopg.connect(url, autocommit=True) as conn:
-        password = password or json.loads((folder / "secrets.json").read_text())["admin_password"]
+        password = json.loads((folder / "secrets.json").read_text())["admin_password"]
         known, browser, statements = known_of(conn), Browser(base, password), Statements(folder)
         spans = conn.execute("SELECT sum(reltuples)::bigint FROM pg_class WHERE relname ~ '^span_2[0-9]+$'").fetchone()
         print(f"{spans[0] if spans else 0:,} spans, {known.start:%Y-%m-%d} to {known.end:%Y-%m-%d %H:%M}")
         for heading, rows in table(known):
             if only and only not in heading:
                 continue
-            print(f"\n{heading}\n{'':<38} {'median':>9} {'p95':>9} {'target':>7} {'KB':>6} {'SQL':>4}")
+            growth = f" {'growth':>7}" if before else ""
+            print(f"\n{heading}\n{'':<38} {'median':>9} {'p95':>9} {'target':>7} {'KB':>6} {'SQL':>4}{growth}")
             for row in rows:
-                missed += _row(browser, statements, row, repeats)
+                name = f"{heading}: {row.what}"
+                misses, medians[name] = _row(browser, statements, row, repeats, before.get(name))
+                missed += misses
+        if not only or only in "exactness":
+            print("\nexactness, 30 d")
+            missed += sum(_print_exact(*each) for each in exactness(conn, known))
     print(f"\n{missed} targets missed")
-    return missed == 0
+    return missed, medians
 
 
-def _row(browser: Browser, statements: Statements, row: Asked, repeats: int) -> bool:
+def _row(
+    browser: Browser, statements: Statements, row: Asked, repeats: int, before: float | None
+) -> tuple[bool, float]:
     status, size, first = browser.ask(row.address)
     took = sorted(browser.ask(row.address)[2] for _ in range(repeats if first < 3000 else 1))
     median, p95 = statistics.median(took), took[min(int(0.95 * len(took)), len(took) - 1)]
     misses = median > row.target_ms or status != 200
     print(
         f"{row.what:<38} {median:>6.0f} ms {p95:>6.0f} ms {row.target_ms:>4} ms {size / 1024:>6.0f} "
-        f"{statements.count(row.address):>4}"
+        f"{statements.count(row.address):>4}{f' {median / before:>6.1f}x' if before else ''}"
         f"{f'  status {status}' if status != 200 else '  MISSED' if misses else ''}",
+        flush=True,
+    )
+    return misses, median
+
+
+def _print_exact(what: str, ours: float, raw: float, most_apart: float) -> bool:
+    apart = abs(ours / raw - 1) if raw else float(ours != raw)
+    misses = apart > most_apart
+    print(
+        f"{what:<38} {ours:>20,.6g} of {raw:>20,.6g} raw, {100 * apart:.3f} % apart, at most {100 * most_apart:g} %"
+        f"{'  MISSED' if misses else ''}",
         flush=True,
     )
     return misses
 
 
+def exactness(conn: psycopg.Connection[Any], known: Known) -> Iterator[tuple[str, float, float, float]]:
+    """(what, ours, of the raw rows, how far these may be apart as a share): of all tenants, today left out."""
+    end = known.end.replace(hour=0, minute=0, second=0, microsecond=0)
+    tenants = tuple(row[0] for row in conn.execute("SELECT id FROM tenants_tenant ORDER BY id"))
+    scope = Scope(tenants, Window(known.start, end, ZoneInfo("UTC")))
+    cursor = conn.cursor()
+    sums, billed = total(cursor, scope), usage_total(cursor, scope)
+    raw = conn.execute(
+        "SELECT count(*), sum(output_tokens)::bigint, sum(cost_nanousd)::bigint FROM span "
+        "WHERE is_counted AND start >= %s AND start < %s", (known.start, end),
+    ).fetchone()  # fmt: skip
+    of_bills = conn.execute(
+        "SELECT sum(requests)::bigint, sum(cost_nanousd)::bigint FROM bill WHERE begin_at >= %s AND begin_at < %s",
+        (known.start, end),
+    ).fetchone()
+    assert raw is not None, "an aggregate has a row"
+    assert of_bills is not None, "an aggregate has a row"
+    yield from ((name, ours, due, 0.0) for name, ours, due in zip(
+        ("calls", "output tokens", "nano-USD of roll-ups", "requests billed", "nano-USD billed"),
+        (sums.calls, sums.output_tokens, sums.cost_nanousd, billed.requests, billed.cost_nanousd or 0),
+        (*raw, *of_bills), strict=True,
+    ))  # fmt: skip
+    exact = conn.execute(
+        "SELECT coalesce(nullif(response_model, ''), request_model), percentile_disc(ARRAY[0.5, 0.95, 0.99]) "
+        "WITHIN GROUP (ORDER BY duration_ns) FROM span WHERE is_counted AND start >= %s AND start < %s "
+        "GROUP BY 1 ORDER BY 1", (known.start, end),
+    ).fetchall()  # fmt: skip
+    sketches = {row.key[0]: row for row in latencies(cursor, scope, ("model",))}
+    for model, values in exact:
+        for quantile, nanoseconds in zip((0.5, 0.95, 0.99), values, strict=True):
+            ours = sketches[model].quantile_ms(quantile) or 0.0
+            yield f"p{100 * quantile:.0f} of {model}, ms", ours, nanoseconds / 1e6, 0.01
+
+
 def main(arguments: Sequence[str] = ()) -> int:
-    """Ask everything of a folder."""
+    """Ask everything of a folder, or of two."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench queries")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+", help="one, or a smaller and a larger")
     parser.add_argument("--only", default="", help="rows of headings that contain this")
     parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--medians", type=Path, default=None, help="a file that they are written into")
     options = parser.parse_args(list(arguments))
-    return 0 if measure(options.folder, options.only, options.repeats) else 1
+    *smaller, folder = options.folders
+    before: dict[str, float] = {}
+    for each in smaller:  # in a process of its own: Django knows one database
+        kept = each / "medians.json"
+        words = [str(each), "--only", options.only, "--repeats", str(options.repeats), "--medians", str(kept)]
+        subprocess.run([sys.executable, "-m", "tests.bench", "queries", *words], check=False)
+        before = json.loads(kept.read_text())
+    missed, medians = measure(folder, options.only, options.repeats, before)
+    if options.medians is not None:
+        options.medians.write_text(json.dumps(medians))
+    return 1 if missed else 0

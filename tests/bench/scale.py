@@ -1,11 +1,13 @@
 """A platform's database filled with N spans over 30 days by the real trace's pattern, for `queries.py` to ask.
 
 `python -m tests.bench scale --spans 10000000 --keep DIR` (without --keep it is measured, verified and thrown away).
+`--no-content`: neither blocks nor attributes, first words on one span in fifty, so that more of them fit on a disk.
 
 1. A migrated database in a folder, five tenants, an operator with a key, budgets, prices, the trace as `shape`.
-2. Day by day, each in one transaction: spans, traces, bills, claims, users' days and roll-ups, into tables that are
-   attached as partitions once they are full (indexes are then built by sorting, several times faster than row by row).
-3. Days that are over get their roll-ups of days and their index of words, as the worker makes them.
+2. Day by day, each in one transaction, several beside each other (`--workers`): spans, traces, bills, claims, users'
+   days and roll-ups, into tables that are attached as partitions once they are full (indexes are then built by sorting,
+   several times faster than row by row).
+3. Days that are over get their roll-ups of days, bills added up and their index of words, as the worker makes them.
 4. `--verify` runs `manage.py verify`'s checks: what is made ties as if the writer had written it.
 """
 
@@ -16,10 +18,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from random import Random
 from typing import Any
 
@@ -35,6 +39,7 @@ from llmobs.ops.embedded_postgres import EmbeddedPostgres
 from llmobs.ops.verify import verify
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.versions import remember
+from llmobs.rollups.bills import close_bills
 from llmobs.rollups.compact import TARGETS, target
 from llmobs.rollups.days import close_days
 from llmobs.spans.blocks import make_block
@@ -84,34 +89,64 @@ def database(folder: Path) -> Iterator[str]:
         child.wait(120)
 
 
-def fill(conn: psycopg.Connection[Any], spans: int, say: Any = print) -> None:
-    """Everything for N spans up to this minute. `conn` is in autocommit, its database migrated and empty."""
+@dataclass(frozen=True)
+class Plan:
+    """What is made: how many spans, with contents or without, by how many backends at once."""
+
+    spans: int
+    has_content: bool = True
+    workers: int = 2
+
+
+def fill(url: str, plan: Plan, say: Any = print) -> None:
+    """Everything for N spans up to this minute, into a database that is migrated and empty."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        _fill(conn, url, plan, say)
+
+
+def _fill(conn: psycopg.Connection[Any], url: str, plan: Plan, say: Any) -> None:
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     days = [now.date() - timedelta(days=n) for n in range(DAYS - 1, -1, -1)]
     _people(conn, days[0])
-    given = _prepare(conn)
     weights = [WEEKEND_PART if day.weekday() >= 5 else 1.0 for day in days]
     weights[-1] *= sum(DAY_SHAPE[: now.hour + 1]) / sum(DAY_SHAPE)
     indexes = _without_indexes(conn, "claim")
+    todo: SimpleQueue[dict[str, Any]] = SimpleQueue()
     first = 0
     for day, weight in zip(days, weights, strict=True):
-        began = time.perf_counter()
-        traces = max(int(spans / SPANS_PER_TRACE * weight / sum(weights)), 3)
+        traces = max(int(plan.spans / SPANS_PER_TRACE * weight / sum(weights)), 3)
         hours = [h for h, part in enumerate(DAY_SHAPE) for _ in range(part) if day < now.date() or h <= now.hour]
-        written = _day(conn, day, now, given | {
+        todo.put({
             "first": first, "traces": traces, "hours": hours, "hour_count": len(hours), "number": day.toordinal(),
-            "has_largest": day == days[-3],
+            "has_largest": day == days[-3], "has_content": plan.has_content, "on": day, "until": now,
         })  # fmt: skip
         first += traces
-        took = time.perf_counter() - began
-        say(f"  {day}: {written:,} spans, {written / took:,.0f} a second", flush=True)
+    with ThreadPoolExecutor(plan.workers) as pool:
+        list(pool.map(lambda _: _days(url, todo, say), range(plan.workers)))
     for statement in indexes:
         conn.execute(statement)
     conn.execute("VACUUM ANALYZE")
     close_days(conn, datetime.now(UTC))
+    close_bills(conn, datetime.now(UTC), most=1_000_000)
+    conn.execute("VACUUM ANALYZE")
     index_days(conn, datetime.now(UTC).date())
     with conn.transaction():
         count_new_budgets(conn, ns_from_utc(datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)))
+
+
+def _days(url: str, todo: SimpleQueue[dict[str, Any]], say: Any) -> None:
+    """Days, until none is left, through a connection of its own."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        drawn = _prepare(conn)
+        while not todo.empty():
+            try:
+                given = todo.get_nowait()
+            except Empty:
+                return
+            began = time.perf_counter()
+            written = _day(conn, given["on"], given["until"], drawn | given)
+            took = time.perf_counter() - began
+            say(f"  {given['on']}: {written:,} spans, {written / took:,.0f} a second", flush=True)
 
 
 def _people(conn: psycopg.Connection[Any], first_day: date) -> None:
@@ -253,14 +288,17 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench scale")
     parser.add_argument("--spans", type=int, default=1_000_000)
     parser.add_argument("--keep", type=Path, default=None, help="a folder that is kept, for `queries`")
+    parser.add_argument("--no-content", action="store_true", help="no contents and no attributes")
+    parser.add_argument("--workers", type=int, default=2, help="days that are made at once")
     parser.add_argument("--verify", action="store_true", help="run verify's checks on what was made")
     options = parser.parse_args(list(arguments))
     folder = options.keep or Path(tempfile.mkdtemp(prefix="llmobs-scale-"))
     try:
         with database(folder) as url, psycopg.connect(url, autocommit=True) as conn:
             began = time.perf_counter()
-            fill(conn, options.spans)
-            print(f"made in {time.perf_counter() - began:.0f} s")
+            fill(url, Plan(options.spans, not options.no_content, options.workers))
+            took = time.perf_counter() - began
+            print(f"made in {took:.0f} s, {1e6 * took / options.spans:.0f} s a million")
             tell(conn)
             if options.verify:
                 report = verify(conn)

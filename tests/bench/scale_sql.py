@@ -27,7 +27,7 @@ SELECT g, tenant_id, n, %(day)s::timestamptz + hour * interval '1 hour' + at_par
     's-' || tenant_id || '-' || draw_user || '-' || %(number)s || '-' || draw_session AS session_id,
     (ARRAY['api', 'worker', 'batch'])[1 + draw_feature %% 3] AS service,
     (ARRAY['production', 'production', 'production', 'staging'])[1 + pg_temp.draw(g, 15, 4)] AS environment,
-    tenant_id * 10 + draw_feature %% 3 AS key_id, pg_temp.draw(g, 16, 100) < 1 AS has_content
+    tenant_id * 10 + draw_feature %% 3 AS key_id, %(has_content)s AND pg_temp.draw(g, 16, 100) < 1 AS has_content
 FROM (
     SELECT g, hour, s.at_part,
         CASE WHEN g = %(first)s + 1 AND %(has_largest)s THEN 20000 WHEN g = %(first)s + 2 THEN 500
@@ -79,9 +79,11 @@ SELECT tenant_id, uuid_send(md5('trace' || g)::uuid), int8send(hashint8extended(
         + context * cached_share / 10 * cached + generated * output + 999999) / 1000000 END,
     CASE WHEN answered THEN version ELSE '' END, 0, CASE WHEN answered AND is_stream THEN first_ns END,
     service, environment, feature, user_id, session_id, key_id, '', 'opentelemetry.instrumentation.openai_v2',
-    CASE WHEN is_call AND i %% 2 = 0 THEN words || ' order ' || place ELSE '' END,
+    CASE WHEN is_call AND CASE WHEN %(has_content)s THEN i %% 2 = 0 ELSE pg_temp.draw(place, 35, 50) = 0 END
+        THEN words || ' order ' || place ELSE '' END,
     CASE WHEN has_content AND n <= 20 THEN g END, CASE WHEN has_content AND n <= 20 THEN i END,
-    CASE WHEN is_call THEN '{{"server.address": "api.provider.example", "gen_ai.request.max_tokens": 2048, '
+    CASE WHEN NOT %(has_content)s THEN '{{}}'::jsonb
+        WHEN is_call THEN '{{"server.address": "api.provider.example", "gen_ai.request.max_tokens": 2048, '
         '"gen_ai.request.temperature": 0.2, "service.version": "2026.11.3"}}'::jsonb
         ELSE '{{"service.version": "2026.11.3"}}'::jsonb END
 FROM (

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dashboards.queries.rollup import LEVELS, Latency, Totals, latencies, totals
+from dashboards.queries.levels import LEVELS
+from dashboards.queries.rollup import Latency, Totals, latencies, totals
 from dashboards.queries.scope import Filters, Scope
 from dashboards.window import DAY, HOUR, MINUTE, QUARTER, Window
 from llmobs.core.clock import NS_PER_SECOND
