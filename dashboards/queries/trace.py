@@ -78,6 +78,11 @@ class SpanRow:
 
 
 COLUMNS = tuple(SpanRow.__dataclass_fields__)
+# Classes of tokens of a known usage, of which none is stored as null.
+CLASSES = (
+    "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation_1h_input_tokens",
+    "reasoning_output_tokens",
+)  # fmt: skip
 # What stands in the outline for a column of this kind.
 BLANK: dict[Any, str] = {
     str: "''", int: "0", bool: "false", int | None: "NULL", str | None: "NULL", tuple[str, ...]: "'{}'::text[]",
@@ -289,6 +294,9 @@ def _span(row: Sequence[Any]) -> SpanRow:
     if isinstance(values["attributes"], str):  # Django's cursor leaves jsonb as text
         values["attributes"] = msgspec.json.decode(values["attributes"])
     values["attributes"] = values["attributes"] or {}
+    values["held_nanousd"] = values["held_nanousd"] or 0
+    if values["input_tokens"] is not None:
+        values.update({name: values[name] or 0 for name in CLASSES})
     return SpanRow(**values)
 
 
@@ -306,6 +314,7 @@ def _with_details(cursor: Cursor, tenant_id: int, spans: list[SpanRow]) -> list[
             attributes=msgspec.json.decode(detail.attributes),
             scope_name=detail.scope_name,
             finish_reasons=detail.finish_reasons,
+            price_version=detail.price_version,
         )
         if (detail := details.get(places[span.span_id]) if span.span_id in places else None) is not None
         else span

@@ -196,6 +196,7 @@ def span_row(
 ) -> Row:
     """A span as it is stored. `place`: block and slot of its content. A span that does not count has no cost.
 
+    Nothing is kept as null: of classes of tokens, where the usage is known, and of what was held.
     `detail`: block and slot of its attributes and what else lies there (`spans.details`); None: the row has all of it.
     """
     usage = None if span.usage is None else span.usage.plain()
@@ -227,14 +228,14 @@ def span_row(
         span.finish_reasons if detail is None else None,
         usage.input_tokens if usage else None,
         usage.output if usage else None,
-        usage.cache_read if usage else None,
-        usage.cache_creation if usage else None,
-        usage.cache_write_1h if usage else None,
-        usage.reasoning if usage else None,
+        (usage.cache_read or None) if usage else None,
+        (usage.cache_creation or None) if usage else None,
+        (usage.cache_write_1h or None) if usage else None,
+        (usage.reasoning or None) if usage else None,
         span.cost_nanousd if is_counted else None,
-        span.price_version,
+        span.price_version if detail is None else "",
         span.stated_cost_nanousd,
-        span.held_nanousd,
+        span.held_nanousd or None,
         span.ttft_ns,
         who.service,
         who.environment,

@@ -21,6 +21,7 @@ from llmobs.pricing.stated import is_stated
 from llmobs.pricing.usage import Usage
 from llmobs.pricing.versions import rates_by_version
 from llmobs.spans.bill import ADJUSTMENT, Bill, bill_of, reversal_of
+from llmobs.spans.details import Place, details_at
 from llmobs.spans.record import Span, usage_of_row
 from llmobs.tenants.attribution import Attribution
 
@@ -167,7 +168,7 @@ _COLUMNS = (
     "start, duration_ns, name, source, status, error_type, is_estimated, provider_name, request_model, response_model, "
     "response_id, input_tokens, output_tokens, cache_read_input_tokens, cache_creation_input_tokens, "
     "cache_creation_1h_input_tokens, reasoning_output_tokens, cost_nanousd, price_version, held_nanousd, ttft_ns, "
-    "is_stream, attributes, prompt_version, stated_cost_nanousd, "
+    "is_stream, attributes, prompt_version, stated_cost_nanousd, detail_id, detail_slot, "
     "service, environment, feature, user_id, session_id, key_id"
 )
 
@@ -182,10 +183,14 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
         return None
     (start, duration_ns, name, source, status, error_type, is_estimated, provider, asked, answered, response_id,
      given, output, read, creation, creation_1h, reasoning, nanousd, version, held, ttft_ns, is_stream, attributes,
-     prompt_version, stated, *who) = row  # fmt: skip
+     prompt_version, stated, detail_id, detail_slot, *who) = row  # fmt: skip
+    if detail_id is not None:
+        place = Place(detail_id, utc_from_ns(ns_from_utc(start)).date(), detail_slot)
+        version = "".join(d.price_version for d in details_at(conn.cursor(), flip.tenant_id, [place]).values())
     usage = None
     if given is not None:
-        classes = (given - read - creation, read, creation - creation_1h, creation_1h, output, reasoning)
+        read, creation, creation_1h = read or 0, creation or 0, creation_1h or 0  # nothing is null
+        classes = (given - read - creation, read, creation - creation_1h, creation_1h, output, reasoning or 0)
         usage = usage_of_row(classes, attributes or {})
     return Span(
         tenant_id=flip.tenant_id,
@@ -208,7 +213,7 @@ def _load_span(conn: Connection, flip: Flip) -> Span | None:
         is_estimated=is_estimated,
         cost_nanousd=nanousd,
         price_version=version,
-        held_nanousd=held,
+        held_nanousd=held or 0,
         ttft_ns=ttft_ns,
         is_stream=is_stream,
         attributes=attributes or {},  # of a reported span: what its usage says besides

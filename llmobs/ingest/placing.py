@@ -74,7 +74,7 @@ def place_details(spans: Iterable[Span]) -> tuple[Places, dict[Key, list[Detail]
 
 def detail_of(span: Span) -> Detail:
     """What of the span goes into a block."""
-    return Detail(stored_json(stored_attributes(span)), span.scope_name, span.finish_reasons)
+    return Detail(stored_json(stored_attributes(span)), span.scope_name, span.finish_reasons, span.price_version)
 
 
 def _owner(span: Span) -> tuple[int, int]:

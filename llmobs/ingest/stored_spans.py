@@ -91,22 +91,23 @@ def _with_details(conn: Connection, tenant_id: int, found: list[Stored]) -> list
         if detail is not None:
             stored.row.update(detail.values())
             stored.span.attributes, stored.span.scope_name = stored.row["attributes"], detail.scope_name
-            stored.span.finish_reasons = detail.finish_reasons
+            stored.span.finish_reasons, stored.span.price_version = detail.finish_reasons, detail.price_version
     return found
 
 
 def _stored(values: Sequence[Any]) -> Stored:
     row = dict(zip(SPAN_COLUMNS, values, strict=True))
     row["attributes"], row["finish_reasons"] = row["attributes"] or {}, row["finish_reasons"] or []
+    row.update({name: row[name] or None for name in _NOTHING})  # rows of before have zeros
     for name in ("trace_id", "span_id", "parent_span_id"):
         row[name] = None if row[name] is None else bytes(row[name])
     usage = None
     if row["input_tokens"] is not None:
-        read, creation = row["cache_read_input_tokens"], row["cache_creation_input_tokens"]
-        creation_1h = row["cache_creation_1h_input_tokens"]
+        read, creation = row["cache_read_input_tokens"] or 0, row["cache_creation_input_tokens"] or 0
+        creation_1h = row["cache_creation_1h_input_tokens"] or 0
         classes = (
             row["input_tokens"] - read - creation, read, creation - creation_1h, creation_1h, row["output_tokens"],
-            row["reasoning_output_tokens"],
+            row["reasoning_output_tokens"] or 0,
         )  # fmt: skip
         usage = usage_of_row(classes, row["attributes"])
     who = Attribution(*(row[n] for n in ("service", "environment", "feature", "user_id", "session_id", "key_id")))
@@ -116,17 +117,23 @@ def _stored(values: Sequence[Any]) -> Stored:
         finish_reasons=tuple(row["finish_reasons"]),
         attribution=who,
         usage=usage,
+        held_nanousd=row["held_nanousd"] or 0,
         attributes=row["attributes"],
         adapter=row["adapter"] or 0,
     )
     return Stored(span, row["is_counted"], row)
 
 
+# Columns in which nothing is null.
+_NOTHING = (
+    "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation_1h_input_tokens",
+    "reasoning_output_tokens", "held_nanousd",
+)  # fmt: skip
 # Columns that the record has under the same name and in the same form.
 _SAME = (
     "tenant_id", "trace_id", "span_id", "parent_span_id", "duration_ns", "name", "source", "is_call", "is_estimated",
     "is_stream", "operation_name", "status", "error_type", "status_message", "provider_name", "request_model",
-    "response_model", "response_id", "cost_nanousd", "price_version", "stated_cost_nanousd", "held_nanousd", "ttft_ns",
+    "response_model", "response_id", "cost_nanousd", "price_version", "stated_cost_nanousd", "ttft_ns",
     "prompt_version", "scope_name",
 )  # fmt: skip
 

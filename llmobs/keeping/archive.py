@@ -190,7 +190,7 @@ def _whole(
 ) -> Iterator[Sequence[Any]]:
     """The same rows with their details, as if nothing of them lay elsewhere."""
     block, slot = names.index("detail_id"), names.index("detail_slot")
-    attributes, scope, reasons = (names.index(name) for name in ("attributes", "scope_name", "finish_reasons"))
+    told = [names.index(name) for name in ("attributes", "scope_name", "finish_reasons", "price_version")]
     for detail_id, together in groupby(rows, key=lambda row: row[block]):
         if detail_id is None:
             yield from together
@@ -199,8 +199,14 @@ def _whole(
         details = details_at(conn.cursor(), tenant_id, [Place(detail_id, day, row[slot]) for row in of_block])
         for row in of_block:
             if (detail := details.get(Place(detail_id, day, row[slot]))) is not None:
-                row[attributes], row[scope] = detail.attributes.decode(), detail.scope_name
-                row[reasons] = list(detail.finish_reasons)
+                values = (
+                    detail.attributes.decode(),
+                    detail.scope_name,
+                    list(detail.finish_reasons),
+                    detail.price_version,
+                )
+                for at, value in zip(told, values, strict=True):
+                    row[at] = value
             yield row
 
 

@@ -23,13 +23,18 @@ from llmobs.rollups.retention import MINUTES_KEPT_DAYS
 from llmobs.spans.shown import ALL_SHOWN
 from llmobs.spans.trace_deltas import WAITING_OF_ALL
 
+# Spans have no tokens of a class as null.
+_READ, _WRITTEN, _WRITTEN_1H = (
+    f"COALESCE({name}, 0)"
+    for name in ("cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation_1h_input_tokens")
+)
 USAGE = {
-    "uncached_input_tokens": "input_tokens - cache_read_input_tokens - cache_creation_input_tokens",
-    "cache_read_input_tokens": "cache_read_input_tokens",
-    "cache_write_5m_input_tokens": "cache_creation_input_tokens - cache_creation_1h_input_tokens",
-    "cache_write_1h_input_tokens": "cache_creation_1h_input_tokens",
+    "uncached_input_tokens": f"input_tokens - {_READ} - {_WRITTEN}",
+    "cache_read_input_tokens": _READ,
+    "cache_write_5m_input_tokens": f"{_WRITTEN} - {_WRITTEN_1H}",
+    "cache_write_1h_input_tokens": _WRITTEN_1H,
     "output_tokens": "output_tokens",
-    "reasoning_output_tokens": "reasoning_output_tokens",
+    "reasoning_output_tokens": "COALESCE(reasoning_output_tokens, 0)",
 }
 _UNPRICED = "shown_nanousd IS NULL AND (input_tokens IS NOT NULL OR status IN ('ok', 'degraded'))"
 _MODEL = (
@@ -40,8 +45,8 @@ _GATEWAY = f"source = {semconv.SOURCE_GATEWAY}"
 _RETRIED = f"{_GATEWAY} AND NOT is_call AND COALESCE(attributes->>'llmobs.attempts', '0') <> '0'"
 _CACHED = f"{_GATEWAY} AND is_counted AND attributes->>'llmobs.cache' IN ('hit-exact', 'hit-semantic')"
 _STREAMED = (
-    "is_counted AND is_stream AND NOT is_estimated AND input_tokens IS NOT NULL AND reasoning_output_tokens = 0 "
-    "AND status IN ('ok', 'degraded') AND duration_ns - ttft_ns >= 1000000"
+    "is_counted AND is_stream AND NOT is_estimated AND input_tokens IS NOT NULL "
+    "AND COALESCE(reasoning_output_tokens, 0) = 0 AND status IN ('ok', 'degraded') AND duration_ns - ttft_ns >= 1000000"
 )
 _RAW = {
     "spans": "count(*)",

@@ -60,7 +60,7 @@ def test_a_page_shows_what_was_sent_wherever_it_lies(
         row, record = rows[span.span_id.hex()], stored[span.trace_id, span.span_id].span
         for each in (row, record):
             assert (each.attributes, each.scope_name) == (span.attributes, span.scope_name)
-            assert each.finish_reasons == span.finish_reasons
+            assert (each.finish_reasons, each.price_version) == (span.finish_reasons, span.price_version)
     assert verify(pg).differences == []
 
 
@@ -82,6 +82,29 @@ def test_rows_say_nothing_twice(pg: Connection) -> None:
         ({"llmobs.units": {"web_searches": 2}, "llmobs.tier": "batch"}, "", None),
         *[(None, "", None)] * 9,
     ]
+
+
+def test_tokens_of_a_class_are_nothing_or_unknown(pg: Connection) -> None:
+    known, unknown = call(usage=Usage(uncached_input=5, output=1)), call(usage=None)
+    commit(pg, known, unknown)
+    names = "cache_read_input_tokens, cache_creation_1h_input_tokens, reasoning_output_tokens, held_nanousd"
+    assert pg.execute(f"SELECT DISTINCT {names} FROM span").fetchall() == [(None,) * 4]
+    for span, due in ((known, 0), (unknown, None)):
+        row = shown(span)[span.span_id.hex()]
+        assert (row.cache_read_input_tokens, row.reasoning_output_tokens, row.held_nanousd) == (due, due, 0)
+        assert load_stored(pg, 1, [span])[span.trace_id, span.span_id].span.usage == span.usage
+    assert verify(pg).differences == []
+
+
+def test_a_call_that_counts_after_all_has_the_price_it_was_seen_with(pg: Connection) -> None:
+    make_tenant(pg)
+    outer = several(9)[0]
+    inner = call(trace_id=outer.trace_id, parent_span_id=outer.span_id, usage=Usage(output=7))
+    commit(pg, outer, *several(9))
+    commit(pg, inner, *several(9))
+    versions = pg.execute("SELECT kind, price_version FROM bill WHERE span_id = %s", (outer.span_id,)).fetchall()
+    assert sorted(versions) == [("measured", outer.price_version), ("reversal", outer.price_version)]
+    assert verify(pg).differences == []
 
 
 def test_the_gateways_own_spans_keep_theirs_in_the_row(pg: Connection) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import psycopg
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmobs.core.clock import utc_from_ns
@@ -13,30 +13,29 @@ from llmobs.spans.details import Detail, Place, details_at, make_details, read_d
 from tests.ingest.making import START_NS, call, commit
 
 Connection = psycopg.Connection[Any]
-TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=40)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
-    max_leaves=8,
-)
+TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=10)
+VALUES = TEXT | st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
 DETAILS = st.builds(
-    lambda attributes, scope, reasons: Detail(msgspec.json.encode(attributes), scope, tuple(reasons)),
-    st.dictionaries(TEXT, VALUES, max_size=6),
-    TEXT,
+    lambda attributes, reasons, *texts: Detail(msgspec.json.encode(attributes), texts[0], tuple(reasons), texts[1]),
+    st.dictionaries(TEXT, VALUES | st.lists(VALUES, max_size=3), max_size=4),
     st.lists(TEXT, max_size=3),
+    TEXT,
+    TEXT,
 )
 DAY = utc_from_ns(START_NS).date()
 
 
-@given(st.lists(DETAILS, max_size=12))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(DETAILS, max_size=6))
 def test_a_block_gives_back_what_it_was_made_of(details: list[Detail]) -> None:
     assert read_details(make_details(details)) == details
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DETAILS)
 def test_a_detail_tells_a_row_its_columns(detail: Detail) -> None:
     values = detail.values()
-    assert set(values) == {"attributes", "scope_name", "finish_reasons"}
+    assert set(values) == {"attributes", "scope_name", "finish_reasons", "price_version"}
     assert msgspec.json.encode(values["attributes"]) == msgspec.json.encode(msgspec.json.decode(detail.attributes))
 
 
