@@ -182,11 +182,9 @@ class Writer:
             self._bury(found, reason)
         try:
             self._commit(_batch(group.pieces, offsets))
-        except psycopg.OperationalError as error:
+        except (psycopg.Error, ValueError, TypeError, OverflowError) as error:
             if not _is_refusal(error):
                 raise
-            self._write_one_by_one(group.pieces, offsets)
-        except (psycopg.Error, ValueError, TypeError, OverflowError):
             self._write_one_by_one(group.pieces, offsets)
 
     def _commit(self, batch: Batch) -> None:
@@ -201,11 +199,9 @@ class Writer:
         for piece in pieces:
             try:
                 self._commit(_batch([piece], []))
-            except psycopg.OperationalError as error:
+            except (psycopg.Error, ValueError, TypeError, OverflowError) as error:
                 if not _is_refusal(error):
                     raise
-                self._bury(piece.found, f"PostgreSQL refuses it: {type(error).__name__}")
-            except (psycopg.Error, ValueError, TypeError, OverflowError) as error:
                 self._bury(piece.found, f"it cannot be written: {type(error).__name__}")
         self._commit(_batch([], offsets))
 
@@ -301,9 +297,15 @@ def _batch(pieces: list[Piece], offsets: list[Offset]) -> Batch:
     return batch
 
 
-def _is_refusal(error: psycopg.OperationalError) -> bool:
-    """PostgreSQL answered and refused this data (an index row too long, say); else it is away, full or going down."""
-    return isinstance(error, psycopg.errors.ProgramLimitExceeded)
+def _is_refusal(error: Exception) -> bool:
+    """Something in this data is refused (an index row too long, say). Else PostgreSQL is away, full, going down, cannot
+    be written, or has other tables than we know: nothing is wrong with what waits.
+    """
+    if isinstance(error, psycopg.errors.ProgramLimitExceeded):
+        return True
+    if isinstance(error, psycopg.ProgrammingError):
+        return error.sqlstate is None  # psycopg's own: it cannot be sent
+    return not isinstance(error, psycopg.OperationalError | psycopg.errors.ReadOnlySqlTransaction)
 
 
 # ---------------------------------------------------------------- the process
@@ -385,7 +387,7 @@ def _run(journal: Path, secrets: Secrets, connections: Connections, stopping: li
                 pause = FIRST_PAUSE_SECONDS
                 writer.run(lambda: bool(stopping))
                 return
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:  # away, full, read-only, not migrated: whatever it is, the journals hold
             log.warning("PostgreSQL is away; the journals hold what comes", error=type(error).__name__, pause=pause)
         if stopping:
             return

@@ -39,3 +39,38 @@ def test_a_journal_at_its_bound_drains_and_takes_again(
     writer.drain()
     assert sums(pg).spans == taken + 1
     full.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.errors.DiskFull("could not extend file"),
+        psycopg.errors.ReadOnlySqlTransaction("cannot execute COPY FROM in a read-only transaction"),
+        psycopg.errors.IoError("could not read block"),
+        psycopg.errors.InsufficientPrivilege("permission denied for table span"),
+        psycopg.errors.UndefinedColumn("column of the next version"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_database_that_cannot_be_written_is_waited_for_and_nothing_is_buried(
+    pg: "psycopg.Connection[Any]",
+    valkey: "redis.Redis",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: psycopg.Error,
+) -> None:
+    """Nothing is wrong with what waits: as dead letters it would have to be replayed by hand."""
+    make_tenant(pg)
+    journal = JournalWriter(journal_folder(tmp_path), KEY)
+    journal.append(otlp())
+
+    def cannot(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writers, "commit_batch", cannot)
+        with pytest.raises(type(error)):
+            Writer(tmp_path / "journal", SECRETS, pg, valkey).drain()
+    Writer(tmp_path / "journal", SECRETS, pg, valkey).drain()
+    assert (sums(pg).spans, pg.execute("SELECT count(*) FROM dead_letter").fetchone()) == (1, (0,))
+    journal.close()
