@@ -1,4 +1,4 @@
-"""Log records' content to their spans: the writer does it beside its batches, in a transaction of its own per tenant.
+"""Log records' content to their spans, in a transaction of its own per tenant (`joiner` does it, beside the writer).
 
 1. Records that are due, by span: those whose span is not there yet are looked at again after a pause that doubles.
 2. A side (input, output) that the span brought itself stays: the records only repeat it, and go.
@@ -26,7 +26,7 @@ from llmobs.ingest.otlp.messages import encoded
 from llmobs.spans.blocks import SPANS_PER_BLOCK, Content, make_block, read_block
 from llmobs.spans.record import Span
 
-MOST_SPANS = 500  # of one transaction
+MOST_SPANS = 200  # of one transaction, for which the tenant's writer may have to wait
 MOST_RECORDS_OF_A_SPAN = 1000  # later ones are left out
 FIRST_PAUSE_SECONDS, MOST_DOUBLINGS = 0.5, 6  # 32 s between the last looks
 

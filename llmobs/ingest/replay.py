@@ -78,6 +78,8 @@ class Replayer:
             prices=piece.prices,
             findings=piece.findings,
             braked=piece.braked,
+            raw_bodies=piece.raw_bodies,
+            log_records=piece.log_records,
         )
         return commit_batch(self._conn, batch, self._config.budgets)
 

@@ -30,14 +30,14 @@ from redis.retry import Retry
 
 from llmobs.budgets import definition
 from llmobs.budgets.spend import count_new_budgets
-from llmobs.core.clock import now_ns, utc_from_ns
+from llmobs.core.clock import now_ns
 from llmobs.core.env import Connections, EnvError, Place, Secrets, host_name
 from llmobs.core.marks import marks
 from llmobs.ingest import plain_log
 from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
 from llmobs.ingest.dead_letters import bury
 from llmobs.ingest.groups import Group, translated
-from llmobs.ingest.joining import join_all
+from llmobs.ingest.joiner import Joiner
 from llmobs.ingest.journal import JournalReader, owners
 from llmobs.ingest.ledger_keeper import LedgerKeeper
 from llmobs.ingest.seal import Sealer
@@ -55,7 +55,6 @@ IDLE_SECONDS = 0.01
 CONFIG_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
 OWNERS_SECONDS = 0.25
-JOIN_SECONDS = 0.5  # how often content that came as log records is joined to its spans
 OFFSETS_SECONDS = 0.5  # where only begins were read
 # A host that has vanished says nothing: without these a statement under way would wait for it for two hours.
 PATIENCE: dict[str, Any] = {
@@ -87,7 +86,7 @@ class Writer:
         self._keeper = LedgerKeeper(client, self.owner, journal, secrets.journal_key)
         self._tails: dict[str, Tail] = {}
         self._translator = Translator(self._load_config())
-        self._config_at = self._heartbeat_at = self._owners_at = self._offsets_at = self._join_at = 0.0
+        self._config_at = self._heartbeat_at = self._owners_at = self._offsets_at = 0.0
 
     # ---- the loop
 
@@ -112,7 +111,6 @@ class Writer:
             self._offsets_at = now + OFFSETS_SECONDS
             self._write(found + abandoned)
         self._keeper.keep(self._conn, self._translator.config.budgets)
-        self._join_logs(now)
         self._bury_owners()
         return len(found) + len(abandoned)
 
@@ -231,11 +229,6 @@ class Writer:
             self._beat()
             self._delete_written()
 
-    def _join_logs(self, now: float) -> None:
-        if now >= self._join_at:
-            self._join_at = now + JOIN_SECONDS
-            join_all(self._conn, utc_from_ns(now_ns()))
-
     def _find_owners(self) -> None:
         new = [folder for folder in owners(self._journal) if folder.name not in self._tails]
         for folder in new:
@@ -336,7 +329,8 @@ def main() -> int:
     # A batch makes many thousand objects that live until its commit: looking through them over and over finds nothing.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-    _run(place.journal, secrets, connections, stopping, owner)
+    with Joiner(connections.database_url, **PATIENCE):
+        _run(place.journal, secrets, connections, stopping, owner)
     os.close(lock)
     return 0
 

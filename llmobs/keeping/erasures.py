@@ -177,7 +177,7 @@ def _forget_in_valkey(erasure: Erasure, person: Person) -> None:
             _count(erasure, {"valkey keys": len(names)})
 
 
-def _named_keys(client: "redis.Redis", person: Person) -> list[bytes]:
+def _named_keys(client: Any, person: Person) -> list[bytes]:
     """Keys of the tenant (they carry it as hash tag) in which the id stands: in the name, or in what it holds."""
     tag = f"{{{person.tenant_id}}}".encode()
     of_tenant = [name for name in client.scan_iter(count=1000) if tag in name]
@@ -189,7 +189,7 @@ def _names(person: Person, *texts: bytes) -> bool:
     return any(person.rename(text) != text for text in given)
 
 
-def _held(client: "redis.Redis", name: bytes) -> list[bytes]:
+def _held(client: Any, name: bytes) -> list[bytes]:
     """What a key holds, as far as it is text; cached answers are sealed, and forgotten as a whole."""
     kind = client.type(name)
     if kind == b"hash":
@@ -199,7 +199,7 @@ def _held(client: "redis.Redis", name: bytes) -> list[bytes]:
     return [client.get(name) or b""] if kind == b"string" else []
 
 
-def _members(client: "redis.Redis", name: bytes, kind: bytes) -> list[bytes]:
+def _members(client: Any, name: bytes, kind: bytes) -> list[bytes]:
     if kind == b"set":
         return list(client.sscan_iter(name))
     return list(client.zrange(name, 0, -1) if kind == b"zset" else client.lrange(name, 0, -1))

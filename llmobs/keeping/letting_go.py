@@ -259,7 +259,7 @@ def _delete(
 
 def _at(table: str, day: date | None) -> date | datetime | None:
     """A bound as the column takes it: midnight UTC of a time, whatever the session's zone."""
-    is_date = COLUMNS.get(table) == "day" or table == "rollup_user_day"
+    is_date = COLUMNS.get(table) == "day" or table in ("rollup_user_day", "conformance")
     return day if day is None or is_date else datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,14 +14,14 @@ import redis
 
 from llmobs.core.clock import now_ns
 from llmobs.core.env import Secrets
-from llmobs.ingest import joining, log_records
+from llmobs.ingest import joiner, joining, log_records
 from llmobs.ingest.entries import Entry, OtlpBody, OtlpLogs
 from llmobs.ingest.joining import join_all
 from llmobs.ingest.journal import JournalWriter
 from llmobs.ingest.writer import Writer
 from llmobs.ops.verify import verify
 from llmobs.spans.blocks import read_content
-from tests.ingest.making import call, commit, journal_folder, make_tenant
+from tests.ingest.making import call, commit, journal_folder, make_tenant, otlp
 from tests.ingest.otlp.captured import FOLDER, bodies
 from tests.ingest.otlp.test_logs import JSON, NOW_NS, record, request
 
@@ -238,9 +239,36 @@ def test_many_spans_are_joined_in_parts(world: World, monkeypatch: pytest.Monkey
     assert [world.content(span.span_id)[0] for span in spans] == [[said("user", f"of {n}")] for n in range(130)]
 
 
-def test_the_writer_joins_by_itself(world: World) -> None:
+def test_a_batch_does_not_wait_for_content_that_is_being_joined(world: World, database_url: str) -> None:
     put_span(world)
     world.write(logs(user("one")))
-    world._writer._join_at = 0.0
-    world.write(logs(choice("two")))
-    assert world.content() == ([said("user", "one")], [said("assistant", "two")])
+    with psycopg.connect(database_url) as other:  # somebody reads or changes that very span, for long
+        other.execute("SELECT FROM span WHERE span_id = %s FOR UPDATE", (SPAN,))
+        world.conn.execute("SET lock_timeout = '1ms'")
+        world.write(otlp(count=3))
+        world.conn.execute("RESET lock_timeout")
+    assert world.conn.execute("SELECT count(*) FROM span").fetchone() == (4,)
+
+
+def test_the_joiner_joins_in_a_connection_of_its_own_and_comes_back_to_it(
+    world: World, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_span(world)
+    world.write(logs(user("one")))
+    looked, real = threading.Event(), joining.join_all
+    failures = [psycopg.OperationalError("away"), ValueError("a shape that nobody foresaw")]
+
+    def join(conn: Connection, now: datetime) -> int:
+        if failures:
+            raise failures.pop()
+        assert conn is not world.conn
+        joined = real(conn, now)
+        looked.set()
+        return joined
+
+    monkeypatch.setattr(joiner, "join_all", join)
+    monkeypatch.setattr(joiner, "AWAY_SECONDS", 0.01)
+    with joiner.Joiner(database_url):
+        assert looked.wait(timeout=30)
+    assert world.content()[0] == [said("user", "one")]
+    assert [thread for thread in threading.enumerate() if thread.name == "joiner"] == []

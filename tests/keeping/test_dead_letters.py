@@ -11,7 +11,8 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from llmobs.ingest.entries import OtlpBody
+from llmobs.core.clock import now_ns
+from llmobs.ingest.entries import OtlpBody, OtlpLogs
 from llmobs.ingest.journal import JournalWriter
 from llmobs.ingest.otlp.decode import decode
 from llmobs.ingest.replay import Replayer
@@ -20,6 +21,7 @@ from llmobs.keeping.models import DeadLetter
 from llmobs.ops.verify import verify
 from llmobs.tenants.models import AuditEntry, User
 from tests.ingest.making import begin, end, journal_folder, make_tenant, otlp, sums
+from tests.ingest.otlp.test_logs import JSON, record, request
 from tests.keeping.letting import Connection, count
 
 
@@ -155,3 +157,24 @@ def test_operators_replay_in_the_admin_and_others_do_not_get_in(
     assert client.post(address, asked).status_code == 302
     assert sums(pg).spans == 4
     assert client.get(f"{address}{asked['_selected_action'][0]}/change/").status_code == 200
+
+
+def test_a_replayed_body_is_kept_as_it_came_and_its_logs_wait_for_their_spans(
+    pg: Connection, journal: JournalWriter, make_writer: Callable[[], Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = make_writer()
+    pg.execute("UPDATE tenants_tenant SET raw_body_days = 7")
+    said = record("gen_ai.user.message", {"content": "hello"}, now_ns())
+
+    def stumbles(*_: object) -> object:
+        raise KeyError("a shape that nobody foresaw")
+
+    with monkeypatch.context() as fault:
+        fault.setattr("llmobs.ingest.translate.decode", stumbles)
+        fault.setattr("llmobs.ingest.translate.decode_logs", stumbles)
+        journal.append(otlp())
+        journal.append(OtlpLogs(1, 7, now_ns(), JSON, request(said)))
+        writer.drain()
+    assert (count(pg, "dead_letter"), count(pg, "raw_body"), count(pg, "log_record")) == (2, 0, 0)
+    call_command("deadletters", "replay", "--all", stdout=StringIO())
+    assert (count(pg, "span"), count(pg, "raw_body"), count(pg, "log_record")) == (1, 1, 1)

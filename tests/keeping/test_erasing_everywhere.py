@@ -182,7 +182,7 @@ def in_files(folder: Path) -> list[str]:
     return found
 
 
-def in_valkey(client: "redis.Redis") -> list[bytes]:
+def in_valkey(client: Any) -> list[bytes]:
     readers = {b"string": client.get, b"hash": client.hgetall, b"set": client.smembers}
     ordered = {b"list": lambda name: client.lrange(name, 0, -1), b"zset": lambda name: client.zrange(name, 0, -1)}
     told = {name: str((readers | ordered)[client.type(name)](name)) for name in client.scan_iter()}
