@@ -1,6 +1,7 @@
 """How long a re-pricing of N calls takes, applied and undone, on the embedded PostgreSQL as it is shipped.
 
-`python -m tests.bench reprice --rows 10000000` (needs about 4 KB of disk for each row). The calls are a gateway's: each
+`python -m tests.bench reprice --rows 10000000` (needs about 4 KB of disk for each row; `--make DIR` makes them alone,
+`--made DIR` measures on what that has made). The calls are a gateway's: each
 is a trace of its own, so that every call also moves a trace's totals; four models, twelve features, a minute has all of
 them; budgets of a month, and of each of 5,000 users by day. All of them change. It says whether all sums tie.
 """
@@ -104,8 +105,8 @@ def database(folder: Path) -> Iterator[tuple[str, int]]:
         child.wait(60)
 
 
-def seed(conn: psycopg.Connection[Any], rows: int) -> tuple[datetime, datetime]:
-    """Calls of DAYS days with all that is kept of them; answers from when to when."""
+def seed(conn: psycopg.Connection[Any], rows: int) -> None:
+    """Calls of DAYS days with all that is kept of them."""
     book, today = PriceBook(), datetime.now(UTC).date()
     found = [book.price(1, "openai", model, ns_from_utc(datetime.now(UTC))) for model in MODELS]
     prices = [price for price in found if price is not None]
@@ -126,7 +127,6 @@ def seed(conn: psycopg.Connection[Any], rows: int) -> tuple[datetime, datetime]:
     start = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)
     with conn.transaction():
         count_new_budgets(conn, ns_from_utc(start))
-    return start, start + timedelta(days=DAYS)
 
 
 def _seed_day(conn: psycopg.Connection[Any], day: date, number: int, rows: int, prices: list[Any]) -> None:
@@ -184,14 +184,21 @@ def sums(conn: psycopg.Connection[Any]) -> dict[str, int]:
     return {name: int((conn.execute(query).fetchone() or (0,))[0] or 0) for name, query in SUMS.items()}
 
 
-def measure(url: str, server: int, rows: int) -> None:
-    """Seed, apply, undo; print what each took and whether the sums tie."""
+def make(url: str, rows: int) -> None:
+    """Seed; print how long it took."""
     with psycopg.connect(url, autocommit=True) as conn:
         began = time.perf_counter()
-        since, until = seed(conn, rows)
-        print(
-            f"re-pricing of {rows:,} calls (made in {time.perf_counter() - began:.0f} s), {adjust_run.AT_ONCE} at once"
-        )
+        seed(conn, rows)
+        print(f"{rows:,} calls made in {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def measure(url: str, server: int) -> None:
+    """Apply, undo; print what each took and whether the sums tie."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        row = conn.execute("SELECT count(*), min(begin_at), max(begin_at) FROM bill").fetchone()
+        assert row is not None
+        rows, since, until = row[0], row[1], row[2] + timedelta(seconds=1)
+        print(f"re-pricing of {rows:,} calls, {adjust_run.AT_ONCE} at once")
         before = sums(conn)
         book = PriceBook(
             Override(None, "openai", model, 0, Rates(10**9 * n, 10**8 * n, 0, 0, 4 * 10**9 * n), None)
@@ -212,7 +219,6 @@ def measure(url: str, server: int, rows: int) -> None:
         _timed(conn, server, "undone", lambda: adjust_run.undo(
             lambda: psycopg.connect(url, autocommit=True), row[0], lambda _: None
         ))  # fmt: skip
-        fold_traces(conn, server)
         for name, found in (("before", before), ("applied", after), ("undone", sums(conn))):
             tie = len(set(found.values())) == 1
             print(f"  {name}: {found['bills']} nano-USD, all sums {'tie' if tie else f'DIFFER: {found}'}")
@@ -250,11 +256,16 @@ def main(arguments: Sequence[str] = ()) -> None:
     """Print the figures of `--rows` calls."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench reprice")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--folder", type=Path, default=None, help="on a disk with room; default: a temporary folder")
+    parser.add_argument("--make", type=Path, default=None, help="make the calls in this folder, and measure nothing")
+    parser.add_argument("--made", type=Path, default=None, help="measure on a folder of --make, and delete it")
     options = parser.parse_args(list(arguments))
-    folder = Path(tempfile.mkdtemp(prefix="llmobs-reprice-", dir=options.folder))
+    folder = options.make or options.made or Path(tempfile.mkdtemp(prefix="llmobs-reprice-"))
     try:
         with database(folder) as (url, server):
-            measure(url, server, options.rows)
+            if options.made is None:
+                make(url, options.rows)
+            if options.make is None:
+                measure(url, server)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if options.make is None:
+            shutil.rmtree(folder, ignore_errors=True)
