@@ -1,15 +1,20 @@
-"""Entries into groups of pieces, one per transaction; a group is translated when the one before it is written.
+"""Entries into groups of pieces, one per transaction; a group is translated while the one before it is written.
 
-Translating in a second thread while PostgreSQL writes was tried: no faster on two cores, so there is none.
+PostgreSQL's part of a group's writing is another process's, so that both go on at once, on two cores. It needs threads
+that take turns often (`SWITCH_SECONDS`): by Python's own measure the thread that writes would wait some milliseconds
+after each answer of PostgreSQL's, which is why this was no faster once.
 """
 
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from llmobs.core.clock import now_ns
 from llmobs.ingest.tails import Found
 from llmobs.ingest.translate import Piece, Translator, Unreadable
+
+SWITCH_SECONDS = 0.0005  # Python's is 0.005
 
 
 @dataclass(slots=True)
@@ -22,13 +27,19 @@ class Group:
 
 
 def translated(translator: Translator, found: list[Found], most_spans: int) -> Iterator[Group]:
-    """Groups of about so many spans, entries whole and in their order; at least one."""
+    """Groups of about so many spans, entries whole and in their order; at least one.
+
+    The translator's configuration must stay as it is until the last one has come, or the generator is closed.
+    """
     entries = deque(found)
-    while True:
-        group = _next_group(translator, entries, most_spans)
-        yield group
-        if group.is_last:
-            return
+    group = _next_group(translator, entries, most_spans)
+    if not group.is_last:
+        with ThreadPoolExecutor(1) as ahead:
+            while not group.is_last:
+                following = ahead.submit(_next_group, translator, entries, most_spans)
+                yield group
+                group = following.result()
+    yield group
 
 
 def _next_group(translator: Translator, entries: deque[Found], most_spans: int) -> Group:
