@@ -9,6 +9,8 @@ around it, an SDK's own span inside. The rule, in steps:
    a. one is an ancestor of the other in their trace (also over spans that are no calls);
    b. equal response id, different scope, and the times overlap, across traces too. Equal ids of one scope are several
       answers: a response cache answers many calls with one id. Its ancestors, which may have no id, repeat it as well;
+      and what counts without an id of its own has those of its ancestors: a report of such an id elsewhere is the same
+      call, and within a report whose response counts elsewhere one without id, of no other usage, is it too;
    c. one of them gives way and the other has no response id, the times overlap and the usage is equal (or neither
       has any: one failure, seen twice).
 3. A witness counts nothing, and reports of its response id are the same call: the gateway's own span of a call whose
@@ -119,7 +121,7 @@ def decide(claims: Iterable[ClaimInfo], parents: Mapping[Key, bytes | None]) -> 
     """
     by_key = {claim.key: claim for claim in claims}
     chains = {key: _call_ancestors(claim, by_key, parents) for key, claim in by_key.items()}
-    board = _Board(chains)
+    board = _Board(chains, by_key)
     ordered = sorted(by_key.values(), key=lambda claim: _rank(claim, len(chains[claim.key])))
     for claim in ordered:
         if claim.is_witness:
@@ -170,9 +172,11 @@ def _call_ancestors(
 class _Board:
     """What counts so far, found again by each of the three relations."""
 
-    def __init__(self, chains: Mapping[Key, tuple[Key, ...]]) -> None:
+    def __init__(self, chains: Mapping[Key, tuple[Key, ...]], by_key: Mapping[Key, ClaimInfo]) -> None:
         self.counted: set[Key] = set()
         self._chains = chains
+        self._by_key = by_key
+        self._found_within: set[Key] = set()  # reports that one without id inside them was taken for
         self._above_counted: set[Key] = set()
         self._by_response: dict[str, list[ClaimInfo]] = {}
         self._without_id: dict[tuple[int, int] | None, list[ClaimInfo]] = {}
@@ -182,8 +186,11 @@ class _Board:
         self._above_counted.update(self._chains[claim.key])
         if claim.response_id:
             self._by_response.setdefault(claim.response_id, []).append(claim)
-        elif not claim.yields:
-            self._without_id.setdefault(claim.usage, []).append(claim)
+        else:
+            for above in self._named_above(claim):
+                self._by_response.setdefault(above.response_id, []).append(above)
+            if not claim.yields:
+                self._without_id.setdefault(claim.usage, []).append(claim)
 
     def hear(self, witness: ClaimInfo) -> None:
         self._by_response.setdefault(witness.response_id, []).append(witness)
@@ -199,7 +206,25 @@ class _Board:
         """Whether the call of this report counts already."""
         if claim.key in self._above_counted or not self.counted.isdisjoint(self._chains[claim.key]):
             return True
-        return self.pass_on(claim) or (claim.yields and self._has_counted_without_id(claim))
+        if self.pass_on(claim) or (claim.yields and self._has_counted_without_id(claim)):
+            return True
+        return not claim.response_id and self._is_in_one_that_counts_elsewhere(claim)
+
+    def _is_in_one_that_counts_elsewhere(self, claim: ClaimInfo) -> bool:
+        """Each report stands for one call inside it: what else it did is its own."""
+        for above in self._named_above(claim):
+            for other in self._by_response.get(above.response_id, ()):
+                may_be = other.usage is None or claim.usage in (None, other.usage)
+                if may_be and above.key not in self._found_within and _same_response(above, other):
+                    self._found_within.add(above.key)
+                    self._above_counted.update(self._chains[claim.key])
+                    return True
+        return False
+
+    def _named_above(self, claim: ClaimInfo) -> list[ClaimInfo]:
+        """Its ancestors that report a response id."""
+        found = [self._by_key[key] for key in self._chains[claim.key]]
+        return [above for above in found if above.response_id and above.source != SOURCE_GATEWAY]
 
     def _has_counted_without_id(self, claim: ClaimInfo) -> bool:
         # The other has no id to compare. Without usage, only a failure (no id here either) is the same failure.

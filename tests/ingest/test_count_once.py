@@ -120,6 +120,33 @@ def test_what_is_around_a_report_of_the_gateways_call_repeats_it_too() -> None:
     assert counted(claim(1), claim(2, parent=1, response_id="r", scope="sdk"), twin) == {2}
 
 
+def test_a_report_that_has_its_id_from_around_it_is_one_with_another_of_that_id() -> None:
+    """Two reports of one response, one of them around a third that tells no id: in whatever order they rank."""
+    around, within = claim(1, response_id="r", scope="framework"), claim(2, parent=1, scope="sdk")
+    twin = claim(9, trace=2, response_id="r", scope="other", at=(0.1, 1))
+    assert counted(around, within, twin) == {2}
+    deep = [claim(8, trace=2), replace(twin, parent_span_id=(8).to_bytes(8))]
+    deeper = [claim(7, trace=2), replace(deep[0], parent_span_id=(7).to_bytes(8)), deep[1]]
+    assert counted(around, within, *deeper) == {9}
+    between = claim(3, parent=1, scope="mid")
+    assert counted(around, between, replace(within, parent_span_id=(3).to_bytes(8)), *deeper) in ({9}, {2})
+    ours = replace(twin, source=SOURCE_GATEWAY, scope_name="")
+    assert counted(around, within, ours) == {9}
+    # An answer that was nobody's, kept under an id of its own: nothing of it counts.
+    assert counted(around, within, replace(ours, yields=True, usage=None)) == set()
+
+
+def test_what_a_report_did_besides_is_its_own() -> None:
+    around = claim(1, response_id="r", scope="framework")
+    calls = [claim(n, parent=1, scope="sdk") for n in (2, 3)]
+    ours = claim(9, trace=2, response_id="r", source=SOURCE_GATEWAY)
+    assert len(counted(around, *calls, ours)) == 2
+    assert counted(around, replace(calls[0], usage=(99, 9)), ours) == {2, 9}
+    # Two answers of a cache to two callers, under one id: each trace has its own.
+    other = claim(4, trace=3, response_id="r", scope="framework", at=(5, 6))
+    assert counted(around, calls[0], other) == {2, 4}
+
+
 def test_the_gateways_span_inside_the_applications_counts_even_without_usage() -> None:
     own = claim(2, parent=1, source=SOURCE_GATEWAY, scope="", usage=None)
     assert counted(claim(1), own) == {2}
