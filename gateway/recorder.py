@@ -8,6 +8,7 @@ applies. Such a call is counted, and is neither a span nor a bill.
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -17,14 +18,16 @@ from gateway.dialects.dialect import text
 from gateway.turn import Turn
 from llmobs.core import semconv
 from llmobs.core.env import EnvError, read_str
-from llmobs.ingest.entries import Begin, Braked, Called, End, Entry, Hold, Refused
+from llmobs.ingest.entries import Begin, Braked, Called, End, Entry, Hold, Refused, UsedPrice
 from llmobs.ingest.journal import JournalBroken, JournalError, JournalFull, JournalWriter, Lost
+from llmobs.pricing.price import Price
 
 KEPT_BYTES = 1024 * 1024  # of each side's content
 MOST_WHOLE_ENDS = 200  # late ones with their contents, up to 2 MB each; of more the contents are let go
 MOST_LATE_ENDS = 20_000  # then no call begins: without contents about 1 KB each
 REFUSE, ALLOW = "refuse", "allow"  # LLMOBS_UNRECORDED: a call that the journal does not take
 MOST_CLIENTS = 1_000  # user agents remembered; when full they are forgotten
+MOST_PRICES = 10_000  # versions remembered; when full they are told again
 RESCUED = frozenset({"stale_cache", "static"})  # answered by no attempt (gateway/last_resort.py)
 
 
@@ -38,6 +41,7 @@ class Recorder:
         self._counts = counts
         self._late: deque[End] = deque()
         self._clients: dict[bytes, str] = {}
+        self._prices: set[tuple[str, str, str]] = set()  # that the journal has
         self.is_writable = True
 
     @property
@@ -69,7 +73,9 @@ class Recorder:
         assert call.tenant is not None
         assert call.asked is not None
         candidate, speaks = attempt.candidate, attempt.speaks
-        provider = candidate.provider
+        provider, price = candidate.provider, attempt.price
+        if price is not None and (price.version, price.provider, price.model) not in self._prices:
+            self._tell_price(price)
         self._queue(
             Begin(
                 attempt=attempt.span_id,
@@ -88,7 +94,7 @@ class Recorder:
                 is_stream=attempt.streams,
                 held_nanousd=attempt.held_nanousd,
                 held_usage=attempt.held_usage,
-                price_version=attempt.price.version if attempt.price is not None else "",
+                price_version=price.version if price is not None else "",
                 holds=_holds(attempt),
                 client=self._client(call.headers.get(b"user-agent", b"")),
                 number=attempt.number,
@@ -99,6 +105,14 @@ class Recorder:
             ),
             lost,
         )
+
+    def _tell_price(self, price: Price) -> None:
+        """Before the first call that is priced by it. Fails open: the writer's own book has it, unless it changed."""
+        key = (price.version, price.provider, price.model)
+        if len(self._prices) >= MOST_PRICES:
+            self._prices.clear()
+        self._prices.add(key)
+        self._try_to_queue(UsedPrice(price), "price", lambda: self._prices.discard(key))
 
     def _client(self, user_agent: bytes) -> str:
         """A user agent as it is kept; the few that there are remembered."""
@@ -259,10 +273,14 @@ class Recorder:
             self.is_writable = False
             raise
 
-    def _try_to_queue(self, entry: Called | Refused | Braked, kind: str) -> None:
+    def _try_to_queue(
+        self, entry: Called | Refused | Braked | UsedPrice, kind: str, undo: Callable[[], None] | None = None
+    ) -> None:
         def lost(entry: Entry, error: JournalError) -> None:
             self.is_writable = False
             self._counts.not_journalled[kind] += 1
+            if undo is not None:
+                undo()
 
         try:
             self._queue(entry, lost)

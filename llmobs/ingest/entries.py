@@ -6,6 +6,7 @@ before its upstream request and one End after it; a Begin without End, whose own
 
 import msgspec
 
+from llmobs.pricing.price import Price
 from llmobs.pricing.usage import Usage
 from llmobs.tenants.attribution import Attribution
 
@@ -163,6 +164,12 @@ class Braked(msgspec.Struct, frozen=True, array_like=True, tag="braked"):
     evidence: dict[str, int]
 
 
+class UsedPrice(msgspec.Struct, frozen=True, array_like=True, tag="price"):
+    """A price that a gateway prices by from now on: the writer's book may have another one when it reads the costs."""
+
+    price: Price
+
+
 class OtlpBody(msgspec.Struct, frozen=True, array_like=True, tag="otlp"):
     """An OTLP traces request, as received (decompressed), checked to parse."""
 
@@ -192,4 +199,4 @@ class OtlpLogs(msgspec.Struct, frozen=True, array_like=True, tag="otlp_logs"):
     body: bytes
 
 
-Entry = Begin | End | Refused | Called | Braked | OtlpBody | NativeSpans | OtlpLogs
+Entry = Begin | End | Refused | Called | Braked | UsedPrice | OtlpBody | NativeSpans | OtlpLogs

@@ -11,7 +11,19 @@ from llmobs.core.semconv import SOURCE_OTLP
 from llmobs.ingest.attempts import abandoned_span, called_span, ended_span, refused_span
 from llmobs.ingest.bounds import keep_bounds
 from llmobs.ingest.content import Door
-from llmobs.ingest.entries import Begin, Braked, Called, End, Finding, Hold, NativeSpans, OtlpBody, OtlpLogs, Refused
+from llmobs.ingest.entries import (
+    Begin,
+    Braked,
+    Called,
+    End,
+    Finding,
+    Hold,
+    NativeSpans,
+    OtlpBody,
+    OtlpLogs,
+    Refused,
+    UsedPrice,
+)
 from llmobs.ingest.log_records import LogRecord
 from llmobs.ingest.media import refer
 from llmobs.ingest.otlp import native
@@ -100,6 +112,9 @@ class Translator:
             return [called_span(entry)]
         if isinstance(entry, Braked):
             piece.braked.append(_braked(entry))
+            return []
+        if isinstance(entry, UsedPrice):
+            self._keep(entry.price, piece)
             return []
         if isinstance(entry, OtlpLogs):
             piece.log_records = [record for said in decode_logs(entry) if (record := self._log_record(entry, said))]

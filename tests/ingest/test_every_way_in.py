@@ -18,10 +18,11 @@ from llmobs.budgets import definition
 from llmobs.core.env import Secrets
 from llmobs.core.ids import new_span_id, new_trace_id
 from llmobs.ingest.commit import Batch, commit_batch
-from llmobs.ingest.entries import Begin, Braked, Called, End, Entry, NativeSpans, OtlpBody, OtlpLogs, Refused
+from llmobs.ingest.entries import Begin, Braked, Called, End, Entry, NativeSpans, OtlpBody, OtlpLogs, Refused, UsedPrice
 from llmobs.ingest.tails import Found
 from llmobs.ingest.translate import Config, Translator
 from llmobs.pricing import book
+from llmobs.pricing.price import Price, Rates
 from llmobs.spans.blocks import read_block
 from llmobs.tenants import roster
 from llmobs.tenants.attribution import Attribution
@@ -139,6 +140,7 @@ def ways() -> dict[type[Any], Way]:
         Called: Way(called()),
         Refused: Way(refused(), says=False),
         Braked: Way(braked, says=False),
+        UsedPrice: Way(UsedPrice(Price("openai", "m", "set price of 2026-01-01 #1", Rates(*[1] * 5))), says=False),
         OtlpBody: Way(otlp()),
         OtlpLogs: Way(logs()),
         NativeSpans: Way(native()),
