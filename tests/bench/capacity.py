@@ -6,6 +6,7 @@ one of several hosts may go. Streams, and spans that applications report besides
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -52,7 +53,7 @@ class Plan:
 
     @property
     def writing(self) -> float:
-        """Of collectors and writers."""
+        """Of collectors, writers and the worker that compacts."""
         return self.rate * self.spans * SPAN_US.value / 1e6 * (1 - STORE_SHARE.value)
 
     @property
@@ -61,7 +62,7 @@ class Plan:
 
     @property
     def hosts(self) -> int:
-        """Of gateways and writers; one more than they need, two at least."""
+        """Of all but the stores; one more than they need, two at least."""
         return ceil((self.gateway + self.writing) / (HOST_CORES * USED)) + 1
 
     @property
@@ -99,7 +100,7 @@ def _needs(plans: list[Plan]) -> str:
     rows = [
         ("gateways, cores", *(_cores(plan.gateway) for plan in plans)),
         ("gateway processes", *(f"{plan.gateways:,}" for plan in plans)),
-        ("collectors and writers, cores", *(_cores(plan.writing) for plan in plans)),
+        ("collectors, writers, worker, cores", *(_cores(plan.writing) for plan in plans)),
         (f"hosts of {HOST_CORES} cores for these", *(f"{plan.hosts:,}" for plan in plans)),
         ("memory of gateways", *(_bytes(plan.gateways * GATEWAY_MB.value * 1e6) for plan in plans)),
         ("Valkey, cores", *(_cores(plan.valkey) for plan in plans)),
@@ -129,7 +130,7 @@ def _bounds() -> str:
     return _table(("", "requests"), rows)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
