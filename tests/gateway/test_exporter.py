@@ -48,7 +48,7 @@ def test_the_exporter_sends_again_what_a_full_journal_did_not_take(
     monkeypatch.setattr(journal, "append", full_at_first(journal, 2))
     exporter = OTLPSpanExporter(endpoint=f"{gateway.url}/v1/traces", headers={"authorization": f"Bearer {secret}"})
     assert exporter.export(some_spans(3)) is SpanExportResult.SUCCESS
-    exporter.shutdown()
+    exporter.shutdown()  # type: ignore[no-untyped-call]
     [entry] = gateway.otlp()
     assert len(decode(entry, Attribution())) == 3
 
