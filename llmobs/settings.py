@@ -93,6 +93,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "llmobs.tenants.request_walls.Walls",  # before all that asks the database
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -129,7 +130,7 @@ TEMPLATES: list[dict[str, Any]] = [
 # Stores
 
 
-def _database(url: str, pool_size: int) -> dict[str, Any]:
+def database(url: str, pool_size: int) -> dict[str, Any]:
     """Django's form of a PostgreSQL address; what it has no name for goes to libpq as it is."""
     parts = conninfo_to_dict(url)
     options: dict[str, Any] = {
@@ -151,9 +152,9 @@ def _database(url: str, pool_size: int) -> dict[str, Any]:
 
 
 POOL_SIZE = read_int("LLMOBS_DB_POOL", 0, most=200)
-DATABASES = {"default": _database(CONNECTIONS.database_url, POOL_SIZE)}
+DATABASES = {"default": database(CONNECTIONS.database_url, POOL_SIZE)}
 if read_url := read_database_url_from_env():  # dashboards/reading.py
-    DATABASES["replica"] = _database(read_url, POOL_SIZE)
+    DATABASES["replica"] = database(read_url, POOL_SIZE)
     DATABASES["replica"]["OPTIONS"]["connect_timeout"] = 2  # the primary is there if it is not
     if POOL_SIZE:
         DATABASES["replica"]["OPTIONS"]["pool"]["timeout"] = 2

@@ -30,6 +30,7 @@ VARIABLES = {
     "LLMOBS_DATA": "the data folder (default var/)",
     "LLMOBS_HOST": "this host's name among several (docs/hosts.md); default: the machine's",
     "DATABASE_URL": "PostgreSQL 15 or newer; without it the embedded one",
+    "WEB_DATABASE_URL": "the same PostgreSQL as the web's own role, which sees one tenant at a time (docs/walls.md)",
     "READ_DATABASE_URL": "a replica of DATABASE_URL, which pages and figures over REST are read from (docs/hosts.md)",
     "VALKEY_URL": "Valkey 7.2 or newer, or Redis 7; without it the embedded one",
     "REDIS_URL": "the same as VALKEY_URL, which wins",
@@ -39,6 +40,7 @@ VARIABLES = {
     "LLMOBS_JOURNAL_KEY": "32 bytes in base64 that seal journals and snapshot; default: made once, in secrets.json",
     "LLMOBS_ADMIN_PASSWORD": "first password of the operator `admin`; default: made once, in secrets.json",
     "FORWARDED_ALLOW_IPS": "proxies whose X-Forwarded-For the gateway believes, commas between (127.0.0.1)",
+    "LLMOBS_CONNECTIONS_PER_ADDRESS": "most that one address may have open at a gateway process (1000); 0: any",
     "LLMOBS_OPERATOR_KEY": "bootstraps an operator key for the REST API",
     "LLMOBS_ALLOWED_HOSTS": "comma-separated names of the web, besides this machine's own",
     "LLMOBS_BASE_URL": "the web's public address, such as https://llmobs.example.com",
@@ -123,6 +125,7 @@ class Connections:
     gateway_port: int = 4000
     web_port: int = 8000
     otlp_grpc_port: int | None = None  # None: not answered
+    web_database_url: str = ""  # as the web's own role; "": there is none, and no second wall
 
     def __repr__(self) -> str:
         return f"Connections(gateway_port={self.gateway_port}, web_port={self.web_port})"  # addresses hold passwords
@@ -223,6 +226,7 @@ class Place:
             int(kept.get("gateway_port", 4000)),
             int(kept.get("web_port", 8000)),
             kept.get("otlp_grpc_port"),
+            web_database_url_from_env() if database_url_from_env() else str(kept.get("web_database_url", "")),
         )
 
     def keep_connections(self, connections: Connections) -> None:
@@ -248,6 +252,11 @@ def database_url_from_env() -> str:
 def read_database_url_from_env() -> str:
     """READ_DATABASE_URL, "" when unset: figures are read where everything is written, then. Raises EnvError."""
     return _postgresql_url("READ_DATABASE_URL")
+
+
+def web_database_url_from_env() -> str:
+    """WEB_DATABASE_URL, "" when unset: the web is the owner of the tables, then. Raises EnvError."""
+    return _postgresql_url("WEB_DATABASE_URL")
 
 
 def _postgresql_url(name: str) -> str:

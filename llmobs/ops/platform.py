@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import IO
 
-from llmobs.core.env import Connections, Place, database_url_from_env, valkey_url_from_env
+from llmobs.core.env import Connections, Place, database_url_from_env, valkey_url_from_env, web_database_url_from_env
 from llmobs.ops.embedded_postgres import EmbeddedPostgres
 from llmobs.ops.embedded_valkey import EmbeddedValkey, free_port
 from llmobs.ops.processes import (
@@ -137,6 +137,7 @@ def _run(
         gateway_port=gateway.getsockname()[1],
         web_port=web.getsockname()[1] if web is not None else wishes.web_port,
         otlp_grpc_port=wishes.otlp_grpc_port,
+        web_database_url=postgres.web_url() if postgres else web_database_url_from_env(),
     )
     supervisor = Supervisor(place, environment(place, connections), say)
     supervisor.take_signals()

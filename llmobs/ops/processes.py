@@ -144,6 +144,7 @@ def environment(place: Place, connections: Connections) -> dict[str, str]:
         **os.environ,
         "LLMOBS_DATA": str(place.folder),
         "DATABASE_URL": connections.database_url,
+        "WEB_DATABASE_URL": connections.web_database_url,
         "VALKEY_URL": connections.valkey_url,
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",

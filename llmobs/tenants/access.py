@@ -13,6 +13,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404
 
+from llmobs.tenants import seeing
 from llmobs.tenants.models import Key, Membership, Tenant, User
 
 M = TypeVar("M", bound=Model)
@@ -52,7 +53,8 @@ def caller_of_person(user: User | AnonymousUser) -> Caller:
         return NOBODY
     if user.is_staff:
         return Caller(user.get_username(), None, None)
-    roles = dict(Membership.objects.filter(user=user, tenant__is_active=True).values_list("tenant_id", "role"))
+    with seeing.finding_out_who():
+        roles = dict(Membership.objects.filter(user=user, tenant__is_active=True).values_list("tenant_id", "role"))
     admin_of = frozenset(tenant_id for tenant_id, role in roles.items() if role == Membership.Role.ADMIN)
     return Caller(user.get_username(), frozenset(roles), admin_of)
 

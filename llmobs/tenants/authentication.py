@@ -12,6 +12,7 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from llmobs.tenants import seeing
 from llmobs.tenants.access import Caller, caller_of_person, caller_with_key
 from llmobs.tenants.keys import secret_hash
 from llmobs.tenants.models import Key, User
@@ -37,7 +38,9 @@ class KeyAuthentication(BaseAuthentication):  # type: ignore[misc]
         key = valid_key(secret, timezone.now())
         if key is None:
             raise AuthenticationFailed("The key is unknown, revoked or expired.")
-        return KeyHolder(), caller_with_key(key)
+        caller = caller_with_key(key)
+        seeing.see(caller.sees)
+        return KeyHolder(), caller
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="llmobs"'
@@ -58,7 +61,8 @@ def valid_key(secret: str, at: datetime) -> Key | None:
     """The key with this secret, if it may be used at this time."""
     if len(secret) > LONGEST_SECRET:
         return None
-    key = Key.objects.select_related("tenant").filter(secret_hash=secret_hash(secret)).first()
+    with seeing.finding_out_who():
+        key = Key.objects.select_related("tenant").filter(secret_hash=secret_hash(secret)).first()
     if key is None or (key.tenant is not None and not key.tenant.is_active):
         return None
     is_over = (key.revoked_at is not None and key.revoked_at <= at) or (

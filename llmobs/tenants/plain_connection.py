@@ -6,13 +6,21 @@ import psycopg
 from django.db import connection
 from psycopg.types.json import JsonbLoader
 
+from llmobs.tenants.walled.base import Walled
+
 
 class _Plain:
     def execute(self, query: str, params: Any = None, *, binary: bool = False) -> "psycopg.Cursor[Any]":
         connection.ensure_connection()
         cursor = psycopg.Cursor(connection.connection)
         cursor.adapters.register_loader("jsonb", JsonbLoader)
-        return cursor.execute(query.encode(), params, binary=binary)
+        wall = connection.wall() if isinstance(connection, Walled) else ""
+        if not wall:
+            return cursor.execute(query.encode(), params, binary=binary)
+        with connection.connection.pipeline():  # one transaction, and one round trip
+            psycopg.Cursor(connection.connection).execute(wall.encode())
+            cursor.execute(query.encode(), params, binary=binary)
+        return cursor
 
 
 def plain_connection() -> "psycopg.Connection[Any]":
