@@ -30,7 +30,7 @@ from dashboards.queries.scope import Scope
 from dashboards.queries.usage import DEFAULT_GROUPS, GROUPS, TIMES, UsageRow, read, statement, usage
 from dashboards.reading import figures, source_of
 from dashboards.window import Window
-from llmobs.tenants import access
+from llmobs.tenants import access, seeing
 from llmobs.tenants.authentication import caller_of
 from llmobs.tenants.models import Key, Tenant
 
@@ -172,11 +172,17 @@ def whole(scope: Scope, groups: tuple[str, ...], alias: str) -> Iterator[UsageRo
 
     A client that takes none of it for STALLED_SECONDS has its connection to PostgreSQL ended: there are not many.
     """
+    # Read when the request is over, and nothing is said any more: the transaction is told what was.
+    return _whole(scope, groups, alias, seeing.said())
+
+
+def _whole(scope: Scope, groups: tuple[str, ...], alias: str, said: str | None) -> Iterator[UsageRow]:
     query, parameters = statement(scope, groups)
     store = connections[alias]
     with transaction.atomic(using=alias), store.cursor() as plain, store.chunked_cursor() as cursor:
-        plain.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [f"{STALLED_SECONDS}s"])
-        cursor.execute(query, parameters)
+        with seeing.seeing(said):
+            plain.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [f"{STALLED_SECONDS}s"])
+            cursor.execute(query, parameters)
         while found := cursor.fetchmany(ROWS_AT_ONCE):
             for row in found:
                 yield read(row, len(groups))
