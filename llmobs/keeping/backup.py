@@ -12,6 +12,7 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -29,6 +30,8 @@ from llmobs.spans.partitions import DAY_TABLES, existing_days
 
 NAME = "backup.json"
 LAST = "last_backup.json"  # in the data folder: for `doctor`
+DRILL = "drill.json"  # in a backup that was restored: when, and what `verify` found then
+MOST_FOLDERS = 30  # of which `doctor` asks whether one was restored
 VERSION = 1
 LEVEL = 6
 # Of living processes and of people signed in: nothing of it is true after a restore.
@@ -93,9 +96,25 @@ def back_up(conn: Connection, place: Place, folder: Path, passphrase: str) -> Ba
             file.close()
     found.secrets = _secrets(place.secrets(), passphrase)
     replace_file(folder / NAME, json.dumps(asdict(found), indent=1).encode())
-    told = {"at": found.at, "folder": str(folder), "rows": found.rows, "has_secrets": bool(passphrase)}
-    replace_file(place.folder / LAST, json.dumps(told).encode())
+    _tell(place, found, folder, bool(passphrase))
     return found
+
+
+def _tell(place: Place, made: Backup, folder: Path, has_secrets: bool) -> None:
+    """For `doctor`: the last backup, and where the ones before it are."""
+    try:
+        before = json.loads((place.folder / LAST).read_bytes()).get("folders", [])
+    except (OSError, ValueError, AttributeError):
+        before = []
+    folders = [str(folder), *(each for each in before if each != str(folder))][:MOST_FOLDERS]
+    told = {"at": made.at, "folder": str(folder), "rows": made.rows, "has_secrets": has_secrets, "folders": folders}
+    replace_file(place.folder / LAST, json.dumps(told).encode())
+
+
+def was_restored(folder: Path, at: datetime, differences: int) -> None:
+    """Say in the backup that it was restored; one that cannot be written to stays as it is."""
+    with suppress(OSError):
+        replace_file(folder / DRILL, json.dumps({"at": at.isoformat(), "differences": differences}).encode())
 
 
 def read(folder: Path) -> Backup:

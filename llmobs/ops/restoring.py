@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import redis
@@ -25,7 +26,7 @@ from django.db.migrations.executor import MigrationExecutor
 from llmobs.budgets.ledger import EPOCH_KEY
 from llmobs.core.env import Place, database_url_from_env, valkey_url_from_env
 from llmobs.keeping import erased, refilling, secrets
-from llmobs.keeping.backup import Backup, BackupError, Connection, read
+from llmobs.keeping.backup import Backup, BackupError, Connection, read, was_restored
 from llmobs.keeping.connecting import connect
 from llmobs.keeping.erasures import ask_again
 from llmobs.keeping.place import archive_folder
@@ -113,7 +114,9 @@ def restore(place: Place, wishes: Wishes) -> Restored:
         segments = 0 if lacking else refilling.place_journals(wishes.folder, backup, place)
         again, not_known = _erase_again(conn, place, people, bool(segments))
         _lose_ledger()
-        return Restored(backup, rows, segments, lacking, verify(conn), again, not_known)
+        report = verify(conn)
+        was_restored(wishes.folder, datetime.now(UTC), len(report.differences))
+        return Restored(backup, rows, segments, lacking, report, again, not_known)
 
 
 def _check_target(conn: Connection, wishes: Wishes) -> None:
