@@ -158,6 +158,9 @@ class BillRow:
 
 
 BILL_COLUMNS = tuple(BillRow.__dataclass_fields__)
+# Bills of before have an array; bills that count towards none have neither.
+_BUDGETS = "COALESCE(budget_ids, string_to_array(budgets, ' ')::bigint[], '{}')"
+_BILLED = [_BUDGETS if name == "budget_ids" else name for name in BILL_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ def bills_of(cursor: Cursor, found: TraceRow, span_id: str) -> list[BillRow]:
     """The bills of one span, oldest first."""
     start, end = _bounds(found)
     cursor.execute(
-        f"SELECT {', '.join(BILL_COLUMNS)} FROM bill WHERE tenant_id = %s AND trace_id = %s AND span_id = %s "
+        f"SELECT {', '.join(_BILLED)} FROM bill WHERE tenant_id = %s AND trace_id = %s AND span_id = %s "
         "AND begin_at >= %s AND begin_at <= %s ORDER BY created_at, bill_id",
         [found.tenant_id, bytes.fromhex(found.trace_id), bytes.fromhex(span_id), start, end],
     )

@@ -1,7 +1,7 @@
 """The durable side of budgets: what the writer adds to `budget_spend` in the transaction that commits the bills.
 
 1. `current_budgets` first in the transaction: a shared lock, and definitions that are not older than it.
-2. Bills are written, each with its `budget_ids`.
+2. Bills are written, each with its `budgets`.
 3. `add_spend` adds them up per budget, value and window, and records thresholds passed.
 4. After the commit the folds go to the ledger (`ledger.fold`), in their order.
 
@@ -89,7 +89,7 @@ def match(budgets: Budgets, bills: Iterable[Billed]) -> list[CountedIn]:
 
 
 def budget_ids(counted: CountedIn) -> list[int]:
-    """Which budgets a bill is counted in (`bill.budget_ids`)."""
+    """Which budgets a bill is counted in (`bill.budgets`)."""
     return sorted({key.budget_id for key, _ in counted})
 
 

@@ -53,7 +53,7 @@ _BILL = {
     "response_id": "text", "uncached_input_tokens": "int8", "cache_read_input_tokens": "int8",
     "cache_write_5m_input_tokens": "int8", "cache_write_1h_input_tokens": "int8", "output_tokens": "int8",
     "reasoning_output_tokens": "int8", "cost_nanousd": "int8", "price_version": "text", "held_nanousd": "int8",
-    "budget_ids": "int8[]", "service": "text", "environment": "text", "feature": "text", "user_id": "text",
+    "budgets": "text", "service": "text", "environment": "text", "feature": "text", "user_id": "text",
     "session_id": "text", "key_id": "int8", "units": "jsonb", "tier": "text",
     "prompt_version": "text",
 }  # fmt: skip
@@ -300,7 +300,7 @@ def bill_row(bill: Bill, budget_ids: list[int]) -> Row:
         bill.cost_nanousd,
         bill.price_version,
         bill.held_nanousd,
-        budget_ids,
+        " ".join(map(str, budget_ids)) or None,
         who.service,
         who.environment,
         who.feature,

@@ -64,9 +64,12 @@ def insert_span(conn: Connection, span: Span) -> None:
 
 def upsert_claim(conn: Connection, claim: ClaimInfo, is_counted: bool) -> None:
     conn.execute(
+        "DELETE FROM claim WHERE tenant_id = %s AND trace_id = %s AND span_id = %s",
+        (TENANT, claim.trace_id, claim.span_id),
+    )
+    conn.execute(
         "INSERT INTO claim (tenant_id, trace_id, span_id, parent_span_id, start, finish, source, scope_name, yields, "
-        f"response_id, input_tokens, output_tokens, is_counted) VALUES ({', '.join(['%s'] * 13)}) "
-        "ON CONFLICT (tenant_id, trace_id, span_id) DO UPDATE SET is_counted = excluded.is_counted",
+        f"response_id, input_tokens, output_tokens, is_counted) VALUES ({', '.join(['%s'] * 13)})",
         (TENANT, claim.trace_id, claim.span_id, claim.parent_span_id, utc_from_ns(claim.start_ns),
          utc_from_ns(claim.end_ns), claim.source, claim.scope_name, claim.yields, claim.response_id,
          *(claim.usage or (None, None)), is_counted),

@@ -1,6 +1,8 @@
 """Details of a batch: beside the rows where enough spans share a block, and read as if they stood in them."""
 
 from datetime import timedelta
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -138,3 +140,17 @@ def test_blocks_are_of_one_tenant_and_day_and_bounded() -> None:
 def test_what_comes_nearly_alone_has_no_block() -> None:
     places, filled = place_details([*several(7), *several(7, tenant_id=2)])
     assert (places, filled) == ([None] * 14, {})
+
+
+def test_on_the_way_back_each_row_has_its_own_again(pg: Connection) -> None:
+    spans = several()
+    commit(pg, *spans)
+    editor = SimpleNamespace(connection=connection)
+    for name in ("0014_nothing_is_null", "0012_details"):
+        import_module(f"llmobs.spans.migrations.{name}").put_back(None, editor)
+    assert pg.execute("SELECT count(detail_id), count(detail_slot) FROM span").fetchone() == (0, 0)
+    rows = pg.execute("SELECT span_id, attributes, scope_name, finish_reasons, price_version FROM span").fetchall()
+    assert {bytes(row[0]): row[1:] for row in rows} == {
+        span.span_id: (span.attributes, span.scope_name, list(span.finish_reasons), span.price_version)
+        for span in spans
+    }

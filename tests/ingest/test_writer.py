@@ -255,8 +255,8 @@ def test_spend_reaches_the_ledger_and_a_new_budget_is_counted(
     spent = 2 * (ended.cost_nanousd or 0)
     assert pg.execute("SELECT spent FROM budget_spend").fetchone() == (spent,)
     assert verify(pg, valkey).differences == []
-    row = pg.execute("SELECT budget_ids FROM bill ORDER BY bill_id DESC LIMIT 1").fetchone()
-    assert row == ([1],)
+    row = pg.execute("SELECT budgets FROM bill ORDER BY bill_id DESC LIMIT 1").fetchone()
+    assert row == ("1",)
 
 
 def test_it_says_that_it_lives_and_what_waits(pg: Connection, journal: JournalWriter, writer: Writer) -> None:
