@@ -14,13 +14,17 @@ from django.db import connection
 from psycopg import sql
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
+from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.ops.embedded_postgres import WEB_USER
+from llmobs.spans.words import index_days
 from llmobs.tenants import walls
 from llmobs.tenants.models import Tenant
 from llmobs.tenants.walls import Table
+from tests.ingest.making import START_NS, call, commit
 from tests.stores import TEST_DATABASE, Stores
 
 OURS, THEIRS, NEW = 101, 102, 103  # tenants' ids, and those of all that is theirs
+DAY_NS = 86_400 * NS_PER_SECOND
 SAMPLES = {
     "bigint": 1, "integer": 1, "smallint": 1, "boolean": False, "numeric": 1, "double precision": 1.0,
     "timestamp with time zone": "now", "date": "today", "jsonb": {}, "bytea": "\\x01", "tsvector": "",
@@ -226,6 +230,28 @@ def test_the_owner_is_not_bound(pg: "psycopg.Connection[Any]", web: "psycopg.Con
     assert connection.settings_dict["USER"] != WEB_USER
     for table in owned(pg):
         assert seen(pg, table.name) == {OURS, THEIRS}, table.name
+
+
+def test_a_search_finds_what_is_of_the_tenants_said_whatever_it_asks(
+    web: "psycopg.Connection[Any]", pg: "psycopg.Connection[Any]"
+) -> None:
+    """`spans_found` works past the policies, as the owner."""
+    for tenant_id in (OURS, THEIRS):
+        commit(pg, call(tenant_id, start_ns=START_NS - DAY_NS, trace_id=bytes([tenant_id]) * 16))
+    index_days(pg, utc_from_ns(START_NS).date())
+    ask = (
+        "SELECT DISTINCT found_tenant FROM spans_found(ARRAY[101, 102]::bigint[], $$'=o:ok'$$::tsquery, "
+        "%s::timestamptz - interval '2 days', %s::timestamptz, 100) ORDER BY 1"
+    )
+    until = (utc_from_ns(START_NS), utc_from_ns(START_NS))
+    assert web.execute(ask, until).fetchall() == []
+    for said_now, found in ((str(OURS), [(OURS,)]), ("103", []), ("*", [(OURS,), (THEIRS,)])):
+        with said(web, said_now):
+            assert web.execute(ask, until).fetchall() == found
+    assert pg.execute(ask, until).fetchall() == [(OURS,), (THEIRS,)]
+    with pg.transaction():
+        pg.execute(f"SET LOCAL ROLE {WEB_USER}")  # as tests of pages are bound
+        assert pg.execute(ask, until).fetchall() == []
 
 
 def _state(pg: "psycopg.Connection[Any]") -> list[tuple[Any, ...]]:
