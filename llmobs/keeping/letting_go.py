@@ -247,7 +247,7 @@ def _delete(
         with conn.transaction():
             rows = conn.execute(
                 f"DELETE FROM {table} t USING (SELECT tableoid, ctid FROM {table} WHERE {within} LIMIT %(rows)s) o "
-                "WHERE t.tableoid = o.tableoid AND t.ctid = o.ctid",
+                "WHERE t.tenant_id = %(tenant_id)s AND t.tableoid = o.tableoid AND t.ctid = o.ctid",
                 bounds,
             ).rowcount
             if rows:
