@@ -31,6 +31,7 @@ class App:
         self._plane = plane
         trusted = read_str("FORWARDED_ALLOW_IPS", "127.0.0.1")  # uvicorn's own variable and default
         self._behind_proxy = ProxyHeadersMiddleware(_nothing, trusted_hosts=trusted)
+        self.proxies = self._behind_proxy.trusted_hosts  # whose word on a caller's address counts
         collector = Collector(plane)
 
         async def metrics(door: Door, now_ns: int) -> None:

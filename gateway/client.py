@@ -9,7 +9,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 MOST_HEAD_BYTES = 64 * 1024  # of a head, or a trailer, that is not whole; those that came in one go are not counted
 MOST_CALLS = 10_000  # at once; more is answered 503
+MOST_OF_ADDRESS = 1_000  # connections at once, unless LLMOBS_CONNECTIONS_PER_ADDRESS says otherwise
 
 Application = Callable[[Door], Awaitable[None]]
 
@@ -30,10 +31,36 @@ _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 _NO_HEAD, _NEW_HEAD = -1, -2  # what `_head_bytes` says besides a count
 
 
+class Addresses:
+    """How many connections each address has open. A proxy that is trusted has as many as it likes: it has its own
+    bounds, and its callers are many.
+    """
+
+    __slots__ = ("_open", "_trusted", "most")
+
+    def __init__(self, most: int, trusted: Container[str]) -> None:
+        self.most = most  # 0: no bound
+        self._trusted = trusted
+        self._open: dict[str, int] = {}
+
+    def came(self, ip: str) -> bool:
+        """Whether one more connection of that address is served; told of again when it has `gone`."""
+        count = self._open[ip] = self._open.get(ip, 0) + 1
+        return count <= self.most or not self.most or ip in self._trusted
+
+    def gone(self, ip: str) -> None:
+        count = self._open.get(ip, 0)
+        if count > 1:
+            self._open[ip] = count - 1
+        else:
+            self._open.pop(ip, None)
+
+
 class Client(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
+        "_addresses",
         "_app",
         "_door",
         "_drained",
@@ -54,7 +81,15 @@ class Client(asyncio.Protocol):
         "is_stalled",
     )  # fmt: skip
 
-    def __init__(self, app: Application, turn: Turn, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        app: Application,
+        turn: Turn,
+        state: ServerState,
+        loop: asyncio.AbstractEventLoop,
+        addresses: Addresses | None = None,
+    ) -> None:
+        self._addresses = addresses
         self._app = app
         self._turn = turn
         self._state = state
@@ -81,6 +116,8 @@ class Client(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._ip = str(peer[0]) if isinstance(peer, tuple) else ""
         self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own
+        if self._addresses is not None and self._ip and not self._addresses.came(self._ip):
+            self._refuse(503, b"too many connections of this address")
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -97,6 +134,8 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._state.connections.discard(self)
+        if self._addresses is not None and self._ip:
+            self._addresses.gone(self._ip)
         for door in (self._door, *self._waiting):
             if door is not None:
                 door.is_gone = True
@@ -295,10 +334,10 @@ async def _unavailable(door: Door) -> None:
     door.answer(503, [_PLAIN, (b"content-length", b"%d" % len(body))], body)
 
 
-def protocol(app: Application, turn: Turn) -> Callable[..., asyncio.Protocol]:
+def protocol(app: Application, turn: Turn, addresses: Addresses | None = None) -> Callable[..., asyncio.Protocol]:
     """What uvicorn makes a connection of."""
 
     def made(*, server_state: ServerState, _loop: asyncio.AbstractEventLoop | None = None, **_: Any) -> Client:
-        return Client(app, turn, server_state, _loop or asyncio.get_running_loop())
+        return Client(app, turn, server_state, _loop or asyncio.get_running_loop(), addresses)
 
     return made

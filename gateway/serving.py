@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 
 from gateway.app import App
 from gateway.brake import SHARE
-from gateway.client import Client, protocol
+from gateway.client import MOST_OF_ADDRESS, Addresses, Client, protocol
 from gateway.front import ADMIT, ADMIT_AGAIN
 from gateway.holds import Holds
 from gateway.plane import Plane
@@ -24,7 +24,7 @@ from gateway.response_cache import SCRIPTS as CACHE_SCRIPTS
 from gateway.settling import SETTLE as SETTLE_ALL
 from gateway.snapshot import Snapshot, SnapshotFile, SnapshotKeeper, Stored
 from gateway.turn import Turn
-from llmobs.core.env import VALKEY_SOCKET, Place, read_str
+from llmobs.core.env import VALKEY_SOCKET, Place, read_int, read_str
 from llmobs.ingest.journal import JournalWriter
 
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it, not we
@@ -48,6 +48,7 @@ class Wiring:
     platform_secret: str
     encryption_keys: tuple[str, ...]
     web_url: str = ""  # where people are led
+    most_of_address: int = MOST_OF_ADDRESS  # connections at once
 
     @classmethod
     def of(cls, place: Place, owner: str) -> "Wiring":
@@ -62,6 +63,7 @@ class Wiring:
             journal_key=secrets.journal_key,
             platform_secret=secrets.secret_key,
             encryption_keys=secrets.encryption_keys,
+            most_of_address=read_int("LLMOBS_CONNECTIONS_PER_ADDRESS", MOST_OF_ADDRESS),
             web_url=read_str("LLMOBS_BASE_URL").rstrip("/") or f"http://127.0.0.1:{connections.web_port}",
         )
 
@@ -92,7 +94,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     keeper = _keeper(wiring, plane)
     await holds.start()
     keeper.start()
-    server = _server(App(plane), turn)
+    server = _server(App(plane), turn, wiring.most_of_address)
     tick = asyncio.create_task(_tick(plane, keeper, server.server_state))
     health = asyncio.create_task(plane.health.keep())
     brake = asyncio.create_task(plane.brake.keep())
@@ -141,10 +143,10 @@ def _keeper(wiring: Wiring, plane: Plane) -> SnapshotKeeper:
     )
 
 
-def _server(app: App, turn: Turn) -> uvicorn.Server:
+def _server(app: App, turn: Turn, most_of_address: int) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
-        http=protocol(app, turn),  # type: ignore[arg-type]  # what makes a connection
+        http=protocol(app, turn, Addresses(most_of_address, app.proxies)),  # type: ignore[arg-type]  # what makes a connection
         ws="none",
         lifespan="off",
         access_log=False,

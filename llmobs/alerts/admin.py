@@ -66,7 +66,10 @@ class ChannelAdmin(Audited):
     @admin.action(description="Send a test")
     def send_test(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
         for channel in queryset:
-            error = changing.test(channel, actor_of(request))
+            try:
+                error = changing.test(channel, actor_of(request))
+            except changing.TooManyTests as refused:
+                error = str(refused)
             level = messages.ERROR if error else messages.SUCCESS
             self.message_user(request, f"{channel}: {error or 'took the test'}", level)
 

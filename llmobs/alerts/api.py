@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import PermissionDenied, Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,6 +19,7 @@ from llmobs.alerts import changing
 from llmobs.alerts.kinds import RULES
 from llmobs.alerts.models import Alert, AlertRule, Channel, Delivery
 from llmobs.tenants import access
+from llmobs.tenants.authentication import caller_of
 from llmobs.tenants.problem import Conflict
 from llmobs.tenants.resource import CREATED, Listed, Resource, Shown, TenantField
 
@@ -84,7 +85,10 @@ class ChannelResource(Resource):
         """Send a test now, and say what became of it."""
         channel = self.get_object()
         self.check_change(channel.tenant_id)
-        error = changing.test(channel, self.caller.actor)
+        try:
+            error = changing.test(channel, self.caller.actor)
+        except changing.TooManyTests as refused:
+            raise Throttled(detail=str(refused)) from None
         return Response({"is_taken": not error, "error": error})
 
 
@@ -114,6 +118,8 @@ class RuleShown(Shown):
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         if "channels" in given:
             tenant = given.get("tenant", self.instance.tenant if self.instance else None)
+            if not caller_of(self.context["request"]).may_change(tenant.pk if tenant is not None else None):
+                return given  # refused right after this, and without a word on which names there are
             found = {each.name: each for each in Channel.objects.filter(tenant=tenant, name__in=given["channels"])}
             if unknown := [name for name in given["channels"] if name not in found]:
                 raise serializers.ValidationError({"channels": f"there is no channel {unknown[0]!r}"})
@@ -262,7 +268,10 @@ def press(request: HttpRequest, what: str, pk: int, verb: str) -> HttpResponse:
     tenant_id = found.alert.tenant_id if isinstance(found, Delivery) else found.tenant_id
     if not caller.may_change(tenant_id):
         raise Http404("There is no such thing that you may change.")
-    outcome = PRESSED[what, verb](found, caller.actor)
+    try:
+        outcome = PRESSED[what, verb](found, caller.actor)
+    except changing.TooManyTests as refused:
+        outcome = str(refused)
     if verb == "test":
         told = f"“{found.name}” took the test." if not outcome else f"“{found.name}” did not take it: {outcome}."
         request.session["alerts.test"] = [bool(outcome), told]

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 
@@ -13,6 +14,12 @@ from llmobs.alerts.tasks import way
 from llmobs.providers.credentials import CredentialError, open_credential
 from llmobs.tenants import audit
 from llmobs.tenants.plain_connection import plain_connection
+
+MOST_TESTS, TESTS_SECONDS = 10, 60  # of all channels of a tenant: a test goes out at once, whatever it finds there
+
+
+class TooManyTests(Exception):
+    """The tenant's channels were tested too often; the message says when they may be again."""
 
 
 def acknowledge(alert: Alert, actor: str) -> bool:
@@ -57,9 +64,20 @@ def rotate(channel: Channel, actor: str, keep: timedelta = signing.ROTATION) -> 
     return secret
 
 
+def _count_test(channel: Channel, now_s: int) -> None:
+    """Counted before it is sent, so that several at once are too. A cache that is away lets nothing out."""
+    window, passed_s = divmod(now_s, TESTS_SECONDS)
+    key = f"alerts.tests:{channel.tenant_id}:{window}"
+    cache.add(key, 0, 2 * TESTS_SECONDS)
+    if cache.incr(key) > MOST_TESTS:
+        wait_s = TESTS_SECONDS - passed_s
+        raise TooManyTests(f"{MOST_TESTS} tests a minute are sent at most; try again in {wait_s} s")
+
+
 def test(channel: Channel, actor: str) -> str:
-    """Send a test here and now; "" when the channel took it, else why not."""
+    """Send a test here and now; "" when the channel took it, else why not. Raises TooManyTests."""
     now = timezone.now()
+    _count_test(channel, int(now.timestamp()))
     keys = settings.SECRETS.encryption_keys
     body = {"type": "alert.test", "channel": channel.name, "at": now.isoformat()}
     message = Message(f"A test of the channel “{channel.name}”", body, f"test-{channel.pk}-{now:%Y%m%d%H%M%S%f}")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from llmobs.alerts.changing import MOST_TESTS
 from llmobs.alerts.models import Alert, AlertRule, Channel, Delivery
 from llmobs.alerts.raising import raise_alert
 from llmobs.tenants.models import AuditEntry
@@ -61,6 +62,32 @@ def test_a_test_says_what_became_of_it(cast: Cast, receiver: Receiver) -> None:
     receiver.status = 500
     answer = alice.post(f"{API}/alert-channels/{channel.pk}/test/").json()
     assert answer == {"is_taken": False, "error": "the webhook answered HTTP 500"}
+
+
+def test_tests_are_few_for_all_channels_of_a_tenant(cast: Cast, receiver: Receiver) -> None:
+    channels = [Channel.objects.create(tenant=cast.acme, name=name, url=receiver.url) for name in ("a", "b")]
+    alice = as_person(cast.alice)
+    answers = [
+        alice.post(f"{API}/alert-channels/{channels[n % 2].pk}/test/") for n in range(2 * MOST_TESTS + 1)
+    ]  # of two minutes at most
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert_problem(refused[0], 429)
+    assert "tests a minute are sent at most; try again in" in refused[0].json()["detail"]
+    assert len(receiver.got) == len(answers) - len(refused)
+
+
+def test_whoever_may_not_make_a_rule_learns_no_names_of_channels(cast: Cast) -> None:
+    """A rule for all tenants is the operators': whether they have a channel of that name is not said."""
+    Channel.objects.create(tenant=None, name="operators", url="mailto:a@example.com")
+    told = [
+        as_person(cast.alice).post(
+            f"{API}/alert-rules/", {"tenant": None, "name": "r", "kind": "cost", "channels": [name]}, format="json"
+        )
+        for name in ("operators", "nobody")
+    ]
+    assert [answer.status_code for answer in told] == [403, 403]
+    assert told[0].json()["detail"] == told[1].json()["detail"]
 
 
 def test_a_rule_is_made_changed_and_deleted(cast: Cast) -> None:

@@ -1,5 +1,6 @@
 """A client's connection, byte by byte: what HTTP/1.1 asks of a server, and what clients get wrong."""
 
+import asyncio
 import re
 import socket
 import time
@@ -8,7 +9,11 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
+from uvicorn.server import ServerState
 
+from gateway.client import Addresses, protocol
+from gateway.door import Door
+from gateway.turn import Turn
 from tests.gateway.running import Gateway
 from tests.gateway.written import shared_gateway
 
@@ -45,6 +50,48 @@ def _more(wire: socket.socket) -> bytes:
 
 def is_closed(wire: socket.socket) -> bool:
     return wire.recv(65_536) == b""
+
+
+async def _status(reader: asyncio.StreamReader) -> bytes:
+    """A refused connection is closed without reading what was asked: its reset may overtake what it says."""
+    try:
+        return (await reader.readline()).split()[1]
+    except ConnectionResetError:
+        return b"503"
+
+
+async def _told(addresses: Addresses, count: int) -> list[bytes]:
+    """What each of so many connections hears when all have asked; as many come after those have gone."""
+
+    async def alive(door: Door) -> None:
+        door.answer(200, [(b"content-length", b"5")], b"alive")
+
+    loop = asyncio.get_running_loop()
+    make = protocol(alive, Turn(), addresses)
+    state = ServerState()
+    server = await loop.create_server(lambda: make(server_state=state), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    said = []
+    for _ in range(2):
+        streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+        for _, writer in streams:
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        said += [await _status(reader) for reader, _ in streams]
+        for _, writer in streams:
+            writer.close()
+        while state.connections:  # noqa: ASYNC110 -- the server hears of it in its own time
+            await asyncio.sleep(0.001)
+    server.close()
+    return said
+
+
+def test_an_address_has_so_many_connections_and_no_more() -> None:
+    def told(most: int, trusted: tuple[str, ...] = ()) -> list[bytes]:
+        return asyncio.run(_told(Addresses(most, trusted), 3))
+
+    assert told(2) == [b"200", b"200", b"503"] * 2
+    assert told(0) == [b"200"] * 6
+    assert told(2, ("127.0.0.1",)) == [b"200"] * 6
 
 
 def test_a_connection_answers_one_request_after_the_other(wire: socket.socket) -> None:
