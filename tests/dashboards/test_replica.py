@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -12,6 +13,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from dashboards import reading
+from llmobs.ops.checklist import State
+from llmobs.ops.checklist_hosts import past_one_machine
 from llmobs.settings import database
 from tests.replicas import Replica
 from tests.stores import Stores
@@ -175,6 +178,27 @@ def test_an_address_of_a_server_that_is_no_replica_is_not_read_from(
     use(monkeypatch, database_url)
     assert asked_of_primary(cast.as_(cast.alice), "/costs/")[1] != []
     connections[reading.REPLICA].close()
+    del connections[reading.REPLICA]
+
+
+def row() -> tuple[State, str]:
+    [item] = [item for item in past_one_machine() if item.what == "a replica that figures are read from"]
+    return item.state, item.how
+
+
+def test_the_doctor_looks_at_the_replica(replica: Replica) -> None:
+    state, told = row()
+    assert (state, told.endswith(" s behind")) == (State.SET, True)
+
+
+def test_the_doctor_says_of_a_replica_that_is_none_or_away(
+    cast: "Cast", database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, database_url)
+    assert row() == (State.MISSING, "READ_DATABASE_URL is no replica of DATABASE_URL: pages do not use it")
+    connections[reading.REPLICA].close()
+    monkeypatch.setattr(connections[reading.REPLICA], "ensure_connection", Mock(side_effect=OperationalError))
+    assert row() == (State.MISSING, "READ_DATABASE_URL does not answer (OperationalError)")
     del connections[reading.REPLICA]
 
 
