@@ -85,7 +85,6 @@ def installation() -> Iterator[Item]:
         "P2", compiled.loaded() is not None, "the compiled reader of OTLP",
         "only slower without: `python -m llmobs.ingest.compiled` builds it where a C compiler is",
     )  # fmt: skip
-    yield Item("P2", State.LATER, "a second wall in the database", "the web and the writer use one role")
     yield Item("P2", State.LATER, "capacity planning")
     yield Item("P2", State.LATER, "compliance reports")
 

@@ -76,7 +76,12 @@ def held(place: Place) -> Iterator[dict[str, str]]:
         child = spawn(postgres.command(), log, death_signal=signal.SIGINT)
         try:
             postgres.wait_ready(child, log)
-            env = {**os.environ, "DATABASE_URL": postgres.url(), "VALKEY_URL": valkey_url_from_env() or NO_VALKEY}
+            env = {
+                **os.environ,
+                "DATABASE_URL": postgres.url(),
+                "WEB_DATABASE_URL": postgres.web_url(),
+                "VALKEY_URL": valkey_url_from_env() or NO_VALKEY,
+            }
             yield env
         finally:
             child.send_signal(signal.SIGINT)

@@ -238,6 +238,33 @@ def privileges(table: Table) -> frozenset[str]:
     return EDITED if table.name in WRITTEN else frozenset({"SELECT"})
 
 
+def gaps(conn: Connection) -> list[str]:
+    """Where the wall does not stand for the role that this connection is; [] where it does."""
+    found = []
+    row = conn.execute(
+        "SELECT rolsuper OR rolbypassrls, has_schema_privilege('public', 'CREATE') FROM pg_roles "
+        "WHERE rolname = current_user"
+    ).fetchone()
+    if row and row[0]:
+        found.append("the role is a superuser, or has BYPASSRLS")
+    if row and row[1]:
+        found.append("it may make tables in the schema public")
+    unbound = {
+        name
+        for (name,) in conn.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') "
+            "AND CASE WHEN relispartition THEN has_table_privilege(oid, 'SELECT') ELSE NOT row_security_active(oid) END"
+        )
+    }
+    open_to_it = [
+        each.name for each in tables(conn) if each.name in unbound and (each.is_partition or is_tenants(each))
+    ]
+    if open_to_it:
+        told = ", ".join(open_to_it[:3]) + (f" and {len(open_to_it) - 3} more" if len(open_to_it) > 3 else "")
+        found.append(f"no policy binds it on {told}: it owns them, or `manage.py prepare` was not run")
+    return found
+
+
 def _secure(conn: Connection, table: Table) -> None:
     """Each statement takes the table's lock for a moment, and only where something changes."""
     wanted = policies(table)

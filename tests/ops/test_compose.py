@@ -16,7 +16,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 OURS = {name: service for name, service in COMPOSE["services"].items() if service.get("image") == "llmobs"}
 # Read by the stores' own images, or by the compose file itself.
 OTHERS = {
-    "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "VALKEY_PASSWORD", "REDISCLI_AUTH", "RABBITMQ_DEFAULT_USER",
+    "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "WEB_POSTGRES_PASSWORD", "VALKEY_PASSWORD", "REDISCLI_AUTH",
+    "RABBITMQ_DEFAULT_USER",
     "RABBITMQ_DEFAULT_PASS", "RABBITMQ_PASSWORD", "GATEWAY_PORTS", "WEB_PORT", "PROXY_ADDRESSES",
 }  # fmt: skip
 

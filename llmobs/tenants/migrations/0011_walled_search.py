@@ -10,8 +10,8 @@ from django.db import migrations
 from llmobs.tenants.walls import FUNCTIONS
 
 WITHIN = """BEGIN
-    IF NOT pg_has_role(COALESCE(NULLIF(current_setting('role'), 'none'), session_user::text)::name, current_user, 'USAGE')
-            AND NOT sees_all() THEN
+    IF NOT sees_all() AND NOT pg_has_role(
+            COALESCE(NULLIF(current_setting('role'), 'none'), session_user::text)::name, current_user, 'USAGE') THEN
         whose := ARRAY(SELECT unnest(whose) INTERSECT SELECT unnest(seen_tenants()));
     END IF;
 """

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 from llmobs.ops.checklist import Item, State, installation, is_ready, of_tenant
 from llmobs.ops.checklist_hosts import past_one_machine
 from llmobs.ops.checklist_keeping import keeping
+from llmobs.ops.checklist_walls import second_wall
 from llmobs.tenants.models import Tenant
 
 SIGNS = {State.SET: "●", State.MISSING: "■", State.LATER: "◇"}
@@ -18,7 +19,7 @@ class Command(BaseCommand):
     help = "Tell what is set, what is missing and how to set it, P0 to P2, per tenant."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        lists = [self._print("Installation", [*installation(), *past_one_machine(), *keeping()])]
+        lists = [self._print("Installation", [*installation(), *past_one_machine(), *keeping(), second_wall()])]
         tenants = list(Tenant.objects.filter(is_active=True))
         lists += [self._print(f"Tenant {tenant.slug}", of_tenant(tenant)) for tenant in tenants]
         if not tenants:
