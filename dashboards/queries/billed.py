@@ -35,6 +35,12 @@ _GAPS = (
 )
 
 
+def is_added_up(columns: Iterable[str], by_hour: bool = False) -> bool:
+    """Whether days that are over are read added up, by these columns of bills."""
+    names = set(columns)
+    return not by_hour and any(known >= names for _, known in COARSE)
+
+
 def rows(
     columns: Iterable[str],
     tenant_ids: Sequence[int],

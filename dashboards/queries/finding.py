@@ -62,12 +62,16 @@ class Order:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a trace t must satisfy: `base` is its time, `rest` everything else."""
+    """What a trace t must satisfy: `base` is its time, `rest` everything else.
+
+    `is_first`: that its row is its first; this looks at the days before, so that it is asked last, of what is shown.
+    """
 
     base: str
     base_values: list[Any]
     rest: str
     rest_values: list[Any]
+    is_first: str
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,10 @@ def _walk(
         f"WHERE t.tenant_id = asked.tenant_id AND {conditions.base}{beyond} "
         f"ORDER BY {order.clause} LIMIT %s) t) SELECT (SELECT max(n) FROM (SELECT count(*) AS n FROM w "
         "GROUP BY tenant_id) counted), f.* FROM (SELECT 1) one LEFT JOIN LATERAL (SELECT t.tenant_id, t.trace_id, "
-        f"t.day, t.place FROM w t WHERE {conditions.rest} ORDER BY t.place {direction}, t.trace_id "
-        f"{'DESC' if order.ascending else 'ASC'} LIMIT %s) f ON true",
+        # Sorted first and looked at until a page is full, at the dearest condition last.
+        f"t.day, t.place FROM (SELECT t.* FROM (SELECT t.* FROM w t ORDER BY t.place {direction}, t.trace_id "
+        f"{'DESC' if order.ascending else 'ASC'} OFFSET 0) t WHERE {conditions.rest} OFFSET 0) t "
+        f"WHERE {conditions.is_first} LIMIT %s) f ON true",
         [list(scope.tenant_ids), *conditions.base_values, *after, most, *conditions.rest_values, limit],
     )
     rows = cursor.fetchall()
@@ -266,12 +272,12 @@ def _checked(
     beyond, after = order.beyond
     bound = " AND t.start >= %s" if not_before else ""
     cursor.execute(
-        f"SELECT t.tenant_id, t.trace_id, t.day, {order.column} FROM trace t "
+        f"SELECT t.tenant_id, t.trace_id, t.day, t.place FROM (SELECT t.*, {order.column} AS place FROM trace t "
         "JOIN unnest(%s::bigint[], %s::bytea[], %s::timestamptz[]) "
         "AS known(tenant_id, trace_id, at) ON t.tenant_id = known.tenant_id AND t.trace_id = known.trace_id "
         "AND t.day BETWEEN known.at::date - 1 AND known.at::date "
         f"WHERE t.tenant_id = ANY(%s) AND {conditions.base}{beyond}{bound} AND {conditions.rest} "
-        f"ORDER BY {order.clause} LIMIT %s",
+        f"ORDER BY {order.clause} OFFSET 0) t WHERE {conditions.is_first} LIMIT %s",
         [
             [tenant for tenant, _ in known], [trace for _, trace in known], list(known.values()),
             sorted({tenant for tenant, _ in known}),

@@ -8,7 +8,7 @@ they lie, which takes it a fraction of what unpacking and grouping them would.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -136,8 +136,8 @@ def totals(
         + (f"ORDER BY {len(grouped) + 1}" if over_time else "ORDER BY sum(cost_nanousd) DESC, sum(calls) DESC, 1"),
         [*at_parameters, *[sorted(ERROR_STATUSES)] * (3 if is_whole else 2), *parameters],
     )
-    n = len(grouped)
-    return [Totals(tuple(row[:n]), row[n], *row[n + 1 :]) for row in cursor.fetchall()]
+    n, moments = len(grouped), _Moments()
+    return [Totals(tuple(row[:n]), moments[row[n]], *row[n + 1 :]) for row in cursor.fetchall()]
 
 
 def total(cursor: Cursor, scope: Scope) -> Totals:
@@ -171,8 +171,8 @@ def latencies(
         f"WHERE status <> '{REFUSED}' AND buckets <> '{{}}'{only}",
         [*at_parameters, *parameters, *([list(among)] if among is not None else [])],
     )
-    n = len(grouped)
-    found = [Latency(key[:n], key[n], counts) for key, counts in _added_up(cursor.fetchall(), n + 1)]
+    n, moments = len(grouped), _Moments()
+    found = [Latency(key[:n], moments[key[n]], counts) for key, counts in _added_up(cursor.fetchall(), n + 1)]
     return sorted(found, key=lambda latency: latency.at or BIN_ORIGIN)
 
 
@@ -233,14 +233,23 @@ def last_call_at(cursor: Cursor, tenant_ids: tuple[int, ...]) -> datetime | None
     return row[0] if row else None
 
 
+class _Moments(dict[int | None, datetime | None]):
+    """Begins of buckets from seconds: read out of text, thousands of rows would each cost as much as all else of it."""
+
+    def __missing__(self, seconds: int | None) -> datetime | None:
+        self[seconds] = found = None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+        return found
+
+
 def _bucket(window: Window, size: timedelta | None) -> tuple[str, list[Any]]:
+    """The begin of a row's bucket in seconds, as SQL, with its parameters."""
     if size is None:
-        return "NULL::timestamptz", []
+        return "NULL::bigint", []
     if size == DAY:
-        return "date_trunc('day', at, %s)", [window.zone.key]
-    return "date_bin(%s, at, %s)", [size, BIN_ORIGIN]
+        return "extract(epoch FROM date_trunc('day', at, %s))::bigint", [window.zone.key]
+    return "extract(epoch FROM date_bin(%s, at, %s))::bigint", [size, BIN_ORIGIN]
 
 
-def _group_by(dimensions: int, over_time: bool, also: int | None = None) -> str:
-    numbers = [*range(1, dimensions + 1), *([dimensions + 1] if over_time else []), *([also] if also else [])]
+def _group_by(dimensions: int, over_time: bool) -> str:
+    numbers = range(1, dimensions + 1 + over_time)
     return f"GROUP BY {', '.join(map(str, numbers))} " if numbers else ""

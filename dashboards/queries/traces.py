@@ -112,7 +112,8 @@ def _in_order(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order
     """Tenant by tenant in the order of an index; of one user or session, whose traces are few, sorted."""
     beyond, after = order.beyond
     of_one = {"user", "session"} & scope.filters.given.keys() and not order.is_by_time
-    traces = f"SELECT t.* FROM trace t WHERE t.tenant_id = asked.tenant_id AND {conditions.base} AND {conditions.rest}"
+    passing = f"{conditions.base} AND {conditions.rest} AND {conditions.is_first}"
+    traces = f"SELECT t.* FROM trace t WHERE t.tenant_id = asked.tenant_id AND {passing}"
     # OFFSET 0: what is within is read by itself, and not in the order that is wanted outside.
     inner = f"({traces} OFFSET 0) t WHERE true{beyond}" if of_one else f"({traces}{beyond}) t"
     cursor.execute(
@@ -163,7 +164,7 @@ def _outcome_counts(cursor: Cursor, scope: Scope) -> list[tuple[datetime, str, i
         return list(cursor.fetchall())
     cursor.execute(
         "SELECT date_trunc('minute', t.start), t.status, count(*) FROM trace t "
-        f"WHERE t.tenant_id = ANY(%s) AND {asked.base} AND {asked.rest} GROUP BY 1, 2",
+        f"WHERE t.tenant_id = ANY(%s) AND {asked.base} AND {asked.rest} AND {asked.is_first} GROUP BY 1, 2",
         [list(scope.tenant_ids), *asked.base_values, *asked.rest_values],
     )
     return list(cursor.fetchall())
@@ -205,14 +206,14 @@ def _conditions(scope: Scope) -> Conditions:
         condition, found = _search(str(given["search"]))
         parts.append(condition)
         values += found
-    parts.append(
+    is_first = (
         "(SELECT true FROM trace e WHERE e.tenant_id = t.tenant_id AND e.trace_id = t.trace_id "
         f"AND e.day < t.day AND e.day >= t.day - {LONGEST_TRACE_DAYS} LIMIT 1) IS NULL"
     )
     base = "t.day BETWEEN %s AND %s AND t.start >= %s AND t.start < %s"
     if given.get("status") == "failed":
         base += " AND t.error_count > 0"  # which an index of its own leads to
-    return Conditions(base, [*days, window.start, window.end], " AND ".join(parts), values)
+    return Conditions(base, [*days, window.start, window.end], " AND ".join(parts) or "true", values, is_first)
 
 
 def _some_span(condition: str) -> str:
@@ -250,12 +251,15 @@ def trace_totals(cursor: Cursor, heads: Sequence[tuple[int, bytes, Any]]) -> lis
         "array_agg(array_to_string(t.models, E'\\x1f')), max(t.feature), max(t.environment), max(t.user_id), "
         "max(t.session_id), sum(t.span_count)::bigint, sum(t.call_count)::bigint, sum(t.error_count)::bigint, "
         "bool_or(t.root_span_id IS NOT NULL) "
-        "FROM trace t JOIN unnest(%s::bigint[], %s::bytea[]) AS wanted(tenant_id, trace_id) "
-        f"ON t.tenant_id = wanted.tenant_id AND t.trace_id = wanted.trace_id {WAITING} "
+        "FROM trace t JOIN unnest(%s::bigint[], %s::bytea[], %s::date[]) AS wanted(tenant_id, trace_id, day) "
+        "ON t.tenant_id = wanted.tenant_id AND t.trace_id = wanted.trace_id "
+        # Of each trace its own days are looked at, and not all that lie between the first and the last of the page.
+        f"AND t.day >= wanted.day AND t.day <= wanted.day + {LONGEST_TRACE_DAYS} {WAITING} "
         "WHERE t.tenant_id = ANY(%s) AND t.day BETWEEN %s AND %s GROUP BY 1, 2",
         [
             [head[0] for head in heads],
             [head[1] for head in heads],
+            [head[2] for head in heads],
             sorted({head[0] for head in heads}),
             min(head[2] for head in heads),
             max(head[2] for head in heads) + timedelta(days=LONGEST_TRACE_DAYS),

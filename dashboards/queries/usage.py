@@ -10,9 +10,9 @@ cursor.
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from dashboards.queries import billed
@@ -61,6 +61,17 @@ SUMS = (
 UNIT_NAMES = tuple(unit.name for unit in UNITS)
 UNIT_SUMS = tuple(f"sum((b.units->>'{name}')::bigint)" for name in UNIT_NAMES)
 Mark = tuple[Any, ...]
+EARLIEST_ZONE, LATEST_ZONE = timedelta(hours=14), timedelta(hours=12)  # how far local days begin from UTC's
+
+
+@dataclass(frozen=True)
+class Part:
+    """The begin of a window: rows up to `last`, a day or an hour, which are those of these bills in any zone."""
+
+    unit: str
+    start: datetime
+    end: datetime
+    last: date
 
 
 @dataclass(frozen=True)
@@ -86,10 +97,49 @@ def usage(
 
     Raises ValueError on a bad mark. The filters of the scope that a bill knows are applied.
     """
-    query, parameters = statement(scope, groups, _read_mark(after, groups) if after else None)
-    cursor.execute(f"{query} LIMIT %s", [*parameters, limit + 1])
-    rows = [read(row, len(groups)) for row in cursor.fetchall()]
+    mark = _read_mark(after, groups) if after else None
+    rows: list[UsageRow] = []
+    for part in _parts(cursor, scope, groups, mark):
+        query, parameters = statement(scope, groups, mark, part=part)
+        cursor.execute(f"{query} LIMIT %s", [*parameters, limit + 1])
+        rows = [read(row, len(groups)) for row in cursor.fetchall()]
+        if len(rows) > limit:
+            break
     return rows[:limit], _mark(rows[limit - 1], groups) if len(rows) > limit else ""
+
+
+def _parts(cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | None) -> Iterator[Part | None]:
+    """From where the page begins, ever longer parts of the window, at last (None) all of it.
+
+    Only where bills themselves are read, by day or hour: what is added up is quicker read at once.
+    """
+    unit = next((name for name in ("day", "hour") if name in groups), None)
+    if unit is not None and not billed.is_added_up(_asked(scope, groups), by_hour=unit == "hour"):
+        start, first = _begin(cursor, scope, mark)
+        for days in (1, 4, 16, 64):
+            last = first + (timedelta(days=days - 1) if unit == "day" else timedelta(hours=6 * days))
+            end = last + timedelta(days=1) + LATEST_ZONE
+            if end >= scope.window.end:
+                break
+            yield Part(unit, start, end, last.date() if unit == "day" else last)
+    yield None
+
+
+def _begin(cursor: Cursor, scope: Scope, mark: Mark | None) -> tuple[datetime, datetime]:
+    """From when on bills are read, and the first moment that the page can show: the mark's, or the first bill's."""
+    window = scope.window
+    if mark is not None:
+        at = mark[0]
+        first = at if isinstance(at, datetime) else datetime(at.year, at.month, at.day, tzinfo=UTC)
+        return max(window.start, first - EARLIEST_ZONE), first
+    cursor.execute(
+        "SELECT min(b.begin_at) FROM unnest(%s::bigint[]) AS asked (tenant_id) CROSS JOIN LATERAL (SELECT begin_at "
+        "FROM bill WHERE tenant_id = asked.tenant_id AND begin_at >= %s AND begin_at < %s ORDER BY begin_at LIMIT 1) b",
+        [list(scope.tenant_ids), window.start, window.end],
+    )
+    row = cursor.fetchone()
+    first = (row[0] if row and row[0] else window.start).astimezone(UTC)
+    return max(window.start, first), first
 
 
 def dearest(cursor: Cursor, scope: Scope, groups: Sequence[str], limit: int) -> list[UsageRow]:
@@ -107,15 +157,16 @@ def usage_total(cursor: Cursor, scope: Scope) -> UsageRow:
     return read(rows[0], 0) if rows else UsageRow((), 0, 0, 0, 0, 0, 0, 0, 0, {})
 
 
-def statement(scope: Scope, groups: Sequence[str], after: Mark | None = None, order: str = "") -> tuple[str, list[Any]]:
-    """The question as SQL and its parameters; `read` makes rows of the answer's."""
+def statement(
+    scope: Scope, groups: Sequence[str], after: Mark | None = None, order: str = "", part: Part | None = None
+) -> tuple[str, list[Any]]:
+    """The question as SQL and its parameters; `read` makes rows of the answer's. `part`: of the window alone."""
     columns = {name: TIMES.get(name) or DIMENSIONS[name] for name in groups}
     given = {name: value for name, value in scope.filters.given.items() if name in DIMENSIONS}
-    where = f"WHERE {' AND '.join(f'{DIMENSIONS[name]} = %s' for name in given)}" if given else ""
-    columns_asked = {DIMENSIONS[name].removeprefix("b.") for name in (*groups, *given) if name in DIMENSIONS}
-    bills, of_bills = billed.rows(
-        columns_asked - {"tenant_id"}, scope.tenant_ids, scope.window.start, scope.window.end, "hour" in groups
-    )
+    conditions = [f"{DIMENSIONS[name]} = %s" for name in given] + ([f"{TIMES[part.unit]} <= %s"] if part else [])
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    start, end = (scope.window.start, scope.window.end) if part is None else (part.start, part.end)
+    bills, of_bills = billed.rows(_asked(scope, groups), scope.tenant_ids, start, end, "hour" in groups)
     names = [f"g_{name}" for name in groups]
     sums = [f"{each}::bigint AS {name}" for name, each in zip(MEASURES, SUMS, strict=True)]
     units = [f"{each}::bigint AS u_{name}" for name, each in zip(UNIT_NAMES, UNIT_SUMS, strict=True)]
@@ -123,7 +174,7 @@ def statement(scope: Scope, groups: Sequence[str], after: Mark | None = None, or
     grouped = f"GROUP BY {', '.join(names)}" if names else ""
     ordered = order or ", ".join(_in_order(groups))
     beyond = ""
-    parameters = [*of_bills, *given.values()]
+    parameters = [*of_bills, *given.values(), *([part.last] if part else [])]
     if after is not None:
         beyond = f"WHERE ({', '.join(_in_order(groups))}) > ({', '.join(['%s'] * len(names))})"
         parameters += after
@@ -136,6 +187,12 @@ def statement(scope: Scope, groups: Sequence[str], after: Mark | None = None, or
         f"{beyond} {f'ORDER BY {ordered}' if ordered else ''}"
     )
     return query, parameters
+
+
+def _asked(scope: Scope, groups: Sequence[str]) -> set[str]:
+    """The columns of bills that groups and filters name."""
+    named = {*groups, *scope.filters.given} & DIMENSIONS.keys() - {"tenant"}
+    return {DIMENSIONS[name].removeprefix("b.") for name in named}
 
 
 def read(row: Sequence[Any], groups: int) -> UsageRow:

@@ -6,6 +6,7 @@
    (`mark_late`, `mark_all`). A chunk with a mark is not read: its bills are, until it is made anew.
 3. A chunk is made CLOSED_AFTER its end, and while no transaction is under way that began before that: whoever did not
    mark a bill, because it was young then, has committed it. Making takes the marks away first and reads bills after.
+4. A day that is over has an index by user (`index_users`): one user's bills are found without reading a month of them.
 So in each statement's snapshot chunks without marks, and bills outside of these, are all bills, each once. Chunks of
 another time zone than the tenant's are made anew.
 """
@@ -14,13 +15,15 @@ another time zone than the tenant's are made anew.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import psycopg
+from psycopg import sql
 
 from llmobs.core.clock import NS_PER_SECOND
+from llmobs.spans.partitions import existing_days, partition_name
 
 LATE = timedelta(minutes=20)  # an older bill is marked
 CLOSED_AFTER = timedelta(minutes=30)
@@ -45,6 +48,7 @@ SUMS = (
 TABLES = {"rollup_bill": DIMENSIONS, "rollup_bill_user": USER_DIMENSIONS}
 
 _LOCK = 0x6C6C6D62  # "llmb"
+_INDEX_LOCK = 0x6C6C6D75  # "llmu"
 _HOUR = timedelta(hours=1)
 
 Connection = psycopg.Connection[Any]
@@ -111,6 +115,38 @@ def close_bills(conn: Connection, now: datetime, most: int = MOST_CHUNKS) -> int
                 return made
             made += _make(conn, _Chunk(tenant_id, since, until, zone))
     return made
+
+
+def index_users(conn: Connection, today: date, most: int | None = None) -> int:
+    """Give bills of days before `today` an index by user, newest first; how many. `conn` is in autocommit.
+
+    While a day is written to, the index would cost each bill as much as any of its others.
+    """
+    row = conn.execute("SELECT pg_try_advisory_lock(%s)", (_INDEX_LOCK,)).fetchone()
+    if not row or not row[0]:
+        return 0
+    try:
+        missing = sorted((d for d in existing_days(conn, "bill") - _indexed(conn) if d < today), reverse=True)[:most]
+        for day in missing:
+            table = partition_name("bill", day)
+            name = sql.Identifier(f"{table}_users")
+            conn.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(name))
+            conn.execute(
+                sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} (tenant_id, user_id) WHERE user_id <> ''").format(
+                    name, sql.Identifier(table)
+                )
+            )
+    finally:
+        conn.execute("SELECT pg_advisory_unlock(%s)", (_INDEX_LOCK,))
+    return len(missing)
+
+
+def _indexed(conn: Connection) -> set[date]:
+    rows = conn.execute(
+        "SELECT c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid "
+        "WHERE c.relname ~ '^bill_[0-9]{8}_users$' AND i.indisvalid"
+    ).fetchall()
+    return {date(int(n[5:9]), int(n[9:11]), int(n[11:13])) for (n,) in rows}
 
 
 def _is_writing(conn: Connection) -> bool:

@@ -13,7 +13,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from llmobs.rollups.bills import close_bills
+from llmobs.rollups.bills import close_bills, index_users
 from llmobs.rollups.compact import compact_all
 from llmobs.rollups.days import SETTLED, close_days
 from llmobs.spans.partitions import make_ahead
@@ -47,6 +47,7 @@ def close_days_that_are_over() -> None:
     with _connection() as conn:
         closed = close_days(conn, now)
         billed = close_bills(conn, now)
+        index_users(conn, (now - SETTLED).date(), most=DAYS_AT_ONCE)
         indexed = index_days(conn, (now - SETTLED).date(), most=DAYS_AT_ONCE)
     if closed or indexed or billed:
         log.info("days are over", closed=closed, indexed=indexed, billed=billed)

@@ -39,7 +39,7 @@ from llmobs.ops.embedded_postgres import EmbeddedPostgres
 from llmobs.ops.verify import verify
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.versions import remember
-from llmobs.rollups.bills import close_bills
+from llmobs.rollups.bills import close_bills, index_users
 from llmobs.rollups.compact import TARGETS, target
 from llmobs.rollups.days import close_days
 from llmobs.spans.blocks import make_block
@@ -130,6 +130,7 @@ def _fill(conn: psycopg.Connection[Any], url: str, plan: Plan, say: Any) -> None
     close_bills(conn, datetime.now(UTC), most=1_000_000)
     conn.execute("VACUUM ANALYZE")
     index_days(conn, datetime.now(UTC).date())
+    index_users(conn, datetime.now(UTC).date())
     with conn.transaction():
         count_new_budgets(conn, ns_from_utc(datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)))
 

@@ -1,6 +1,5 @@
 """Bills added up by day: with them, without them, and while some come late, every sum is that of the bills."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,13 +13,13 @@ from hypothesis import strategies as st
 from dashboards.queries import billed, costs
 from dashboards.queries.scope import Filters, Scope
 from dashboards.queries.unpriced import unpriced
-from dashboards.queries.usage import dearest, usage, usage_total
+from dashboards.queries.usage import dearest, read, statement, usage, usage_total
 from dashboards.window import Window
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
 from llmobs.core.ids import new_row_id
 from llmobs.ops.verify import verify
 from llmobs.rollups import bills as rolled_up
-from llmobs.rollups.bills import close_bills, mark_late, rename_user
+from llmobs.rollups.bills import close_bills, index_users, mark_late, rename_user
 from llmobs.spans.partitions import make_partitions
 from tests.ingest.making import call, commit
 
@@ -53,7 +52,7 @@ made_bill = st.fixed_dictionaries({
 
 
 @pytest.fixture
-def tenants(pg: Connection) -> Iterator[Connection]:
+def tenants(pg: Connection) -> Connection:
     for number, slug in ((1, "acme"), (2, "globex")):
         pg.execute(
             "INSERT INTO tenants_tenant (id, slug, name, plan, content, time_zone, retention_days, is_active, "
@@ -202,3 +201,32 @@ def test_the_writer_marks_what_is_old(pg: Connection) -> None:
     old = (int(NOW.timestamp()) - 86_400) * NS_PER_SECOND
     commit(pg, call(start_ns=old), call(start_ns=int(NOW.timestamp()) * NS_PER_SECOND))
     assert pg.execute("SELECT count(*) FROM bill_late").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("groups", [("day", "user", "model"), ("user", "hour"), ("tenant", "day"), ("month", "user")])
+def test_pages_are_the_whole_in_order(tenants: Connection, groups: tuple[str, ...]) -> None:
+    write(tenants, [
+        bill_at(ago, tenant_id=1 + ago % 2, user_id=f"user-{ago % 5}", model=f"model-{ago % 3}")
+        for ago in range(7, DAYS * 1440 - 60, 211)
+    ])  # fmt: skip
+    close_bills(tenants, NOW)
+    scope, cursor = Scope((1, 2), WINDOW), tenants.cursor()
+    query, parameters = statement(scope, groups)
+    whole = [read(row, len(groups)) for row in cursor.execute(query, parameters).fetchall()]
+    found, mark, pages = [], "", 0
+    while mark or not pages:
+        rows, mark = usage(cursor, scope, 4, mark, groups)
+        found += rows
+        pages += 1
+    assert found == whole
+    assert sum(row.requests for row in found) == len(range(7, DAYS * 1440 - 60, 211))
+
+
+def test_days_that_are_over_have_an_index_by_user(tenants: Connection) -> None:
+    write(tenants, [bill_at(ago) for ago in range(0, 3 * 1440, 60)])
+    today = (NOW - timedelta(days=1)).date()
+    made = index_users(tenants, today)
+    assert made >= 2
+    assert index_users(tenants, today) == 0
+    found = tenants.execute("SELECT count(*) FROM pg_class WHERE relname ~ '^bill_[0-9]+_users$'").fetchone()
+    assert found == (made,)
