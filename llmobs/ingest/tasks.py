@@ -18,6 +18,7 @@ from llmobs.ingest.adjust_preview import as_json, preview
 from llmobs.ingest.commit import share_tenant
 from llmobs.ingest.models import APPLYING, NEW, PREVIEWED, UNDOING, Repricing
 from llmobs.spans import trace_deltas
+from llmobs.tenants import seeing
 from llmobs.tenants.models import Tenant
 
 log = structlog.get_logger()
@@ -102,9 +103,14 @@ def is_small(repricing: Repricing) -> bool:
 
 
 def connect() -> Connection:
-    """A connection of its own: the work is psycopg's, in transactions of its own."""
-    database = connection.settings_dict["NAME"]
-    return psycopg.connect(settings.CONNECTIONS.database_url, dbname=database, autocommit=True)
+    """A connection of its own: the work is psycopg's, in transactions of its own. A request's sees what it may see."""
+    database, said = connection.settings_dict["NAME"], seeing.said()
+    if said is None:
+        return psycopg.connect(settings.CONNECTIONS.database_url, dbname=database, autocommit=True)
+    url = settings.CONNECTIONS.web_database_url or settings.CONNECTIONS.database_url
+    conn: Connection = psycopg.connect(url, dbname=database, autocommit=True)
+    conn.execute("SELECT set_config(%s, %s, false)", (seeing.SETTING, said))  # nobody else gets it: closed when done
+    return conn
 
 
 def _send(folds: list[Fold]) -> None:
