@@ -98,4 +98,4 @@ def shown_budgets(visit: Visit) -> list[BudgetFigure]:
     """All budgets of the visit's tenants, most urgent first, whatever the filters."""
     scope = Scope(visit.seen.tenant_ids, visit.window)
     names = {} if visit.seen.chosen else {tenant.pk: tenant.name for tenant in visit.seen.tenants}
-    return budget_figures(visit.cursor, budgets_now(), scope, visit.now, ledger_client(), names, visit.zone)
+    return budget_figures(visit.primary, budgets_now(), scope, visit.now, ledger_client(), names, visit.zone)
