@@ -38,9 +38,10 @@ from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
 from llmobs.ingest.dead_letters import bury
 from llmobs.ingest.groups import SWITCH_SECONDS, Group, translated
 from llmobs.ingest.joiner import Joiner
-from llmobs.ingest.journal import JournalReader, owners
+from llmobs.ingest.journal import REPORTS, JournalReader, owners
 from llmobs.ingest.ledger_keeper import LedgerKeeper
 from llmobs.ingest.seal import Sealer
+from llmobs.ingest.suspects import DEADLY, Suspects
 from llmobs.ingest.tails import Found, Tail
 from llmobs.ingest.translate import Config, Piece, Translator
 from llmobs.pricing import book
@@ -75,8 +76,17 @@ log = structlog.get_logger()
 class Writer:
     """One writer over one data folder's journals. `turn` writes what waits; `run` turns until it is told to stop."""
 
-    def __init__(self, journal: Path, secrets: Secrets, conn: Connection, client: redis.Redis, owner: str = "") -> None:
+    def __init__(
+        self,
+        journal: Path,
+        secrets: Secrets,
+        conn: Connection,
+        client: redis.Redis,
+        owner: str = "",
+        suspects: Suspects | None = None,
+    ) -> None:
         self._journal = journal
+        self._suspects = suspects or Suspects()
         self._secrets = secrets
         self._conn = conn
         self._host = host_name()
@@ -162,6 +172,8 @@ class Writer:
     def _write(self, found: list[Found]) -> None:
         """Group by group; the journals' offsets go with the last. Before it, a crash has the groups come again."""
         offsets = [tail.offset() for tail in self._tails.values() if tail.has_moved]
+        if self._suspects.is_careful:
+            found = self._carefully(found)
         try:
             for group in translated(self._translator, found, MOST_SPANS):
                 self._write_group(group, offsets if group.is_last else [])
@@ -174,6 +186,18 @@ class Writer:
             if tail.has_moved:
                 tail.was_committed()
                 tail.reader.delete_below(tail.low_water)
+        self._suspects.survived()
+
+    def _carefully(self, found: list[Found]) -> list[Found]:
+        """Each report alone, by whichever the writers before this one may have died; gives the others."""
+        for each in found:
+            if type(each.entry) in REPORTS and self._suspects.is_deadly(each):
+                self._bury(each, DEADLY)
+            elif type(each.entry) in REPORTS:
+                self._suspects.trying(each)
+                for group in translated(self._translator, [each], MOST_SPANS):
+                    self._write_group(group, [])
+        return [each for each in found if type(each.entry) not in REPORTS]
 
     def _write_group(self, group: Group, offsets: list[Offset]) -> None:
         for found, reason in group.unreadable:
@@ -331,7 +355,9 @@ def main() -> int:
     gc.set_threshold(100_000, 20, 20)
     sys.setswitchinterval(SWITCH_SECONDS)
     with Joiner(connections.database_url, **PATIENCE):
-        _run(place.journal, secrets, connections, stopping, owner)
+        suspects = Suspects(place.journal / ".writer.suspects")
+    suspects.began()
+    _run(place.journal, secrets, connections, stopping, owner, suspects)
     os.close(lock)
     return 0
 
@@ -372,13 +398,15 @@ def ledger_client(valkey_url: str) -> redis.Redis:
     )
 
 
-def _run(journal: Path, secrets: Secrets, connections: Connections, stopping: list[int], owner: str) -> None:
+def _run(
+    journal: Path, secrets: Secrets, connections: Connections, stopping: list[int], owner: str, suspects: Suspects
+) -> None:
     client = ledger_client(connections.valkey_url)
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             with psycopg.connect(connections.database_url, autocommit=True, **PATIENCE) as conn:
-                writer = Writer(journal, secrets, conn, client, owner)
+                writer = Writer(journal, secrets, conn, client, owner, suspects)
                 pause = FIRST_PAUSE_SECONDS
                 writer.run(lambda: bool(stopping))
                 return
