@@ -43,7 +43,9 @@ class Up:
     def __init__(self, data: Path, env: dict[str, str]) -> None:
         self.data = data
         self.gateway_port, self.web_port, self.grpc_port = free_port(), free_port(), free_port()
-        self._env = {**os.environ, "FAULTS_KEY": SECRET, "FAULTS_PROVIDER_KEY": "none", **env}
+        # A test run's settings are not a platform's.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
+        self._env = {**kept, "FAULTS_KEY": SECRET, "FAULTS_PROVIDER_KEY": "none", **env}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
