@@ -4,7 +4,9 @@
    are looked at, and a checksum of what lies between.
 2. Ids, case and white space are left out; in `words` digits and what is punctuation too, so that a counter or a time
    of day makes no new prompt.
-3. The last tool call that the body shows: its name and arguments without ids.
+3. `numbers`: the values in it. What only counts on (attempt 7, attempt 8) says nothing new, other figures do: a job
+   asks the same of many records. Times, dates and long ids are no values.
+4. The last tool call that the body shows: its name and arguments without ids.
 """
 
 import re
@@ -20,18 +22,28 @@ WORD_BITS = 2048
 HEAD_BYTES = 512
 LEAST_WORDS = 6  # with those of the format itself: role, user, content
 MOST_ESCAPES = 8
+MOST_NUMBERS = 16  # values that are compared one by one; of the others a checksum
+COUNTS_ON = 16  # a counter's longest step: eight agents, or tries that failed, count on one
 
 _IDS = re.compile(rb'"(?:tool_call_id|tool_use_id|call_id|id)"\s*:\s*"[^"]*"|\b(?:call|toolu|fc|msg|resp)_[\w-]+')
 _WORD = re.compile(rb"[a-z\x80-\xff]{2,}")
+_FIGURE = re.compile(rb"\d[\w.:/-]*")
+# Up to eight digits that stand alone: `12:30`, `2026-11-21`, `v2`, `1763000000123` are no values.
+_VALUE = re.compile(rb"\d{1,8}(?:\.\d{1,6})?")
+_BEFORE = frozenset(b"abcdefghijklmnopqrstuvwxyz_.:/-")
 _TOOL = (b'"tool_calls"', b'"tool_use"', b'"function_call"')
 
 
 class Signature(NamedTuple):
-    """`exact`: of the last message; `words`: a bit for each word in it; `tool`: of the last tool call. 0: none."""
+    """`exact`: of the last message; `words`: a bit for each word in it; `tool`: of the last tool call. 0: none.
+
+    `numbers`: the values in it, where its words are told.
+    """
 
     exact: int
     words: int
     tool: int
+    numbers: tuple[bytes, ...] = ()
 
 
 UNKNOWN = Signature(0, 0, 0)
@@ -45,7 +57,8 @@ def signature(body: bytes, has_words: bool) -> Signature:
     edges, between = _edges(body, begin, end)
     edges = _IDS.sub(b"", edges).replace(b"\\n", b" ").replace(b"\\t", b" ")  # as JSON writes white space
     normal = b" ".join(edges.lower().split())
-    return Signature(crc32(normal, between), _bits(normal, between) if has_words else 0, _tool(body, begin))
+    words = _bits(normal, between) if has_words else 0
+    return Signature(crc32(normal, between), words, _tool(body, begin), _numbers(normal) if words else ())
 
 
 def head(body: bytes) -> int:
@@ -94,6 +107,26 @@ def _bits(normal: bytes, between: int) -> int:
     for word in words:
         bits |= 1 << crc32(word) % WORD_BITS
     return bits
+
+
+def _numbers(normal: bytes) -> tuple[bytes, ...]:
+    found = []
+    for figure in _FIGURE.finditer(normal):
+        begin = figure.start()
+        value = figure[0].rstrip(b".:/-")
+        if not (begin and normal[begin - 1] in _BEFORE) and _VALUE.fullmatch(value):
+            found.append(value)
+    if len(found) <= MOST_NUMBERS:
+        return tuple(found)
+    return (*found[:MOST_NUMBERS], b"%d" % crc32(b" ".join(found[MOST_NUMBERS:])))
+
+
+def counts_on(before: tuple[bytes, ...], numbers: tuple[bytes, ...]) -> bool:
+    """Whether these values are those of an earlier prompt, or count on from them."""
+    if len(before) != len(numbers):
+        return False
+    pairs = zip(before, numbers, strict=True)
+    return all(one == other or 0 <= float(other) - float(one) <= COUNTS_ON for one, other in pairs)
 
 
 def _tool(body: bytes, last: int) -> int:

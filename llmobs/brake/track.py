@@ -18,9 +18,10 @@ upon below the cost mark.
 
 import msgspec
 
-from llmobs.brake.signature import WORD_BITS, Signature
+from llmobs.brake.signature import WORD_BITS, Signature, counts_on
 from llmobs.tenants.braking import Marks
 
+LAST_NUMBERS = 4  # prompts whose values are remembered: as many loops may count in one session
 RING = 8  # prompts and tool calls that alternate are told by so many last ones
 KEEPS_ONE_IN = 16  # repetitions, when something new is said
 MOST_BITS = WORD_BITS // 4  # then the words said are forgotten: a new one is taken for known one time in four at most
@@ -65,8 +66,8 @@ class Track:
     """One session, user or conversation of a key."""
 
     __slots__ = (
-        "before", "bucket", "delays", "exact", "grown_from", "last", "last_bytes", "now", "others", "pause_id",
-        "paused_until_s", "state", "told", "tools", "top", "usual_nanousd", "waiting", "words",
+        "before", "bucket", "delays", "exact", "grown_from", "last", "last_bytes", "now", "numbers", "others",
+        "pause_id", "paused_until_s", "state", "told", "tools", "top", "usual_nanousd", "waiting", "words",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -74,6 +75,7 @@ class Track:
         self.now, self.last = Sums(), Sums()
         self.others = Sums()  # of the same session at other gateways
         self.words = 0
+        self.numbers: tuple[tuple[bytes, ...], ...] = ()  # of the last prompts
         self.exact: dict[int, int] = {}  # the last prompts, the newest last: how often each came in this bucket
         self.before: dict[int, int] = {}  # the same of the bucket before
         self.top = 0  # the prompt that came most often
@@ -117,12 +119,14 @@ class Track:
         if not is_known:
             # Words are asked for of sessions alone: a call without a word that was not said before says nothing new.
             is_known = bool(said.words) and bool(self.words) and not said.words & ~self.words
+            is_known = is_known and any(counts_on(before, said.numbers) for before in self.numbers)
         if is_known:
             now.alike += 1
         else:
             now.alike //= KEEPS_ONE_IN
             self.last.alike //= KEEPS_ONE_IN
         if said.words:
+            self.numbers = (*self.numbers[1 - LAST_NUMBERS :], said.numbers)
             self.words |= said.words
             if self.words.bit_count() > MOST_BITS:
                 self.words = said.words

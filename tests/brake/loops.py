@@ -22,6 +22,7 @@ def runaways() -> list[Case]:
         ("two agents that send each other the same two prompts", list(ping_pong())),
         ("an agent that calls the same two tools, with growing context", list(tool_ping_pong())),
         ("a context that grows without end, new texts each time", list(growth())),
+        ("two retries in one session, each with its counter and a long id", list(counters())),
         ("a retry worded anew by the model each time", list(reworded())),
     ]
 
@@ -38,6 +39,9 @@ def harmless() -> list[Case]:
         ("the same at 4 s a call, with 8 subagents in its session", list(coding_agent(600, 4.0, agents=8))),
         ("2,000 people who begin with the same greeting, one key", list(greetings())),
         ("numbers asked about, 5,000 of them, under one key", list(numbers())),
+        ("5,000 account numbers checked in one session, 3/s", list(accounts())),
+        ("1,500 invoices whose texts differ in their figures alone, one session", list(invoices())),
+        ("a table's rows of twenty measured values each, one session", list(measurements())),
     ]
 
 
@@ -54,6 +58,16 @@ def counter() -> Iterator[Asked]:
     for number in range(2000):
         clock = f"12:{number // 60 % 60:02}:{number % 60:02}"
         text = f"Attempt {number} at {clock}: the file is not there, look for it once more."
+        yield Asked(BEGIN_S + number * 2.0, SESSION, chat(("user", text)), USD // 50)
+
+
+def counters() -> Iterator[Asked]:
+    """Ids and times of day differ each time, and two agents count each by itself."""
+    speaker = Speaker(14)
+    for number in range(2000):
+        request, at = speaker.random.randint(10**11, 10**12), f"{number // 60 % 24:02}:{number % 60:02}:30"
+        attempt = number // 2 + number % 2 * 500
+        text = f"Request {request}, attempt {attempt} at {at}: it timed out again, please try the call once more."
         yield Asked(BEGIN_S + number * 2.0, SESSION, chat(("user", text)), USD // 50)
 
 
@@ -148,3 +162,27 @@ def greetings() -> Iterator[Asked]:
 def numbers() -> Iterator[Asked]:
     for number in range(5000):
         yield Asked(BEGIN_S + number * 0.2, KEY, chat(("user", f"Is {number} a prime number? Yes or no.")), USD // 200)
+
+
+def accounts() -> Iterator[Asked]:
+    """A batch job in one session: the same question about each record, a cent each."""
+    speaker = Speaker(26)
+    for number in range(5000):
+        text = f"Is the account {speaker.random.randint(10_000, 99_999_999)} a test account of ours? Say yes or no."
+        yield Asked(BEGIN_S + number * 0.33, SESSION, chat(("user", text)), USD // 100)
+
+
+def invoices() -> Iterator[Asked]:
+    speaker = Speaker(27)
+    for number in range(1500):
+        net, share = speaker.random.randint(100, 90_000) / 100, speaker.random.choice([7, 19])
+        text = f"Invoice {number} has a net sum of {net} EUR and {share} % tax: what is the gross sum of this invoice?"
+        yield Asked(BEGIN_S + number * 1.0, SESSION, chat(("user", text)), USD // 50)
+
+
+def measurements() -> Iterator[Asked]:
+    speaker = Speaker(28)
+    for number in range(1500):
+        values = ", ".join(str(speaker.random.randint(0, 400) / 10) for _ in range(20))
+        text = f"Row {number} of the sensors, one value an hour: {values}. Is any of them out of line? Answer shortly."
+        yield Asked(BEGIN_S + number * 1.0, SESSION, chat(("user", text)), USD // 50)

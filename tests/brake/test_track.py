@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmobs.brake.signature import UNKNOWN, Signature, head, signature
+from llmobs.brake.signature import UNKNOWN, Signature, counts_on, head, signature
 from llmobs.brake.track import Track, told, verdict
 from llmobs.ops.demo.trace import read_trace
 from llmobs.tenants.braking import DEFAULTS
@@ -19,6 +19,7 @@ SOON = {
     "two agents that send each other the same two prompts": (101, 2.1),
     "an agent that calls the same two tools, with growing context": (100, 2),
     "a context that grows without end, new texts each time": (220, 15),
+    "two retries in one session, each with its counter and a long id": (110, 2.3),
     "a retry worded anew by the model each time": (130, 7),
 }
 
@@ -65,6 +66,30 @@ def signed(text: str) -> Signature:
 def test_which_prompts_are_as_good_as_the_same(one: str, other: str, is_same: bool) -> None:
     first, second = signed(one), signed(other)
     assert (first.exact == second.exact or (second.words > 0 and not second.words & ~first.words)) == is_same
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("try 7 of 12 at 12:30:05 on 2026-11-21 (id 1763000000123, v2, a1b2c3)", (b"7", b"12")),
+        ("pay 12.50 EUR, 7% of it, or 100.", (b"12.50", b"7", b"100")),
+        ("nothing to count in these few words here", ()),
+    ],
+)
+def test_which_figures_are_values(text: str, numbers: tuple[bytes, ...]) -> None:
+    assert signed(f"please look at this figure: {text}").numbers == numbers
+
+
+@pytest.mark.parametrize(
+    ("before", "numbers", "does"),
+    [((b"7",), (b"8",), True), ((b"7", b"5"), (b"7", b"5"), True),
+     ((b"7",), (b"6",), False), ((b"7",), (b"90",), False),
+     ((b"7",), (b"7", b"8"), False), ((), (), True)],
+)  # fmt: skip
+def test_a_counter_counts_on_and_other_figures_are_new(
+    before: tuple[bytes, ...], numbers: tuple[bytes, ...], does: bool
+) -> None:
+    assert counts_on(before, numbers) == does
 
 
 def test_what_stands_after_the_messages_is_no_part_of_the_prompt() -> None:
