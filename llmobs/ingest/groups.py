@@ -6,7 +6,7 @@ after each answer of PostgreSQL's, which is why this was no faster once.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -26,7 +26,7 @@ class Group:
     is_last: bool = False
 
 
-def translated(translator: Translator, found: list[Found], most_spans: int) -> Iterator[Group]:
+def translated(translator: Translator, found: list[Found], most_spans: int) -> Generator[Group, None, None]:
     """Groups of about so many spans, entries whole and in their order; at least one.
 
     The translator's configuration must stay as it is until the last one has come, or the generator is closed.

@@ -36,15 +36,16 @@ def cpu_seconds(pids: list[int]) -> float:
     return total / TICKS
 
 
-def resident_mb(pids: list[int]) -> float:
-    """Resident memory of these processes, MB. Shared pages count in each."""
+def resident_mb(pids: list[int], is_peak: bool = False) -> float:
+    """Resident memory of these processes, MB: now, or the most it was. Shared pages count in each."""
+    field = "VmHWM" if is_peak else "VmRSS"
     total = 0
     for pid in pids:
         try:
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         except OSError:
             continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(field))
     return total / 1024
 
 

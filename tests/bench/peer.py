@@ -6,18 +6,16 @@ generator's are those of our own gateway's phases.
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmobs.ops.embedded_valkey import valkey_binary
+from tests.bench.environment import interpreter
 from tests.bench.machine import WORK, descendants, pin, resident_mb, running
 from tests.bench.platform import free_port
 
-VENV = WORK / "peer"
-REQUIREMENTS = Path(__file__).parent / "peer.txt"
 PREFIX = "tensorzero::model_name::"
 START = """
 import sys, time
@@ -66,27 +64,11 @@ class Peer:
         return resident_mb(self.pids())
 
 
-def python() -> Path | None:
-    """The peer's interpreter, installed when it is not there; None where it cannot be had."""
-    found = VENV / "bin" / "python"
-    if (VENV / ".installed").exists():
-        return found
-    try:
-        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True, capture_output=True)
-        install = [str(found), "-m", "pip", "--disable-pip-version-check", "-qq", "install", "-r", str(REQUIREMENTS)]
-        subprocess.run(install, check=True, capture_output=True)
-    except subprocess.CalledProcessError as error:
-        print(f"the peer cannot be installed here ({error.stderr.decode()[-200:].strip()}): no ratios to it")
-        return None
-    (VENV / ".installed").touch()
-    return found
-
-
 @contextmanager
 def peer(fast: int, slow: int, models: dict[str, bool]) -> Iterator[Peer | None]:
     """Running on core 0, with these models (name: slow) on the mock's two ports; None where it cannot be had."""
-    interpreter = python()
-    if interpreter is None:
+    found = interpreter("peer")
+    if found is None:
         yield None
         return
     settings = WORK / "peer.toml"
@@ -96,7 +78,7 @@ def peer(fast: int, slow: int, models: dict[str, bool]) -> Iterator[Peer | None]
     port = free_port()
     with running([str(valkey_binary()), "--port", str(port), "--save", ""], core=1) as valkey:
         process = subprocess.Popen(
-            [str(interpreter), "-c", START, str(settings), f"redis://127.0.0.1:{port}"],
+            [str(found), "-c", START, str(settings), f"redis://127.0.0.1:{port}"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         try:

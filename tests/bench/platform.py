@@ -15,7 +15,9 @@ from pathlib import Path
 from tests.bench.machine import manage, running
 
 SECRET = "llmobs-bench-0123456789abcdef0123456789abcdef"
-SECRETS = {name: f"llmobs-{name}-0123456789abcdef0123456789abcdef" for name in ("cached", "bare", "guarded")}
+SECRETS = {
+    name: f"llmobs-{name}-0123456789abcdef0123456789abcdef" for name in ("cached", "bare", "guarded", "reporting")
+}
 CONFIGURATION = """
 providers:
   - {{name: openai, dialect: openai, base_url: "http://127.0.0.1:{fast}/v1", credential: "env:BENCH_PROVIDER_KEY"}}
@@ -60,6 +62,13 @@ tenants:
     limits:
       - {{unit: requests, per: minute, limit: 1000000000, scope: {{key: "*"}}}}
       - {{unit: tokens, per: minute, limit: 1000000000000, scope: {{key: "*"}}}}
+  - slug: reporting
+    name: Reports by OTLP, redacted
+    content: redacted
+    keys: [{{name: load, secret: "env:BENCH_REPORTING_KEY"}}]
+    budgets:
+      - {{name: monthly, limit_usd: "100000", window: month, action: block}}
+      - {{name: feature, limit_usd: "100000", window: day, scope: {{feature: search}}, action: block}}
 """
 
 
