@@ -24,8 +24,9 @@ from llmobs.keeping.horizons import BILLS, CONTENT, MINUTES, ROLLUPS, SPANS, Hor
 from llmobs.spans.partitions import existing_days, partition_name
 
 CHUNK_ROWS = 5000  # of one statement, so that no lock is held for long
-LOCK_TIMEOUT = "5s"
-DETACH_TIMEOUT = "60s"  # it waits for statements that began before it; nobody waits for it
+LOCK_TIMEOUT = "900ms"  # whoever needs a partition that is being detached waits behind us, for this long at most
+LOCK_TRIES = 5  # of a partition that is in use, before it waits for the next run
+DETACH_TIMEOUT = "60s"
 
 TABLES = {CONTENT: ("payload_block",), SPANS: ("span", "detail_block", "trace"), BILLS: ("bill",)}
 COLUMNS = {"payload_block": "day", "span": "start", "detail_block": "day", "trace": "day", "bill": "begin_at"}
@@ -164,7 +165,7 @@ def _drop(conn: Connection, kind: str, day: date, tables: list[str]) -> bool:
     _count(conn, kind, day, tables)
     for table in tables:
         name = partition_name(table, day)
-        if not _detach(conn, table, name, "CONCURRENTLY"):
+        if not _detached(conn, table, name):
             return False
         _drop_table(conn, name)
     _done(conn, kind, day, None)
@@ -184,6 +185,15 @@ def _count(conn: Connection, kind: str, day: date, tables: list[str]) -> None:
     total = sum(counts.values())
     for tenant_id, rows in counts.items():
         _note(conn, tenant_id, kind, day, rows, size * rows // total)
+
+
+def _detached(conn: Connection, table: str, name: str) -> bool:
+    """Some tries; between them whoever waited behind us goes on."""
+    for _ in range(LOCK_TRIES):
+        is_begun = (name,) in _detaching(conn, table)
+        if _detach(conn, table, name, "FINALIZE" if is_begun else "CONCURRENTLY"):
+            return True
+    return False
 
 
 def _detach(conn: Connection, table: str, name: str, how: str) -> bool:

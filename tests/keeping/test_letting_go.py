@@ -1,5 +1,6 @@
 """Days that nobody keeps go whole, tenants that keep less lose their own alone, and what went is told."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -36,6 +37,7 @@ def test_a_tenant_that_keeps_less_loses_its_own_alone(pg: Connection) -> None:
     make_tenant(pg)
     make_tenant(pg, 2)
     set_days(pg, 2, retention_days=3)
+    run(pg)  # days that nobody has anything of go whole
     commit(pg, call(start_ns=OLD_NS), call(2, start_ns=OLD_NS), call(2))
     compact_all(pg)
     gone = run(pg)
@@ -51,6 +53,7 @@ def test_content_goes_earlier_and_its_spans_stay(pg: Connection) -> None:
     make_tenant(pg)
     make_tenant(pg, 2)
     set_days(pg, content_retention_days=3)
+    run(pg)
     commit(pg, call(start_ns=OLD_NS), call(), call(2, start_ns=OLD_NS))
     assert run(pg).partitions == 0
     assert (count(pg, "span"), count(pg, "payload_block", "tenant_id = 1")) == (3, 1)
@@ -147,3 +150,39 @@ def test_a_partition_that_is_in_use_waits_and_keeps_nobody_waiting(
         assert reader.execute("SELECT count(*) FROM span").fetchone() is not None
     assert run(pg).waiting == []
     assert count(pg, "span") == 1
+
+
+def test_a_writer_never_waits_for_longer_than_a_second_behind_a_partition_that_is_in_use(
+    pg: Connection, database_url: str
+) -> None:
+    make_tenant(pg)
+    set_days(pg, retention_days=3)
+    commit(pg, call(start_ns=OLD_NS), call())
+    pg.execute("SET lock_timeout = '3s'")  # a second, and what a busy machine adds
+    with psycopg.connect(database_url) as reader, psycopg.connect(database_url, autocommit=True) as keeper:
+        reader.execute("SELECT count(*) FROM span")
+        waiting: list[str] = []
+        letting = threading.Thread(target=lambda: waiting.extend(run(keeper).waiting))
+        letting.start()
+        written = 0
+        while letting.is_alive():
+            commit(pg, call())
+            written += 1
+        letting.join()
+        assert "in use" in waiting[0]
+    assert written > 1
+    assert run(pg).waiting == []
+    assert count(pg, "span") == 1 + written
+    assert verify(pg).differences == []
+
+
+def test_spans_that_were_taken_before_their_day_went_go_with_it_at_the_next_run(pg: Connection) -> None:
+    """What is sent later is refused at the door, with its reason (`otlp/test_check`)."""
+    make_tenant(pg)
+    set_days(pg, retention_days=3)
+    commit(pg, call(start_ns=OLD_NS))
+    run(pg)
+    commit(pg, call(start_ns=OLD_NS))
+    assert run(pg).partitions > 0
+    assert count(pg, "span") == 0
+    assert verify(pg).differences == []
