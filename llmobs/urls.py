@@ -21,7 +21,7 @@ from llmobs.cache.api import Caches, Invalidate
 from llmobs.evals.api import JudgeResource, ScoreList
 from llmobs.guards.api import SecurityEventList
 from llmobs.health.api import ProviderHealthResource
-from llmobs.keeping.api import ErasureResource
+from llmobs.keeping.api import DeadLetterResource, ErasureResource
 from llmobs.limits.api import LimitResource
 from llmobs.ops import health
 from llmobs.pricing.api import PriceResource
@@ -53,6 +53,7 @@ router.register("scores", ScoreList, "score")
 router.register("security-events", SecurityEventList, "security-event")
 router.register("brake", Brakes, "brake")
 router.register("audit", AuditTrail, "audit")
+router.register("dead-letters", DeadLetterResource, "dead-letter")
 router.register("erasures", ErasureResource, "erasure")
 router.register("reconcile/reports", reconcile.ReportList, "reconcile-report")
 

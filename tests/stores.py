@@ -100,6 +100,12 @@ class Stores:
             return
         with psycopg.connect(self.database_url, autocommit=True) as conn:
             conn.execute("SET lock_timeout = '5s'")
+            # Of processes that the test killed: their sessions end when the server notices, and until then hold on to
+            # locks that the next test asks for once (`recovery.recover` does not wait).
+            conn.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks JOIN pg_database d ON d.oid = database "
+                "WHERE locktype = 'advisory' AND datname = current_database() AND pid <> pg_backend_pid()"
+            )
             names = sql.SQL(", ").join(sql.SQL(name) for name in tables)
             conn.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(names))
 

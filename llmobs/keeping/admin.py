@@ -28,12 +28,12 @@ class Waiting(admin.SimpleListFilter):
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnly):
-    list_display = ("at", "tenant", "kind", "reason", "size", "owner", "tries", "replayed_at")
+    list_display = ("at", "tenant", "kind", "reason", "library", "size", "owner", "tries", "replayed_at")
     list_filter = (Waiting, "kind", "tenant")
     list_select_related = ("tenant",)
-    search_fields = ("reason", "owner")
+    search_fields = ("reason", "library", "owner")
     fields = (
-        "at", "tenant", "kind", "reason", "size", "owner", "position", "tries", "tried_at", "replayed_at",
+        "at", "tenant", "kind", "reason", "library", "size", "owner", "position", "tries", "tried_at", "replayed_at",
     )  # fmt: skip
     readonly_fields = ("size",)
     actions = ("replay", "drop")

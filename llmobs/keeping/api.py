@@ -1,15 +1,17 @@
-"""Erasures over REST, for operators: ask for one, read its proof."""
+"""Keeping over REST: erasures, for operators; dead letters, for whose they are and operators."""
 
 from typing import Any
 
+from django.db.models.expressions import RawSQL
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from llmobs.keeping import erasures
-from llmobs.keeping.models import Erasure
+from llmobs.keeping import erasures, letters
+from llmobs.keeping.models import DeadLetter, Erasure
 from llmobs.tenants.resource import Listed, TenantField
 
 
@@ -48,3 +50,52 @@ class ErasureResource(mixins.RetrieveModelMixin, Listed):
         asked.is_valid(raise_exception=True)
         erasure = erasures.ask(asked.validated_data["tenant"], asked.validated_data["user_id"], self.caller.actor)
         return Response(self.get_serializer(erasure).data, status=status.HTTP_202_ACCEPTED)
+
+
+class DeadLetterShown(serializers.ModelSerializer):
+    id = serializers.IntegerField(source="letter_id")
+    tenant = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    bytes = serializers.IntegerField(help_text="of the sealed entry; 0 once it was replayed")
+
+    class Meta:
+        model = DeadLetter
+        fields = (
+            "id", "tenant", "kind", "reason", "library", "bytes", "owner", "position", "tries", "at", "tried_at",
+            "replayed_at",
+        )  # fmt: skip
+
+
+class DeadLetterReplayed(serializers.Serializer):
+    id = serializers.IntegerField()
+    spans = serializers.IntegerField(help_text="new ones")
+    duplicates = serializers.IntegerField()
+    error = serializers.CharField(help_text="empty: it is written, or was before", allow_blank=True)
+
+
+class DeadLetterResource(mixins.RetrieveModelMixin, Listed):
+    """What could not be written, each with its reason: replayed (once) or dropped by who may change the tenant."""
+
+    rows = DeadLetter.objects.select_related("tenant").annotate(bytes=RawSQL("length(entry)", ()))
+    serializer_class = DeadLetterShown
+    time_field = "at"
+
+    @extend_schema(request=None, responses={200: DeadLetterReplayed})
+    @action(detail=True, methods=["post"])
+    def replay(self, request: Request, pk: str) -> Response:
+        """Write it now, each span once; `error` says why where that fails again."""
+        letter = self._changeable()
+        [done] = letters.replay(DeadLetter.objects.filter(pk=letter.pk), self.caller.actor)
+        told = {"id": letter.pk, "spans": done.spans, "duplicates": done.duplicates, "error": done.error}
+        return Response(told)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Drop it; what it holds is not counted."""
+        letters.drop(DeadLetter.objects.filter(pk=self._changeable().pk), self.caller.actor)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _changeable(self) -> DeadLetter:
+        letter: DeadLetter = self.get_object()
+        if not self.caller.may_change(letter.tenant_id):
+            raise PermissionDenied("An operator key, or a person who is admin of the tenant, may change this.")
+        return letter

@@ -14,6 +14,7 @@ class DeadLetter(models.Model):
     kind = models.TextField()
     reason = models.TextField()
     owner = models.TextField()
+    library = models.TextField(blank=True)
     position = models.BigIntegerField()
     tries = models.PositiveSmallIntegerField()
     at = models.DateTimeField("first seen")

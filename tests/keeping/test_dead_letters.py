@@ -23,6 +23,7 @@ from llmobs.tenants.models import AuditEntry, User
 from tests.ingest.making import begin, end, journal_folder, make_tenant, otlp, sums
 from tests.ingest.otlp.test_logs import JSON, record, request
 from tests.keeping.letting import Connection, count
+from tests.tenants.cast import assert_problem, make_cast, make_key, with_key
 
 
 @pytest.fixture
@@ -178,3 +179,42 @@ def test_a_replayed_body_is_kept_as_it_came_and_its_logs_wait_for_their_spans(
     assert (count(pg, "dead_letter"), count(pg, "raw_body"), count(pg, "log_record")) == (2, 0, 0)
     call_command("deadletters", "replay", "--all", stdout=StringIO())
     assert (count(pg, "span"), count(pg, "raw_body"), count(pg, "log_record")) == (1, 1, 1)
+
+
+def test_they_are_listed_and_replayed_over_rest_by_whom_they_concern(
+    pg: Connection, journal: JournalWriter, valkey: "redis.Redis", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast = make_cast()
+    make_key(None, "root", "root")
+    body = otlp(tenant_id=cast.acme.pk, count=2)
+
+    def stumbles(*_: object) -> object:
+        raise KeyError("a shape that nobody foresaw")
+
+    with monkeypatch.context() as fault:
+        fault.setattr("llmobs.ingest.translate.decode", stumbles)
+        journal.append(body)
+        journal.append(OtlpBody(cast.acme.pk, 7, now_ns(), "application/json", b'{"@opentelemetry/x-ai'))
+        Writer(tmp_path / "journal", settings.SECRETS, pg, valkey).drain()
+    first, second = with_key("root").get("/api/v1/dead-letters/?tenant=acme").json()["results"]
+    by_library = {each["library"]: each for each in (first, second)}
+    assert by_library.keys() == {"s", "@opentelemetry/x-ai"}
+    letter = by_library["s"]
+    assert (letter["tenant"], letter["reason"]) == ("acme", "it does not decode: KeyError")
+    assert letter["bytes"] > len(body.body)
+    address = f"/api/v1/dead-letters/{letter['id']}/"
+    assert with_key("acme").get(address).status_code == 200
+    assert with_key("globex").get("/api/v1/dead-letters/").json()["results"] == []
+    for method in ("get", "delete"):
+        assert_problem(getattr(with_key("globex"), method)(address), 404)
+    assert_problem(with_key("globex").post(f"{address}replay/"), 404)
+    assert_problem(with_key("acme").post(f"{address}replay/"), 403)
+    assert_problem(with_key("acme").delete(address), 403)
+    assert with_key("root").post(f"{address}replay/").json() == {
+        "id": letter["id"], "spans": 2, "duplicates": 0, "error": "",
+    }  # fmt: skip
+    assert with_key("root").get(address).json()["replayed_at"] is not None
+    other = f"/api/v1/dead-letters/{by_library['@opentelemetry/x-ai']['id']}/"
+    assert with_key("root").delete(other).status_code == 204
+    assert_problem(with_key("root").get(other), 404)
+    assert set(AuditEntry.objects.values_list("action", flat=True)) >= {"replay", "drop"}
