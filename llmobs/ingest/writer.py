@@ -51,7 +51,7 @@ from llmobs.tenants.config_version import config_version
 MOST_SPANS = 1000  # of one transaction: some to a turn, so that one is translated while another is written
 MOST_ENTRIES = 5000  # read at one turn
 MOST_BYTES = 12 * 1024 * 1024  # of journal read at one turn
-READ_BYTES = 12 * 1024 * 1024  # of one owner at a time, so that owners take turns
+READ_BYTES = 8 * 1024 * 1024  # of one owner at a time, so that owners take turns
 IDLE_SECONDS = 0.01
 CONFIG_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
