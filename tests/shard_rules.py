@@ -49,12 +49,19 @@ ROOT = Path(__file__).parents[1]
 
 # Whose statements may pass over tenants, each with its reason: a module, and the table where it is one alone.
 VERIFY = "verify reads everything, by design: sums of all tenants from all rows"
+PARTITIONS = "retention looks at and drops whole days, of all tenants"
 REASONS: dict[tuple[str, str], str] = {
+    **{
+        ("llmobs/keeping/letting_go.py", table): PARTITIONS
+        for table in ("bill", "detail_block", "payload_block", "span", "trace")
+    },
     ("llmobs/ops/difference.py", ""): VERIFY,
     ("llmobs/ops/verify.py", ""): VERIFY,
     ("llmobs/ops/verify_money.py", ""): VERIFY,
     ("llmobs/ops/verify_sums.py", ""): VERIFY,
     ("llmobs/rollups/compact.py", "rollup_delta"): "one compactor takes the oldest deltas, tenant by tenant in order",
+    ("llmobs/alerts/thresholds.py", "threshold_event"): "an outbox: a worker takes the oldest, whosever they are",
+    ("llmobs/reconcile/ledger.py", "bill"): "a provider's account, and so its report, is of all tenants",
     ("dashboards/store_away.py", "security_event"): "an operator's list over all tenants, asked while it is rendered",
 }
 

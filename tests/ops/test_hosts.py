@@ -264,6 +264,26 @@ def test_the_checklist_has_rows_for_what_is_there(pg: Connection, writer: Writer
     assert "there +9000 ms" in rows["clocks that agree"].how
 
 
+# ---------------------------------------------------------------- the replica is one setting
+
+
+@pytest.mark.parametrize("module", ["llmobs.settings", "llmobs.web_settings"])
+def test_the_web_reads_from_the_replica_that_one_variable_names(module: str, tmp_path: Path) -> None:
+    code = f"from {module} import DATABASES as d; print(d['replica']['HOST'], d['replica']['OPTIONS'])"
+    done = python(code, tmp_path, READ_DATABASE_URL="postgresql://who@replica.example/llmobs")
+    assert done.stdout.startswith("replica.example {'connect_timeout': 2")
+
+
+def test_what_is_no_address_of_a_replica_refuses_to_start(tmp_path: Path) -> None:
+    done = python("import llmobs.settings", tmp_path, READ_DATABASE_URL="mysql://replica")
+    assert "READ_DATABASE_URL does not begin with postgresql://" in done.stderr
+
+
+def python(code: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    env = {**os.environ, "LLMOBS_DATA": str(folder), **variables}
+    return subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 # ---------------------------------------------------------------- one beat
 
 
