@@ -19,6 +19,7 @@ from llmobs.budgets.ledger import Fold
 from llmobs.budgets.spend import count_new_budgets
 from llmobs.core.env import Secrets
 from llmobs.core.ids import new_span_id, new_trace_id
+from llmobs.ingest import placing
 from llmobs.ingest.commit import Batch, commit_batch
 from llmobs.ingest.entries import OtlpBody
 from llmobs.ingest.otlp import adapters, genai
@@ -51,6 +52,11 @@ CHAT: dict[str, Any] = {
 }
 # gpt-4o-mini: 0.15 USD per million input tokens, 0.075 cached (genai-prices).
 WHOLE, CACHED = 150_000_000, 105_000_000
+
+
+@pytest.fixture(autouse=True, params=[1, 1000], ids=["details beside", "details in rows"])
+def fewest_together(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "FEWEST_TOGETHER", request.param)
 
 
 def config(conn: Connection) -> Config:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llmobs.core.env import Place
+from llmobs.ingest.stored_spans import load_stored
 from llmobs.keeping import archive, manifest
 from llmobs.keeping.archive_erasing import erase_archives
 from llmobs.keeping.manifest import ArchiveError, Sums
@@ -185,3 +186,22 @@ def test_a_file_whose_exchange_was_killed_is_sound_and_is_finished(
     told = read_by_duckdb(f"SELECT user_id FROM '{day}/spans.parquet' UNION SELECT user_id FROM '{day}/traces.parquet'")
     assert told == [("erased-1",)]
     assert read_by_duckdb(f"SELECT count(input) FROM '{day}/content.parquet'") == [(0,)]
+
+
+def test_details_that_lay_beside_their_rows_are_in_the_file_and_come_back(pg: Connection, tmp_path: Path) -> None:
+    make_tenant(pg)
+    pg.execute("UPDATE tenants_tenant SET slug = 'acme', retention_days = 3, archive = 'full'")
+    spans = [call(start_ns=OLD_NS, attributes={"n": n}, finish_reasons=("stop",)) for n in range(12)]
+    commit(pg, *spans)
+    before = {key: stored.span for key, stored in load_stored(pg, 1, spans).items()}
+    assert count(pg, "detail_block") == 1
+    run(pg, tmp_path)
+    assert (count(pg, "span"), count(pg, "detail_block")) == (0, 0)
+    told = read_by_duckdb(
+        "SELECT sum(CAST(json_extract(attributes, '$.n') AS INTEGER)), count(DISTINCT price_version), "
+        f"min(scope_name), min(finish_reasons[1]) FROM read_parquet('{tmp_path}/archive/*/*/spans.parquet')"
+    )
+    assert told == [(66, 1, "instrumentation", "stop")]
+    for path in files(tmp_path):
+        restore(pg, path, today() + timedelta(days=2))
+    assert {key: stored.span for key, stored in load_stored(pg, 1, spans).items()} == before
