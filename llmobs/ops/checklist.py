@@ -20,6 +20,7 @@ from llmobs.ingest import compiled
 from llmobs.limits.models import Limit
 from llmobs.limits.plans import PLANS
 from llmobs.limits.units import REQUEST
+from llmobs.ops.room import missing_mb
 from llmobs.ops.waiting import SEEN_SECONDS
 from llmobs.providers.credentials import CredentialError, open_credential, variable
 from llmobs.providers.models import Provider, Route
@@ -64,6 +65,11 @@ def installation() -> Iterator[Item]:
     yield Item("P0", State.SET, "injection protection", "recorded; a tenant's guards flag or block where they say so")
     once = _names([provider for provider in Provider.objects.filter(is_enabled=True) if not provider.retries])
     yield Item("P0", State.SET, "retries", "before the first byte" + (f"; none at {once}" if once else ""))
+    lacking = missing_mb(settings.PLACE)
+    yield _item(
+        "P1", not lacking, "the journals' disk has the room that they may take",
+        f"{lacking} MB are missing: make room, or set LLMOBS_JOURNAL_MB lower (docs/durability.md)",
+    )  # fmt: skip
     yield Item("P1", State.SET, "streams are passed on as they come")
     yield Item("P1", State.SET, "structured logs", "one JSON object a line")
     yield Item("P1", State.SET, "response cache", "off unless a tenant, a key or a call says exact")
