@@ -11,10 +11,16 @@ from typing import Any
 from dashboards.queries.scope import Cursor
 
 MOST_OPEN, MOST_RESOLVED, MOST_DELIVERIES = 200, 50, 50
-FILTERS = {"kind": "a.kind", "severity": "a.severity", "state": "a.state", "budget": "a.body->>'budget_id'"}
+FILTERS = {
+    "kind": "a.kind",
+    "severity": "a.severity",
+    "state": "a.state",
+    "budget": "a.body->>'budget_id'",
+    "rule": "a.rule_id::text",
+}
 _COLUMNS = (
     "a.id, a.tenant_id, coalesce(t.name, ''), a.kind, a.severity, a.title, a.body, a.link, a.state, a.at, a.last_at, "
-    "a.acknowledged_at, a.acknowledged_by, a.resolved_at, a.resolved_by"
+    "a.acknowledged_at, a.acknowledged_by, a.resolved_at, a.resolved_by, a.rule_id"
 )
 _FROM = "FROM alerts_alert a LEFT JOIN tenants_tenant t ON t.id = a.tenant_id"
 
@@ -55,6 +61,7 @@ class AlertRow:
     acknowledged_by: str
     resolved_at: datetime | None
     resolved_by: str
+    rule_id: int | None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Alerts: what needs a person, since when, and who was told?"""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http import HttpResponse
@@ -12,6 +13,7 @@ from llmobs.tenants import access
 
 SHAPES = {"critical": "bad", "warning": "warn", "info": "unknown"}
 DELIVERED = {"sent": "ok", "waiting": "warn", "given_up": "bad"}
+MOST_OF_RULE, SHOWN_OF_RULE = 5, 3  # of one rule and tenant: of more so many are listed
 TEST_KEY = "alerts.test"  # in the session: what became of a test, until it is shown
 
 
@@ -21,6 +23,7 @@ class Line:
 
     row: AlertRow
     may_change: bool
+    more: int = 0  # of its rule, which are not listed after it
 
     @property
     def shape(self) -> str:
@@ -83,7 +86,7 @@ def alerts_page(visit: Visit) -> HttpResponse:
         "dashboards/alerts.html",
         heading="Alerts",
         no_window=True,
-        open=[line(row) for row in found],
+        open=folded([line(row) for row in found]) if "rule" not in given else [line(row) for row in found],
         resolved=[line(row) for row in older],
         selected=line(selected) if selected else None,
         told=sent,
@@ -92,6 +95,23 @@ def alerts_page(visit: Visit) -> HttpResponse:
         test=visit.request.session.pop(TEST_KEY, None),
         may_add=any(caller.may_change(tenant_id) for tenant_id in visit.seen.tenant_ids) or visit.seen.is_operator,
     )
+
+
+def folded(lines: list[Line]) -> list[Line]:
+    """Of a rule with very many (one for each user, say) the worst, and how many more there are."""
+    counts = Counter((line.row.tenant_id, line.row.rule_id) for line in lines if line.row.rule_id is not None)
+    kept: list[Line] = []
+    seen: Counter[tuple[int | None, int | None]] = Counter()
+    for line in lines:
+        rule = line.row.tenant_id, line.row.rule_id
+        if counts[rule] > MOST_OF_RULE:
+            seen[rule] += 1
+            if seen[rule] > SHOWN_OF_RULE:
+                continue
+            if seen[rule] == SHOWN_OF_RULE:
+                line = replace(line, more=counts[rule] - SHOWN_OF_RULE)
+        kept.append(line)
+    return kept
 
 
 def _selected(visit: Visit, whose: Whose) -> AlertRow | None:

@@ -1,12 +1,14 @@
 """/alerts/: open ones first, what fired them, who was told; strangers see nothing."""
 
+import html
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from llmobs.alerts.models import Alert, Channel, Delivery
+from llmobs.alerts.models import Alert, AlertRule, Channel, Delivery
 from llmobs.alerts.raising import raise_alert, resolve_alert
 from llmobs.tenants.models import Tenant
 from llmobs.tenants.plain_connection import plain_connection
@@ -52,6 +54,22 @@ def test_open_ones_come_first_the_worst_before_others(cast: Cast) -> None:
     resolve_alert(plain_connection(), cast.acme.pk, "cost", "over", NOW)
     told = page(cast.alice)
     assert told.index("Alert worst") < told.index("Alert mild") < told.index("Alert over")
+
+
+def test_very_many_of_one_rule_are_folded(cast: Cast) -> None:
+    rule = AlertRule.objects.create(tenant=cast.acme, name="per user", kind="cost", group_by="user")
+    for number in range(8):
+        alerted(cast.acme, f"user-{number}")
+    alerted(cast.acme, "other")
+    Alert.objects.filter(dedupe__startswith="user-").update(rule=rule)
+    told = page(cast.alice)
+    assert "5 more of this rule" in told
+    assert told.count("Alert user-") == 3 * told.count("Alert other")
+    (address,) = set(re.findall(r'href="([^"]*rule=[^"]*)"', told))
+    unfolded = page(cast.alice, html.unescape(address))
+    assert "more of this rule" not in unfolded
+    assert all(f"Alert user-{number}" in unfolded for number in range(8))
+    assert "Alert other" not in unfolded
 
 
 def test_the_selected_one_shows_its_figure_its_link_and_its_deliveries(cast: Cast) -> None:
