@@ -21,7 +21,9 @@ from llmobs.pricing.repricing import COST_SQL, MOST_SQL_TOKENS, NO_END, is_for_s
 from llmobs.pricing.stated import is_stated
 from llmobs.pricing.usage import stored_usage
 
-MOST_CALLS = 1_000_000  # that are computed anew at once; of more the bills are only added up
+MOST_CALLS = 1_000_000  # that are put together of their bills; of more, those alone that were corrected
+MOST_CORRECTIONS = 1_000_000
+MOST_BILLS = 10_000_000  # that are computed anew at once; of more they are only added up
 ROWS = 50
 CLASSES = (
     "uncached_input_tokens", "cache_read_input_tokens", "cache_write_5m_input_tokens", "cache_write_1h_input_tokens",
@@ -137,6 +139,19 @@ SELECT tenant_id, trace_id, span_id, begin_at, sum(requests)::bigint AS requests
 FROM bill b WHERE %s GROUP BY tenant_id, trace_id, span_id, begin_at
 HAVING sum(requests) <> 0 OR sum(cost_nanousd) <> 0
 """
+# The same where there are very many: a call without correction is its one bill, and needs no putting together.
+_MANY_CALLS = f"""
+WITH corrected AS MATERIALIZED (
+    SELECT DISTINCT tenant_id, trace_id, span_id, begin_at FROM bill b WHERE %s AND kind NOT IN {tuple(SOURCES)}
+)
+SELECT tenant_id, trace_id, span_id, begin_at, requests::bigint, CASE WHEN cost_nanousd IS NULL THEN requests ELSE 0 END
+        AS unpriced, COALESCE(cost_nanousd, 0)::bigint AS cost_nanousd, price_version AS version, kind, units, tier,
+    {", ".join(f"{name}::bigint AS {name}" for name in CLASSES)}
+FROM bill b WHERE %s AND (requests <> 0 OR cost_nanousd <> 0) AND NOT EXISTS (
+    SELECT 1 FROM corrected x
+    WHERE (x.tenant_id, x.trace_id, x.span_id, x.begin_at) = (b.tenant_id, b.trace_id, b.span_id, b.begin_at))
+UNION ALL ({_CALLS.replace("b WHERE %s", "b JOIN corrected USING (tenant_id, trace_id, span_id, begin_at) WHERE %s")})
+"""
 
 
 def explain(cursor: Cursor, which: Which) -> Explained:
@@ -150,13 +165,20 @@ def explain(cursor: Cursor, which: Which) -> Explained:
     )
     billed, calls, unpriced, held, versions = cursor.fetchone()
     prices = price_versions(cursor, [version for version in versions or [] if version])
-    parts, sources = ([], []) if calls > MOST_CALLS else _parts(cursor, which, prices)
+    corrections = _corrections(cursor, which)
+    is_many = calls > MOST_CALLS
+    if calls > MOST_BILLS or (is_many and sum(each.bills for each in corrections) > MOST_CORRECTIONS):
+        return Explained(billed, None, calls, unpriced, [], [], corrections, held)
+    parts, sources = _parts(cursor, which, prices, is_many)
     known = [part.recomputed_nanousd for part in parts]
-    recomputed = None if calls > MOST_CALLS or None in known else sum(each or 0 for each in known)
-    return Explained(billed, recomputed, calls, unpriced, parts, sources, _corrections(cursor, which), held)
+    recomputed = None if None in known else sum(each or 0 for each in known)
+    return Explained(billed, recomputed, calls, unpriced, parts, sources, corrections, held)
 
 
-def _parts(cursor: Cursor, which: Which, prices: Mapping[str, Price]) -> tuple[list[Part], list[Sourced]]:
+def _parts(
+    cursor: Cursor, which: Which, prices: Mapping[str, Price], is_many: bool
+) -> tuple[list[Part], list[Sourced]]:
+    made = (_MANY_CALLS if is_many else _CALLS).replace("%s", which.condition)
     rates = [row for version, price in prices.items() for row in _rates(version, price)]
     in_sql = f"r.version IS NOT NULL AND c.units IS NULL AND c.tier = '' AND {_INPUT} + c.output_tokens "
     in_sql += f"BETWEEN 0 AND {MOST_SQL_TOKENS}"
@@ -167,7 +189,7 @@ def _parts(cursor: Cursor, which: Which, prices: Mapping[str, Price]) -> tuple[l
         ", ".join(f"c.{name}" for name in CLASSES) + ") END"
     )
     cursor.execute(
-        f"WITH c AS ({_CALLS % which.condition}), r AS (SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], "
+        f"WITH c AS ({made}), r AS (SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], "
         "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS r (version, above, upto, "
         "uncached_input, cache_read, cache_write_5m, cache_write_1h, output)) "
         f"SELECT c.version, c.kind, {apart}, c.unpriced <> 0, CASE WHEN {in_sql} THEN r.above END, "
@@ -175,7 +197,7 @@ def _parts(cursor: Cursor, which: Which, prices: Mapping[str, Price]) -> tuple[l
         f"sum(CASE WHEN {in_sql} THEN {COST_SQL} END)::bigint, {sums} "
         f"FROM c LEFT JOIN r ON r.version = c.version AND {_INPUT} > r.above AND {_INPUT} <= r.upto "
         "GROUP BY 1, 2, 3, 4, 5",
-        [*which.parameters, *(list(column) for column in columns)],
+        [*(list(which.parameters) * (3 if is_many else 1)), *(list(column) for column in columns)],
     )
     parts: dict[tuple[str, int | None], Part] = {}
     sources: dict[str, list[int]] = {}

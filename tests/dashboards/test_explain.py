@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from dashboards.queries import explained
 from llmobs.budgets.models import Budget
 from llmobs.budgets.spend import count_new_budgets
 from llmobs.core import semconv
@@ -25,6 +26,12 @@ from tests.tenants.cast import Cast, as_person, assert_problem, make_cast, make_
 Connection = psycopg.Connection[Any]
 EXPLAIN = "/api/v1/explain/"
 WINDOW = {"from": (START - timedelta(hours=1)).isoformat(), "to": (START + timedelta(minutes=30)).isoformat()}
+
+
+@pytest.fixture(autouse=True, params=[explained.MOST_CALLS, 0], ids=["calls put together", "very many calls"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of computing anew tell the same."""
+    monkeypatch.setattr(explained, "MOST_CALLS", request.param)
 
 
 @pytest.fixture
