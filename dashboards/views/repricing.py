@@ -1,11 +1,12 @@
 """Re-pricing: what another price would change, and the buttons that change it, or change it back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -28,6 +29,7 @@ from llmobs.tenants.audited import is_operator
 from llmobs.tenants.models import Tenant
 
 MOST_SHOWN = 50
+NO_ZONES: Mapping[str, str] = {}
 MOST_ROWS = 30  # of each table of a preview; all are in the REST API
 WORDS = {
     NEW: ("unknown", "being previewed"), PREVIEWED: ("unknown", "previewed, nothing is changed"),
@@ -92,20 +94,27 @@ def _tables(told: dict[str, Any]) -> list[tuple[str, list[str], list[Row]]]:
         ("By budget", "by_budget", ["budget", "value", "tenant", "window_start"]),
     )
     found = []
+    zones = dict(Tenant.objects.values_list("slug", "time_zone"))
     for title, name, columns in kinds:
-        rows = [_row([str(each[column]) for column in columns], each) for each in told[name][:MOST_ROWS]]
+        told_rows = told[name][:MOST_ROWS]
+        rows = [_row([str(each[column]) for column in columns], each, zones) for each in told_rows]
         found.append((title, [column.replace("_start", "").capitalize() for column in columns], rows))
     return found
 
 
-def _row(words: list[str], told: dict[str, Any]) -> Row:
+def _row(words: list[str], told: dict[str, Any], zones: Mapping[str, str] = NO_ZONES) -> Row:
     if "limit_usd" in told:
         spent, difference = (parse_usd(told[name]) for name in ("spent_usd", "difference_usd"))
-        begins = words[-1][:16].replace("T", " ")
-        words = [*words[:-1], "lifetime" if begins.startswith("1970-01-01") else begins]
+        words = [*words[:-1], _begins(told["window_start"], zones.get(told["tenant"], "UTC"))]
         return Row(words, 0, spent, spent + difference, 0, told["passes_limit"], parse_usd(told["limit_usd"]))
     old, new = (parse_usd(told[name]) for name in ("old_usd", "new_usd"))
     return Row(words, told["bills"], old, new, told["unpriced_before"])
+
+
+def _begins(window_start: str, zone: str) -> str:
+    """A window's start, as the tenant's clock says it."""
+    at = datetime.fromisoformat(window_start)
+    return "lifetime" if at.timestamp() <= 0 else f"{at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
 
 
 # ---------------------------------------------------------------- buttons

@@ -9,6 +9,7 @@ import pytest
 import redis
 from django.test import Client
 
+from dashboards.views.repricing import _row
 from llmobs.budgets.models import Budget
 from llmobs.ingest import tasks
 from llmobs.ingest.models import Repricing
@@ -29,6 +30,17 @@ def text(client: Client, address: str) -> str:
     answer = client.get(address)
     assert answer.status_code == 200, (address, answer.status_code)
     return str(answer.content.decode())
+
+
+def test_a_budgets_window_begins_by_the_tenants_clock() -> None:
+    told = {
+        "tenant": "acme", "window_start": "2026-10-31T23:00:00+00:00", "limit_usd": "5", "spent_usd": "1",
+        "difference_usd": "1", "passes_limit": False,
+    }  # fmt: skip
+    words = ["monthly", "", "acme", str(told["window_start"])]
+    assert _row(words, told, {"acme": "Europe/Berlin"}).words[-1] == "2026-11-01 00:00"
+    ever = {**told, "window_start": "1970-01-01T00:00:00+00:00"}
+    assert _row(words, ever, {"acme": "America/New_York"}).words[-1] == "lifetime"
 
 
 def test_an_unpriced_model_gets_a_price_by_a_form_and_its_past_too(empty_cast: Cast, pg: Connection) -> None:
