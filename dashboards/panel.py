@@ -102,7 +102,8 @@ class CostTold:
 def cost_of(cursor: Cursor, found: TraceRow, node: Node) -> CostTold:
     """How the cost of a span comes about, attempt by attempt."""
     calls = _calls_below(node)
-    billed = [(call, bill) for call in calls[:MOST_BILLED] for bill in bills_of(cursor, found, call.span.span_id)]
+    bills = bills_of(cursor, found, [call.span.span_id for call in calls[:MOST_BILLED]])
+    billed = [(call, bill) for call in calls[:MOST_BILLED] for bill in bills.get(call.span.span_id, ())]
     prices = price_versions(cursor, [bill.price_version for _, bill in billed])
     charges = [_charge(node, call, bill, prices.get(bill.price_version)) for call, bill in billed]
     known = [charge.bill.cost_nanousd for charge in charges if charge.bill.cost_nanousd is not None]

@@ -23,4 +23,5 @@ def test_a_bill_tells_its_budgets_as_they_are_written_now_and_as_they_were(
     with connection.cursor() as cursor:
         found = trace(cursor, (1,), span.trace_id.hex())
         assert found is not None
-        assert [bill.budget_ids for bill in bills_of(cursor, found, span.span_id.hex())] == [due]
+        bills = bills_of(cursor, found, [span.span_id.hex()])[span.span_id.hex()]
+        assert [bill.budget_ids for bill in bills] == [due]
