@@ -7,4 +7,5 @@ STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.Static
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 PRIVATE_WEBHOOKS = True  # receivers in tests listen on loopback
+DATABASES["default"]["ENGINE"] = "tests.walled"  # noqa: F405 - requests are the web's role
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from llmobs.budgets.ledger import EPOCH_KEY, budget_key, parse_status, status
 from llmobs.budgets.valkey import run as run_in_valkey
@@ -29,6 +30,7 @@ from llmobs.providers.credentials import open_credential
 from llmobs.providers.credentials import seal as seal_credential
 from llmobs.providers.models import Provider
 from llmobs.rollups.compact import compact_all
+from llmobs.tenants.walls import gaps
 from tests.budgets.made import make_budget
 from tests.ingest.making import begin, end, make_tenant, otlp, sums
 from tests.stores import Stores
@@ -138,6 +140,12 @@ def test_the_drill(drill: Drill, journal: JournalWriter, tmp_path: Path) -> None
         conn.execute("INSERT INTO auth_group (name) VALUES ('new')")
         versions = [each.execute("SELECT version FROM config_version").fetchall()[0][0] for each in (conn, pg)]
         assert versions[0] > versions[1]
+    web = conninfo_to_dict(os.environ["WEB_DATABASE_URL"])
+    with psycopg.connect(drill.other_url, user=web["user"], password=web["password"]) as conn:  # behind its wall again
+        assert gaps(conn) == []
+        assert conn.execute("SELECT count(*) FROM span").fetchone() == (0,)
+        conn.execute("SELECT set_config('llmobs.tenants', '1', true)")
+        assert conn.execute("SELECT count(*) FROM span").fetchone() == (after.spans,)
 
 
 def test_a_restore_refuses_a_database_in_use_and_secrets_that_do_not_fit(drill: Drill, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import grpc
 import psutil
+import psycopg
 import pytest
 
 from llmobs.core.env import Place
@@ -141,6 +142,7 @@ def test_it_starts_everything_again_after_a_kill_and_ends_cleanly(
     assert f"Sign in as admin with the password {secrets['admin_password']}" in said
     web_port = place_connections(place)["web_port"]
     until(lambda: answers(web_port, "/readyz"), 60)
+    assert roles(place) == {"llmobs", "llmobs_web"}  # the second is the web's alone (docs/walls.md)
 
     first = pids(place)
     assert all(len(found) == 1 for found in first.values()), first
@@ -189,6 +191,12 @@ def refuses_strangers(port: int) -> bool:
         with pytest.raises(grpc.RpcError) as failed:
             export(b"", timeout=10, metadata=[("x-api-key", "nobody")])
     return bool(failed.value.code() is grpc.StatusCode.UNAUTHENTICATED)
+
+
+def roles(place: Place) -> set[str]:
+    """Who is connected to PostgreSQL."""
+    with psycopg.connect(str(place_connections(place)["database_url"])) as conn:
+        return {name for (name,) in conn.execute("SELECT usename FROM pg_stat_activity WHERE usename IS NOT NULL")}
 
 
 def place_connections(place: Place) -> dict[str, int]:
