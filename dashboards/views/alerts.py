@@ -99,12 +99,12 @@ def alerts_page(visit: Visit) -> HttpResponse:
 
 def folded(lines: list[Line]) -> list[Line]:
     """Of a rule with very many (one for each user, say) the worst, and how many more there are."""
-    counts = Counter((line.row.tenant_id, line.row.rule_id) for line in lines if line.row.rule_id is not None)
+    counts: Counter[tuple[int | None, int | None]] = Counter((line.row.tenant_id, line.row.rule_id) for line in lines)
     kept: list[Line] = []
     seen: Counter[tuple[int | None, int | None]] = Counter()
     for line in lines:
         rule = line.row.tenant_id, line.row.rule_id
-        if counts[rule] > MOST_OF_RULE:
+        if line.row.rule_id is not None and counts[rule] > MOST_OF_RULE:
             seen[rule] += 1
             if seen[rule] > SHOWN_OF_RULE:
                 continue

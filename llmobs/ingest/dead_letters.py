@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from llmobs.ingest.entries import Begin, End, Entry, OtlpBody, OtlpLogs
+from llmobs.ingest.entries import Begin, End, Entry, OtlpBody, OtlpLogs, UsedPrice
 from llmobs.ingest.otlp.wire import received
 from llmobs.ingest.seal import Sealer
 from llmobs.ingest.tails import Found
@@ -103,4 +103,4 @@ def _letter_id(found: Found) -> int:
 def _tenant_id(found: Found) -> int:
     if isinstance(found.entry, End):
         return found.begin.tenant_id if found.begin else 0
-    return found.entry.tenant_id
+    return 0 if isinstance(found.entry, UsedPrice) else found.entry.tenant_id
