@@ -73,10 +73,20 @@ def details_at(cursor: Cursor, tenant_id: int, places: Iterable[Place]) -> dict[
     wanted: dict[tuple[int, date], list[Place]] = {}
     for place in places:
         wanted.setdefault((place.detail_id, place.day), []).append(place)
+    if not wanted:
+        return {}
+    days = [day for _, day in wanted]
+    # All at once: a trace that came in many batches lies in as many blocks.
+    cursor.execute(
+        "SELECT b.detail_id, b.day, b.body FROM detail_block b JOIN unnest(%s::bigint[], %s::date[]) "
+        "AS wanted (detail_id, day) ON b.detail_id = wanted.detail_id AND b.day = wanted.day "
+        "WHERE b.tenant_id = %s AND b.day BETWEEN %s AND %s",
+        [[detail_id for detail_id, _ in wanted], days, tenant_id, min(days), max(days)],
+    )
     found: dict[Place, Detail] = {}
-    for (detail_id, day), in_block in wanted.items():
-        block = _block(cursor, tenant_id, detail_id, day)
-        found |= {place: block[place.slot] for place in in_block if place.slot < len(block)}
+    for detail_id, day, body in cursor.fetchall():
+        block = read_details(bytes(body))
+        found |= {place: block[place.slot] for place in wanted[detail_id, day] if place.slot < len(block)}
     return found
 
 
