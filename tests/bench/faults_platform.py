@@ -140,7 +140,7 @@ class Up:
         return found
 
     def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
-        return psycopg.connect(self.database_url, autocommit=True, connect_timeout=5)
+        return psycopg.connect(self.database_url, autocommit=True, connect_timeout=30)
 
 
 @contextmanager
