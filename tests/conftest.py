@@ -15,6 +15,7 @@ import redis
 from django.conf import settings
 from django.test import TransactionTestCase
 
+from tests.shard_rules import Watch, watched
 from tests.stores import Stores, set_environment
 
 _stores = pytest.StashKey[Stores]()
@@ -95,6 +96,19 @@ def _emptied(request: pytest.FixtureRequest) -> Iterator[None]:
     stores: Stores = request.getfixturevalue("migrated")
     yield
     stores.empty_database(request.config.stash[_kept])
+
+
+@pytest.fixture(scope="session")
+def _watch() -> Iterator[Watch]:
+    with watched() as watch:
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def _tenants_are_named(_watch: Watch) -> Iterator[None]:
+    """A statement of ours that passes over tenants fails the test in which it is first run (tests/shard_rules.py)."""
+    yield
+    assert _watch.told() == []
 
 
 @pytest.fixture

@@ -59,9 +59,19 @@ REASONS: dict[tuple[str, str], str] = {
     ("llmobs/ops/verify.py", ""): VERIFY,
     ("llmobs/ops/verify_money.py", ""): VERIFY,
     ("llmobs/ops/verify_sums.py", ""): VERIFY,
+    **{
+        ("llmobs/rollups/days.py", f"rollup_{of}hour"): "days are closed for all tenants at once, by one worker"
+        for of in ("", "error_", "feature_", "model_", "tenant_")
+    },
+    ("llmobs/ingest/log_records.py", "log_record"): "which tenants have any: one look at each, by the index",
+    ("llmobs/ops/demo/stored.py", ""): "the demo looks whether all of its own folder has come",
+    ("llmobs/pricing/updating.py", "bill"): "list prices are all tenants', and so is what new ones would change",
+    ("llmobs/keeping/backup.py", ""): "a backup is of everything",
+    ("llmobs/keeping/refilling.py", ""): "so is what is brought back",
     ("llmobs/rollups/compact.py", "rollup_delta"): "one compactor takes the oldest deltas, tenant by tenant in order",
     ("llmobs/alerts/thresholds.py", "threshold_event"): "an outbox: a worker takes the oldest, whosever they are",
     ("llmobs/reconcile/ledger.py", "bill"): "a provider's account, and so its report, is of all tenants",
+    ("dashboards/reading.py", "security_event"): "an operator's list over all tenants, asked while it is rendered",
     ("dashboards/store_away.py", "security_event"): "an operator's list over all tenants, asked while it is rendered",
 }
 

@@ -147,7 +147,7 @@ def test_two_hosts_write_the_same_spans_at_once_and_each_call_counts_once(
     chances = [random.Random(seed * 2 + n) for n in range(2)]
     at_once(
         *(
-            lambda host=host, entries=entries, own=own, n=n: works(host, entries, own, n == seed % 2)  # type: ignore[misc]
+            lambda host=host, entries=entries, own=own, n=n: works(host, entries, own, n == seed % 2)
             for n, (host, entries, own) in enumerate(zip(hosts, sent, chances, strict=True))
         )
     )
