@@ -14,6 +14,7 @@ from django.db import connection
 from psycopg import sql
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
+from dashboards.queries.levels import CLOSED
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.ops.embedded_postgres import WEB_USER
 from llmobs.spans.words import index_days
@@ -252,6 +253,18 @@ def test_a_search_finds_what_is_of_the_tenants_said_whatever_it_asks(
     with pg.transaction():
         pg.execute(f"SET LOCAL ROLE {WEB_USER}")  # as tests of pages are bound
         assert pg.execute(ask, until).fetchall() == []
+
+
+def test_what_is_read_after_the_closed_days_goes_by_its_index_behind_the_policy(
+    web: "psycopg.Connection[Any]",
+) -> None:
+    """What PostgreSQL thinks might leak is no condition of an index: then a month of roll-ups is read for an hour."""
+    with said(web, str(OURS)):
+        web.execute("SET LOCAL enable_seqscan = off")
+        plan = web.execute(
+            f"EXPLAIN SELECT 1 FROM rollup_hour WHERE tenant_id = ANY('{{101}}'::bigint[]) AND hour >= {CLOSED}"
+        ).fetchall()
+    assert any("Index Cond" in line and "hour >=" in line for (line,) in plan), plan
 
 
 def _state(pg: "psycopg.Connection[Any]") -> list[tuple[Any, ...]]:
