@@ -23,7 +23,7 @@ from tests.ops.test_doctor import run as doctor
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setattr(settings, "PLACE", Place(tmp_path))
-    return settings.PLACE  # type: ignore[no-any-return]
+    return settings.PLACE
 
 
 def row(what: str) -> Item:

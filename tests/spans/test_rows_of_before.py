@@ -130,5 +130,5 @@ def test_they_are_read_counted_once_and_billed_as_before(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as conn:
         usages = conn.execute("SELECT usage FROM claim ORDER BY start, source").fetchall()
         assert usages[0] == ([1000, 0, 0, 0, 500, 0],)
-        rows = conn.execute("SELECT attributes, finish_reasons FROM span WHERE span_id = %s", (span.span_id,))
-        assert rows.fetchone() == ({"a": [1, "ä"]}, ["stop"])
+        row = conn.execute("SELECT attributes, finish_reasons FROM span WHERE span_id = %s", (span.span_id,)).fetchone()
+        assert row == ({"a": [1, "ä"]}, ["stop"])
