@@ -28,6 +28,7 @@ from llmobs.core.env import VALKEY_SOCKET, Place, read_int, read_str
 from llmobs.ingest.journal import JournalWriter
 
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it, not we
+UNCONFIGURED_SECONDS = 3.0  # longest wait at the start; then calls are told that we are not ready
 GRACE_SECONDS = 30  # for calls under way, when asked to stop
 STALLED_SECONDS = 60  # a client that takes none of what it is sent for so long has gone
 # Loaded at each connection, besides the ledger's.
@@ -103,6 +104,7 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
     _spare_the_collector()
     started(server, plane)
     try:
+        await _configured(plane)
         await server.serve(sockets=[sock])
     finally:
         tick.cancel()
@@ -114,6 +116,13 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
         plane.upstream.close()
         plane.recorder.retry()  # Ends that the disk did not take: the last chance for their exact bills
         journal.close()
+
+
+async def _configured(plane: Plane) -> None:
+    """What comes before the configuration is there waits in the socket, for a moment, and is not refused."""
+    until = time.monotonic() + UNCONFIGURED_SECONDS
+    while plane.snapshot is None and time.monotonic() < until:  # noqa: ASYNC110 -- once, at the process's start
+        await asyncio.sleep(0.01)
 
 
 def _spare_the_collector() -> None:

@@ -1,5 +1,6 @@
 """The process: ready, alive, measured; and what it does while its stores are away."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import httpx2 as httpx
 import openai
 import pytest
 
+from gateway import serving
+from gateway.snapshot import SnapshotKeeper
 from llmobs.ops.simulator.running import Running
 from tests.gateway.running import Gateway, running
 from tests.gateway.test_collector import PROTOBUF, TRACES, spans
@@ -132,11 +135,31 @@ def test_the_snapshot_on_disk_is_sealed_and_its_owners_alone(gateway: Gateway) -
     assert gateway.wiring.snapshot.stat().st_mode & 0o077 == 0
 
 
-def test_without_any_configuration_it_is_alive_and_not_ready(tmp_path: Path, valkey_url: str) -> None:
+def test_without_any_configuration_it_is_alive_and_not_ready(
+    tmp_path: Path, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "UNCONFIGURED_SECONDS", 0.0)
     with running(tmp_path, NOBODY, valkey_url) as gateway:
         ready = httpx.get(f"{gateway.url}/readyz")
         call = httpx.post(f"{gateway.url}{CHAT}", json=GOOD, headers={"x-api-key": "x"})
     assert (ready.status_code, call.status_code) == (503, 503)
+
+
+def test_it_answers_nobody_before_it_has_its_configuration(
+    tmp_path: Path, world: World, database_url: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was killed is there again before it has read who may call: calls wait in the socket for a moment."""
+    read, may_read = SnapshotKeeper._poll, threading.Event()
+
+    def reads_late(keeper: SnapshotKeeper, conn: Any) -> bool:
+        may_read.wait(5)
+        return read(keeper, conn)
+
+    monkeypatch.setattr(SnapshotKeeper, "_poll", reads_late)
+    threading.Timer(0.2, may_read.set).start()
+    with running(tmp_path, database_url, valkey_url) as gateway:
+        assert gateway.plane is not None
+        assert gateway.plane.snapshot is not None
 
 
 def test_without_valkey_calls_without_a_blocking_budget_go_on(
