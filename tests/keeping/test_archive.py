@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from llmobs.core.env import Place
 from llmobs.ingest.stored_spans import load_stored
@@ -17,10 +18,12 @@ from llmobs.keeping.person import Person
 from llmobs.keeping.place import open_archive
 from llmobs.keeping.restoring import in_order, restore
 from llmobs.ops.verify import verify
+from llmobs.rollups.compact import compact_all
 from llmobs.spans.blocks import read_content
 from llmobs.spans.partitions import existing_days
 from tests.ingest.making import START_NS, call, commit, make_tenant, step
 from tests.keeping.letting import DAY_NS, Connection, count, read_by_duckdb, run, today
+from tests.tenants.cast import make_cast, with_key
 
 OLD_NS = START_NS - 6 * DAY_NS
 DAY = today() - timedelta(days=6)
@@ -205,3 +208,31 @@ def test_details_that_lay_beside_their_rows_are_in_the_file_and_come_back(pg: Co
     for path in files(tmp_path):
         restore(pg, path, today() + timedelta(days=2))
     assert {key: stored.span for key, stored in load_stored(pg, 1, spans).items()} == before
+
+
+def test_a_restored_day_shows_on_the_pages_with_the_same_totals(pg: Connection, tmp_path: Path) -> None:
+    cast = make_cast()
+    pg.execute("UPDATE tenants_tenant SET retention_days = 3, archive = 'full' WHERE slug = 'acme'")
+    first = call(cast.acme.pk, start_ns=OLD_NS, attributes={"a": [1, "ä"]}, finish_reasons=("stop",))
+    commit(pg, first, call(cast.acme.pk, start_ns=OLD_NS, trace_id=first.trace_id), call(cast.acme.pk, start_ns=OLD_NS))
+    commit(pg, call(cast.acme.pk))
+    compact_all(pg)
+    window = f"from={DAY}T00:00Z&to={DAY + timedelta(days=1)}T00:00Z"
+    pages = f"/traces/{first.trace_id.hex()}/", f"/traces/?{window}"
+    asked = f"/api/v1/traces/{first.trace_id.hex()}/", f"/api/v1/traces/?{window}"
+
+    def shown() -> list[Any]:
+        answers = [with_key("acme").get(address) for address in asked]
+        alice = Client()
+        alice.force_login(cast.alice)
+        texts = [alice.get(address).content.decode() for address in pages]
+        return [*(answer.json() for answer in answers), *(text.count(first.trace_id.hex()) > 0 for text in texts)]
+
+    before = shown()
+    assert (before[2], before[3]) == (True, True)
+    run(pg, tmp_path)
+    assert with_key("acme").get(asked[0]).status_code == 404
+    assert with_key("acme").get(asked[1]).json()["results"] == []
+    for path in files(tmp_path):
+        restore(pg, path, today() + timedelta(days=2))
+    assert shown() == before
