@@ -1,4 +1,4 @@
-"""The hot loops in C (`_compiled.c`), where they are built: reading OTLP's protobuf, packing rows for COPY.
+"""The hot loops in C (`_compiled.c`), where they are built: OTLP's protobuf, plain messages, rows for COPY.
 
 `make install` builds them where there is a C compiler with Python's headers, and goes on without: everything works the
 same, at about twice the CPU. `python -m llmobs.ingest.compiled` builds them by hand and says why it cannot.

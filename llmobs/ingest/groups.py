@@ -14,7 +14,7 @@ from llmobs.core.clock import now_ns
 from llmobs.ingest.tails import Found
 from llmobs.ingest.translate import Piece, Translator, Unreadable
 
-SWITCH_SECONDS = 0.0005  # Python's is 0.005
+SWITCH_SECONDS = 0.001  # Python's is 0.005
 
 
 @dataclass(slots=True)
