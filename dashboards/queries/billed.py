@@ -35,10 +35,10 @@ _GAPS = (
 )
 
 
-def is_added_up(columns: Iterable[str], by_hour: bool = False) -> bool:
-    """Whether days that are over are read added up, by these columns of bills."""
+def is_small(columns: Iterable[str], by_hour: bool = False) -> bool:
+    """Whether a whole window is few rows by these columns of bills: added up, and not by user."""
     names = set(columns)
-    return not by_hour and any(known >= names for _, known in COARSE)
+    return not by_hour and any(table == "rollup_bill" and known >= names for table, known in COARSE)
 
 
 def rows(

@@ -111,10 +111,10 @@ def usage(
 def _parts(cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | None) -> Iterator[Part | None]:
     """From where the page begins, ever longer parts of the window, at last (None) all of it.
 
-    Only where bills themselves are read, by day or hour: what is added up is quicker read at once.
+    Only where that is many rows, by day or hour: of few, all are quicker read at once.
     """
     unit = next((name for name in ("day", "hour") if name in groups), None)
-    if unit is not None and not billed.is_added_up(_asked(scope, groups), by_hour=unit == "hour"):
+    if unit is not None and not billed.is_small(_asked(scope, groups), by_hour=unit == "hour"):
         start, first = _begin(cursor, scope, mark)
         for days in (1, 4, 16, 64):
             last = first + (timedelta(days=days - 1) if unit == "day" else timedelta(hours=6 * days))
