@@ -44,6 +44,8 @@ class Replica:
     def start(self) -> None:
         self.server.prepare()
         self._child = spawn(self.server.command(), self._log, death_signal=signal.SIGINT)
+        # What it lacks to be consistent may lie in the primary's memory, and an idle primary sends nothing.
+        self._ask(self._primary_url, "SELECT pg_log_standby_snapshot(), pg_switch_wal()")
         self.until(self.server.is_ready)
         self.catch_up()
 

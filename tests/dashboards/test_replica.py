@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import psycopg
 import pytest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.dashboards.cast import Cast
 
 FIGURES = ("rollup_delta", "rollup_hour", "rollup_minute", "FROM trace", "FROM bill", "FROM span", "FROM conformance")
-PAGES = ("/", "/traces/", "/costs/", "/usage/", "/conformance/", "/unpriced/")
+PAGES = ("/traces/", "/costs/", "/usage/", "/conformance/", "/unpriced/")
 ADDRESSES = (
     "/api/v1/traces/?last=24h", "/api/v1/metrics/?metric=cost_usd,requests&group_by=model", "/api/v1/usage/?last=24h",
     "/api/v1/usage/?last=24h&format=csv", "/api/v1/unpriced/", "/api/v1/explain/?last=24h", "/api/v1/conformance/",
@@ -90,6 +90,11 @@ def test_figures_are_not_asked_of_the_primary(address: str, replica: Replica, ca
     response, asked = asked_of_primary(cast.as_(cast.alice), address)
     assert asked == []
     assert "x-llmobs-as-of" not in response
+
+
+def test_the_overview_asks_the_primary_of_budgets_alone(replica: Replica, cast: "Cast") -> None:
+    with patch("dashboards.views.overview.budget_figures", return_value=[]):
+        assert asked_of_primary(cast.as_(cast.alice), "/")[1] == []
 
 
 def test_both_stores_give_the_same_figures(replica: Replica, cast: "Cast", monkeypatch: pytest.MonkeyPatch) -> None:
