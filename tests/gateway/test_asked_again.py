@@ -41,7 +41,7 @@ def test_what_was_taken_is_not_taken_twice(
     heard, lost = plane.holds.heard, list[Any]()
 
     def lose_the_first(attempt: str, reply: Any) -> Any:
-        if not lost:
+        if not lost and isinstance(reply, list) and reply[0] == 1:  # the canary is asked too, and refused
             lost.append(reply)
             return None
         return heard(attempt, reply)
@@ -49,7 +49,6 @@ def test_what_was_taken_is_not_taken_twice(
     monkeypatch.setattr(plane.holds, "heard", lose_the_first)
     answer = http.post(CHAT, json={**GOOD, "max_tokens": 100})
     assert (answer.status_code, len(lost)) == (200, 1)
-    assert lost[0][0] == 1  # it had been let in
     gateway.wait_until(lambda: world.ledger()["held"] == 0, "settled")
     usage = gateway.usage()
     gateway.wait_until(lambda: limited.counted("tokens") == usage.total, "its tokens are what it used")
