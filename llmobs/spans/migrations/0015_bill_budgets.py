@@ -16,5 +16,5 @@ COMMENT ON COLUMN bill.budget_ids IS NULL;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("spans", "0015_claims_by_trace")]
+    dependencies = [("spans", "0014_nothing_is_null")]
     operations = [migrations.RunSQL(FORWARD, BACKWARD)]
