@@ -354,10 +354,10 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     sys.setswitchinterval(SWITCH_SECONDS)
-    with Joiner(connections.database_url, **PATIENCE):
-        suspects = Suspects(place.journal / ".writer.suspects")
+    suspects = Suspects(place.journal / ".writer.suspects")
     suspects.began()
-    _run(place.journal, secrets, connections, stopping, owner, suspects)
+    with Joiner(connections.database_url, **PATIENCE):
+        _run(place.journal, secrets, connections, stopping, owner, suspects)
     os.close(lock)
     return 0
 

@@ -4,8 +4,8 @@
    tokens = the bills; its sketches = the durations of the calls.
 2. Trace totals = their spans. Users' days = their calls.
 3. Each counted call with known usage has exactly one net bill, of its own figures; no other span has any; no bill is
-   without its span; no span has two claims. Each cost = usage × the rates of its price version, and with its
-   adjustments by the newest; each re-pricing's own figure = its adjustments, of one that was undone nothing is left.
+   without its span. Each cost = usage × the rates of its price version, and with its adjustments by the newest;
+   each re-pricing's own figure = its adjustments, of one that was undone nothing is left.
 4. Each budget's durable spend = the bills of its window, from the window on in which the budget was counted.
 5. Where a ledger is given and quiet: its base = the durable spend, nothing pending, nothing held; where nothing was
    spent, it has nothing.
@@ -25,7 +25,7 @@ from llmobs.budgets import definition
 from llmobs.budgets.valkey import Client
 from llmobs.core.ids import new_row_id
 from llmobs.ops.difference import MOST_DIFFERENCES, Connection, Difference
-from llmobs.ops.verify_money import bills, claims, costs, ledger_bases, repriced, repricings, spend
+from llmobs.ops.verify_money import bills, costs, ledger_bases, repriced, repricings, spend
 from llmobs.ops.verify_sums import added_up_bills, rollup_bills, rollup_spans, sketches, traces, user_days
 from llmobs.rollups import bills as rolled_up_bills
 from llmobs.rollups.compact import DAY_TARGETS, TARGETS
@@ -86,7 +86,6 @@ def _checks(conn: Connection, client: Client | None) -> Iterator[tuple[str, list
     yield "rollup_user_day = spans", list(user_days(conn))
     yield "trace = spans", list(traces(conn))
     yield "bill = span", list(bills(conn))
-    yield "a span's claim", list(claims(conn))
     yield "cost = usage × price", list(costs(conn))
     yield "re-priced = usage × price", list(repriced(conn))
     yield "re-pricing = adjustments", list(repricings(conn))

@@ -49,17 +49,6 @@ def bills(conn: Connection) -> Iterator[Difference]:
         )
 
 
-def claims(conn: Connection) -> Iterator[Difference]:
-    """A span has one claim: which of all calls count is decided among claims."""
-    rows = conn.execute(
-        "SELECT tenant_id, trace_id, span_id, count(*) FROM claim GROUP BY 1, 2, 3 HAVING count(*) > 1 "
-        f"LIMIT {MOST_DIFFERENCES}"
-    ).fetchall()
-    for tenant_id, trace_id, span_id, count in rows:
-        span = f"tenant {tenant_id}, span {bytes(trace_id).hex()}/{bytes(span_id).hex()}"
-        yield Difference("a span's claim", span, str(count), "1")
-
-
 def costs(conn: Connection) -> Iterator[Difference]:
     """Each priced bill, by the rates kept for its version. Equal usages are computed once."""
     versions = [v for (v,) in conn.execute("SELECT DISTINCT price_version FROM bill WHERE cost_nanousd IS NOT NULL")]

@@ -59,7 +59,6 @@ DAMAGE = {
     ),
     "a user's day": ("UPDATE rollup_user_day SET input_tokens = 0", "rollup_user_day = spans"),
     "a trace": ("UPDATE trace SET call_count = call_count + 1", "trace = spans"),
-    "a claim twice": ("INSERT INTO claim SELECT * FROM claim LIMIT 1", "a span's claim"),
     "a bill is gone": ("DELETE FROM bill WHERE kind = 'reversal'", "bill = span"),
     "a bill without a span": ("UPDATE bill SET span_id = '\\x0102030405060708'", "bill = span"),
     "a cost that is no price's": (
