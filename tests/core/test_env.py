@@ -85,6 +85,7 @@ def test_kept_addresses_are_found_and_the_environment_wins(place: Place, monkeyp
     place.keep_connections(Connections("postgresql:///kept", "redis://kept/0", gateway_port=4400, web_port=8800))
     assert place.connections() == Connections("postgresql:///kept", "redis://kept/0", 4400, 8800)
     monkeypatch.setenv("DATABASE_URL", "postgresql:///told")
+    monkeypatch.delenv("WEB_DATABASE_URL", raising=False)
     monkeypatch.setenv("REDIS_URL", "redis://told/0")
     assert place.connections() == Connections("postgresql:///told", "redis://told/0", 4400, 8800)
 
