@@ -257,7 +257,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench reprice")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--make", type=Path, default=None, help="make the calls in this folder, and measure nothing")
-    parser.add_argument("--made", type=Path, default=None, help="measure on a folder of --make, and delete it")
+    parser.add_argument("--made", type=Path, default=None, help="measure on a folder of --make, which stays")
     options = parser.parse_args(list(arguments))
     folder = options.make or options.made or Path(tempfile.mkdtemp(prefix="llmobs-reprice-"))
     try:
@@ -267,5 +267,5 @@ def main(arguments: Sequence[str] = ()) -> None:
             if options.make is None:
                 measure(url, server)
     finally:
-        if options.make is None:
+        if options.make is None and options.made is None:
             shutil.rmtree(folder, ignore_errors=True)
