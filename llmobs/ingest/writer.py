@@ -36,7 +36,7 @@ from llmobs.core.marks import marks
 from llmobs.ingest import plain_log
 from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
 from llmobs.ingest.dead_letters import bury
-from llmobs.ingest.groups import SWITCH_SECONDS, Group, translated
+from llmobs.ingest.groups import Group, translated
 from llmobs.ingest.joiner import Joiner
 from llmobs.ingest.journal import REPORTS, JournalReader, owners
 from llmobs.ingest.ledger_keeper import LedgerKeeper
@@ -48,10 +48,10 @@ from llmobs.pricing import book
 from llmobs.tenants import roster
 from llmobs.tenants.config_version import config_version
 
-MOST_SPANS = 1000  # of one transaction: some to a turn, so that one is translated while another is written
+MOST_SPANS = 2000  # of one transaction
 MOST_ENTRIES = 5000  # read at one turn
 MOST_BYTES = 12 * 1024 * 1024  # of journal read at one turn
-READ_BYTES = 8 * 1024 * 1024  # of one owner at a time, so that owners take turns
+READ_BYTES = 6 * 1024 * 1024  # of one owner at a time, so that owners take turns
 IDLE_SECONDS = 0.01
 CONFIG_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
@@ -353,7 +353,6 @@ def main() -> int:
     # A batch makes many thousand objects that live until its commit: looking through them over and over finds nothing.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-    sys.setswitchinterval(SWITCH_SECONDS)
     suspects = Suspects(place.journal / ".writer.suspects")
     suspects.began()
     with Joiner(connections.database_url, **PATIENCE):

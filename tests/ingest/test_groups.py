@@ -1,6 +1,5 @@
-"""Entries into groups: in their order, whole, and one ahead of the one that is written."""
+"""Entries into groups: in their order, and whole."""
 
-import threading
 from typing import cast
 
 from llmobs.ingest.entries import Refused
@@ -13,22 +12,18 @@ from tests.ingest.making import call
 SPANS = [call() for _ in range(7)]
 
 
-class Slow:
-    """A translator that can be waited for: position 3 is poison, each other position one span."""
-
-    def __init__(self) -> None:
-        self.begun = [threading.Event() for _ in SPANS]
+class Poisoned:
+    """A translator: position 3 is poison, each other position one span."""
 
     def piece(self, found: Found, now_ns: int) -> Piece:
-        self.begun[found.position].set()
         if found.position == 3:
             raise Unreadable("poison")
         return Piece(found, spans=[SPANS[found.position]])
 
 
-def _groups(slow: Slow, count: int, most: int) -> list[Group]:
+def _groups(translator: Poisoned, count: int, most: int) -> list[Group]:
     found = [Found("owner", position, cast(Refused, None)) for position in range(count)]
-    return list(translated(cast(Translator, slow), found, most))
+    return list(translated(cast(Translator, translator), found, most))
 
 
 def _spans(groups: list[Group]) -> list[list[Span]]:
@@ -36,21 +31,11 @@ def _spans(groups: list[Group]) -> list[list[Span]]:
 
 
 def test_groups_hold_the_entries_in_their_order() -> None:
-    groups = _groups(Slow(), 7, 2)
+    groups = _groups(Poisoned(), 7, 2)
     assert _spans(groups) == [SPANS[0:2], [SPANS[2], SPANS[4]], SPANS[5:7]]
     assert [group.is_last for group in groups] == [False, False, True]
     assert [[found.position for found, _ in group.unreadable] for group in groups] == [[], [3], []]
 
 
 def test_nothing_to_write_is_one_group() -> None:
-    assert [(group.pieces, group.is_last) for group in _groups(Slow(), 0, 2)] == [([], True)]
-
-
-def test_the_next_group_is_translated_while_one_is_written() -> None:
-    slow = Slow()
-    found = [Found("owner", position, cast(Refused, None)) for position in range(7)]
-    groups = translated(cast(Translator, slow), found, 2)
-    next(groups)
-    assert slow.begun[2].wait(60)
-    groups.close()  # as when PostgreSQL goes away: what was translated ahead is forgotten
-    assert not slow.begun[6].is_set()
+    assert [(group.pieces, group.is_last) for group in _groups(Poisoned(), 0, 2)] == [([], True)]
