@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from dashboards import window as windows
+from dashboards.api.rendering import FiguresRenderer
 from dashboards.queries.scope import Filters, Scope
 from dashboards.reading import answered_as_of, is_replicas_fault, turn_to_primary
 from dashboards.window import Window
@@ -33,6 +34,7 @@ class Figures(APIView):
 
     authentication_classes = AUTHENTICATION
     permission_classes = (IsAuthenticated,)
+    renderer_classes = (FiguresRenderer,)
 
     def handle_exception(self, error: Exception) -> Response:
         """Where the replica broke off, the same once more from the primary."""

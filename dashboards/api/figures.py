@@ -23,6 +23,7 @@ from llmobs.tenants.problem import TooLarge
 INTERVALS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 TTFT_QUANTILES = {f"ttft_{name}": q for name, q in QUANTILES.items()}
+QUANTILES_OF = {"duration": QUANTILES, "ttft": TTFT_QUANTILES}
 SUMS: dict[str, Callable[[Totals], Any]] = {
     "cost_usd": lambda row: None if row.calls and row.calls == row.unpriced_calls else usd(row.cost_nanousd),
     "estimated_cost_usd": lambda row: usd(row.estimated_nanousd),
@@ -109,13 +110,18 @@ def _rows(
     rows: dict[Key, dict[str, Any]] = {}
     empty = dict.fromkeys(wanted)
     over_time = size is not None
-    for row in totals(cursor, scope, groups, over_time=over_time, bucket=size):
-        rows[row.at, row.key] = {**empty, **{name: SUMS[name](row) for name in wanted if name in SUMS}}
-    for of, quantiles in (("duration", QUANTILES), ("ttft", TTFT_QUANTILES)):
-        names = {name: q for name, q in quantiles.items() if name in wanted}
-        if names:
-            for latency in latencies(cursor, scope, groups, over_time=over_time, of=of, bucket=size):
-                rows.setdefault((latency.at, latency.key), dict(empty)).update(_quantiles(latency, names))
+    asked = [(of, {name: q for name, q in known.items() if name in wanted}) for of, known in QUANTILES_OF.items()]
+    asked = [(of, names) for of, names in asked if names]
+    sums = {name: SUMS[name] for name in wanted if name in SUMS}
+    # Sums of no use are not asked for, if the sketches tell all groups as well (of many, that is half the time).
+    has_sums = bool(sums) or not asked or not over_time
+    if has_sums:
+        for row in totals(cursor, scope, groups, over_time=over_time, bucket=size):
+            rows[row.at, row.key] = {**empty, **{name: figure(row) for name, figure in sums.items()}}
+    for number, (of, names) in enumerate(asked):
+        with_empty = not (has_sums or number)
+        for latency in latencies(cursor, scope, groups, over_time, of, bucket=size, with_empty=with_empty):
+            rows.setdefault((latency.at, latency.key), dict(empty)).update(_quantiles(latency, names))
     if "quality" in wanted:
         for found in quality(cursor, scope, groups, size):
             rows.setdefault((found.at, found.key), dict(empty))["quality"] = round(found.mean, 3)
@@ -138,14 +144,11 @@ def _shown(
         elif group == "key":
             names[group] = key_names(cursor, list(ids))
 
-    def value(group: str, raw: Any) -> Any:
-        return names[group].get(raw) if group in names else raw or None
-
-    return [
-        {
-            **({} if size is None else {"at": at}),
-            **{group: value(group, raw) for group, raw in zip(groups, key, strict=True)},
-            **metrics,
-        }
-        for (at, key), metrics in rows.items()
-    ]
+    shown = []
+    for (at, key), metrics in rows.items():
+        row: dict[str, Any] = {} if size is None else {"at": at}
+        for group, raw in zip(groups, key, strict=True):
+            row[group] = names[group].get(raw) if group in names else raw or None
+        row.update(metrics)
+        shown.append(row)
+    return shown

@@ -1,12 +1,12 @@
 """Sums and latencies out of the roll-ups: compacted rows plus the deltas that still wait, so exact at any moment.
 
-`levels` says which tables are read. Latencies come as sketches, added up here: PostgreSQL hands their arrays over as
-they lie, which takes it a fraction of what unpacking and grouping them would.
+`levels` says which tables are read. Latencies come as sketches, added up here (`sketches`): PostgreSQL hands their
+arrays over as they lie, which takes it a fraction of what unpacking and grouping them would.
 """
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,10 +16,11 @@ import numpy as np
 from dashboards.queries import levels
 from dashboards.queries.levels import levels_of, rows_of
 from dashboards.queries.scope import Cursor, Scope
+from dashboards.queries.sketches import Sketches, added_up, sketches_of
 from dashboards.window import DAY, Window
 from llmobs.core.semconv import ERROR_STATUSES, REFUSED
 from llmobs.rollups import compact
-from llmobs.rollups.sketch import add, percentile_ms
+from llmobs.rollups.sketch import add
 
 COLUMNS, BIN_ORIGIN = levels.COLUMNS, compact.BIN_ORIGIN
 
@@ -86,21 +87,21 @@ class Latency:
 
     key: tuple[Any, ...]
     at: datetime | None
-    counts: dict[int, int]
+    of: Sketches
+    group: int
+
+    @property
+    def counts(self) -> dict[int, int]:
+        return self.of.counts_of(self.group)
 
     @property
     def n(self) -> int:
-        return sum(self.counts.values())
+        return self.of.sizes[self.group]
 
     def quantile_ms(self, q: float) -> float | None:
         """Milliseconds below which the share `q` of calls lies; None without calls."""
-        return percentile_ms(self.counts, q)
+        return self.of.quantiles_ms(q)[self.group]
 
-
-# An array as `array_send` writes it: five integers, then each element after its length.
-_ARRAY_HEADER = 20
-_BUCKET = np.dtype([("length", ">i4"), ("value", ">i2")])
-_COUNT = np.dtype([("length", ">i4"), ("value", ">i8")])
 
 MEASURES = tuple(field.name for field in fields(Totals))[8:]
 TELLS_ATTEMPTS_APART = frozenset({"provider", "model", "status", "error"})
@@ -153,10 +154,11 @@ def latencies(
     of: str = "duration",
     bucket: timedelta | None = None,
     among: Sequence[Any] | None = None,
+    with_empty: bool = False,
 ) -> list[Latency]:
     """Latency sketches (`of` duration or ttft) by dimensions and buckets; calls that were refused are not in them.
 
-    `among`: values of the first dimension, of which alone is asked.
+    `among`: values of the first dimension, of which alone is asked. `with_empty`: also of groups that have no latency.
     """
     if of not in ("duration", "ttft"):
         raise ValueError(f"{of!r} is no latency; one is duration or ttft")
@@ -166,49 +168,35 @@ def latencies(
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
     only = "" if among is None else f" AND {grouped[0]} = ANY(%s)"
+    has_latency = f"status <> '{REFUSED}' AND buckets <> '{{}}'"
+    sent = "array_send(buckets), array_send(counts)"
+    if with_empty:
+        sent = ", ".join(
+            f"array_send(CASE WHEN {has_latency} THEN {name} ELSE '{{}}' END)" for name in ("buckets", "counts")
+        )
     cursor.execute(
-        f"SELECT {', '.join([*grouped, at])}, array_send(buckets), array_send(counts) FROM ({rows}) r "
-        f"WHERE status <> '{REFUSED}' AND buckets <> '{{}}'{only}",
+        f"SELECT {', '.join([*grouped, at])}, {sent} FROM ({rows}) r "
+        f"WHERE {'true' if with_empty else has_latency}{only}",
         [*at_parameters, *parameters, *([list(among)] if among is not None else [])],
     )
     n, moments = len(grouped), _Moments()
-    found = [Latency(key[:n], moments[key[n]], counts) for key, counts in _added_up(cursor.fetchall(), n + 1)]
-    return sorted(found, key=lambda latency: latency.at or BIN_ORIGIN)
+    keys, sketches = sketches_of(cursor.fetchall(), n + 1)
+    found = [
+        Latency(key[:n], moments[key[n]], sketches, group)
+        for group, (key, size_) in enumerate(zip(keys, sketches.sizes, strict=True))
+        if size_ or with_empty
+    ]
+    return sorted(found, key=lambda latency: latency.at or BIN_ORIGIN) if over_time else found
 
 
-def _added_up(rows: Sequence[Any], width: int) -> Iterator[tuple[tuple[Any, ...], dict[int, int]]]:
-    """Sketches by the first `width` columns; the two after these are their arrays as PostgreSQL sends them."""
-    if not rows:
-        return
-    numbers: dict[tuple[Any, ...], int] = {}
-    groups = np.array([numbers.setdefault(tuple(row[:width]), len(numbers)) for row in rows])
-    lengths = np.array([(len(row[width]) - _ARRAY_HEADER) // _BUCKET.itemsize for row in rows])
-    buckets = np.frombuffer(b"".join([row[width][_ARRAY_HEADER:] for row in rows]), _BUCKET)["value"].astype(np.int64)
-    counts = np.frombuffer(b"".join([row[width + 1][_ARRAY_HEADER:] for row in rows]), _COUNT)["value"]
-    least = int(buckets.min())
-    wide = int(buckets.max()) - least + 1
-    places = np.repeat(groups, lengths) * wide + (buckets - least)
-    order = np.argsort(places, kind="stable")
-    places = places[order]
-    starts = np.flatnonzero(np.diff(places, prepend=-1))
-    sums, places = np.add.reduceat(counts[order].astype(np.int64), starts), places[starts]
-    places, sums = places[sums != 0], sums[sums != 0]
-    ends = np.searchsorted(places, np.arange(1, len(numbers) + 1) * wide).tolist()
-    all_buckets, all_counts = (places % wide + least).tolist(), sums.tolist()
-    start = 0
-    for key, end in zip(numbers, ends, strict=True):
-        if end > start:
-            yield key, dict(zip(all_buckets[start:end], all_counts[start:end], strict=True))
-        start = end
-
-
-def merged(found: Iterable[Latency]) -> Latency:
+def merged(found: Sequence[Latency]) -> Latency:
     """Several sketches as one: what adding them up gives."""
     counts: dict[int, int] = {}
     for latency in found:
         for bucket, number in latency.counts.items():
             add(counts, bucket, number)
-    return Latency((), None, counts)
+    values = np.array(list(counts.items()), np.int64).reshape(-1, 2)
+    return Latency((), None, added_up(np.zeros(len(counts), np.int64), values[:, 0], values[:, 1], 1), 0)
 
 
 def first_call_at(cursor: Cursor, tenant_ids: tuple[int, ...]) -> datetime | None:
