@@ -36,7 +36,9 @@ _COLUMNS = (
 _BY_TRACE = f"SELECT {_COLUMNS} FROM claim c WHERE c.tenant_id = %(tenant)s AND c.trace_id = ANY(%(traces)s)"  # noqa: S608
 _BY_RESPONSE = (
     f"SELECT {_COLUMNS} FROM claim c WHERE c.tenant_id = %(tenant)s AND c.response_id = ANY(%(responses)s) "  # noqa: S608
-    "AND c.response_id <> '' AND c.start BETWEEN %(earliest)s AND %(latest)s"
+    # The index has the ids' ends.
+    "AND right(c.response_id, 7) = ANY(%(ends)s) AND c.response_id <> '' "
+    "AND c.start BETWEEN %(earliest)s AND %(latest)s"
 )
 _AT_TIMES = (
     f"SELECT {_COLUMNS} FROM unnest(%(starts)s::timestamptz[], %(froms)s::timestamptz[], %(tos)s::timestamptz[]) "  # noqa: S608
@@ -103,16 +105,35 @@ class KeysToLoad:
         self.to_ns = max(self.to_ns, end_ns)
 
 
-def load_related(conn: psycopg.Connection[Any], tenant_id: int, spans: list[Span]) -> Related:
-    """All stored claims that the decision about these spans depends on, or that may change by it; one tenant's."""
-    related = Related(parents={(span.trace_id, span.span_id): span.parent_span_id for span in spans})
-    keys = KeysToLoad()
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What one tenant's spans say by themselves, and by what related claims are found."""
+
+    spans: list[Span]
+    own: dict[Key, ClaimInfo]
+    parents: dict[Key, bytes | None]
+    keys: KeysToLoad
+
+
+def gather(spans: list[Span]) -> Gathered:
+    """Of one tenant's spans; asks nobody, so it may be done before the lock."""
+    found = Gathered(spans, {}, {(span.trace_id, span.span_id): span.parent_span_id for span in spans}, KeysToLoad())
     for span in spans:
         if has_claim(span):
-            claim = related.own[span.trace_id, span.span_id] = claim_of(span)
-            keys.add(claim)
+            claim = found.own[span.trace_id, span.span_id] = claim_of(span)
+            found.keys.add(claim)
         else:
-            keys.add_trace(span)
+            found.keys.add_trace(span)
+    return found
+
+
+def load_related(conn: psycopg.Connection[Any], tenant_id: int, gathered: Gathered, are_new: bool = False) -> Related:
+    """All stored claims that the decision about these spans depends on, or that may change by it; one tenant's.
+
+    `are_new`: none of the spans was stored before, so traces whose every parent is among them need no look.
+    """
+    related = Related(own=dict(gathered.own), parents=dict(gathered.parents))
+    keys = gathered.keys
     traces, responses = set(keys.trace_ids), set(keys.response_ids)
     for _ in range(MOST_ROUNDS):
         found = [claim for claim in _load(conn, tenant_id, keys) if claim.info.key not in related.claims]
@@ -126,7 +147,7 @@ def load_related(conn: psycopg.Connection[Any], tenant_id: int, spans: list[Span
         responses |= keys.response_ids
         if not found:
             break
-    _load_parents(conn, tenant_id, spans, related)
+    _load_parents(conn, tenant_id, gathered.spans, related, are_new)
     return related
 
 
@@ -147,6 +168,7 @@ def _queries(keys: KeysToLoad) -> Iterable[tuple[str, dict[str, object]]]:
             _BY_RESPONSE,
             {
                 "responses": sorted(keys.response_ids),
+                "ends": sorted({response_id[-7:] for response_id in keys.response_ids}),
                 "earliest": utc_from_ns(keys.from_ns - LONGEST_CALL_NS - CLOCK_SKEW_NS),
                 "latest": utc_from_ns(keys.to_ns + CLOCK_SKEW_NS),
             },
@@ -198,10 +220,15 @@ def _ns(at: datetime) -> int:
     return ns_from_utc(at)
 
 
-def _load_parents(conn: psycopg.Connection[Any], tenant_id: int, spans: list[Span], related: Related) -> None:
+def _load_parents(
+    conn: psycopg.Connection[Any], tenant_id: int, spans: list[Span], related: Related, are_new: bool
+) -> None:
     keys = set(related.claims) | {(span.trace_id, span.span_id) for span in spans if span.is_call}
     per_trace = Counter(trace_id for trace_id, _ in keys)
     traces = sorted(trace_id for trace_id, claims in per_trace.items() if claims > 1)
+    if are_new and traces:
+        unknown = _with_unknown_parents(related)
+        traces = [trace_id for trace_id in traces if trace_id in unknown]
     if not traces:
         return
     times = [claim.info.start_ns for claim in related.claims.values()] + [span.start_ns for span in spans]
@@ -209,3 +236,15 @@ def _load_parents(conn: psycopg.Connection[Any], tenant_id: int, spans: list[Spa
     for trace_id, span_id, parent in conn.execute(_PARENTS, (tenant_id, traces, *between)).fetchall():
         # What is stored stands against what is sent again.
         related.parents[bytes(trace_id), bytes(span_id)] = None if parent is None else bytes(parent)
+
+
+def _with_unknown_parents(related: Related) -> set[bytes]:
+    """Traces in which something says a parent that is neither in the batch nor a claim."""
+    known = related.parents
+    found = {key[0] for key, parent in known.items() if parent is not None and (key[0], parent) not in known}
+    stored = [claim.info for claim in related.claims.values()]
+    return found | {
+        claim.trace_id
+        for claim in stored
+        if claim.parent_span_id is not None and (claim.trace_id, claim.parent_span_id) not in known
+    }

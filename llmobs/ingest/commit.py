@@ -1,20 +1,20 @@
 """One transaction per batch: spans, contents, claims, bills, roll-up deltas, traces, spend, and how far journals are.
 
- 1. Budgets as they are now (a shared lock), then the tenants' locks in order: one writer at a time decides for one.
- 2. Copies within the batch leave; claims that may concern the batch are loaded, and what has the ids of a known call
-    leaves, whatever else it says: the first of a span is the one that stands.
- 3. `count_once.decide` says which calls count. What differs from before is a flip: a bill, or a reversal.
- 4. Spans go in by COPY under a savepoint. If one of them is there already, those that are leave, and again from 3.
- 5. Contents in blocks, claims, bills, roll-up deltas, traces, spend, offsets.
-The transaction is all or nothing: killed anywhere, the batch comes again from the journal. A deadlock, a clash of new
-ids or a day without partition repeats the batch.
+ 1. What the batch writes is made ready, by which calls count if nothing stored has to do with it (`ready`).
+ 2. Budgets as they are now (a shared lock). Spans and blocks go in by COPY.
+ 3. The tenants' locks in order: from here on one writer at a time decides for a tenant, until its commit.
+ 4. Claims that may concern the batch are loaded. If they change nothing of what was made ready: claims, bills, roll-up
+    deltas, traces, spend, offsets.
+Else all of it is taken back, and done in the other order: locks, claims; what has the ids of a known call leaves,
+whatever else it says (the first of a span is the one that stands); `count_once.decide` says which calls count, and
+what differs from before is a flip: a bill, or a reversal; spans that are there already leave; then the rest as above.
+The transaction is all or nothing: killed anywhere, the batch comes again from the journal. A deadlock (two writers with
+copies of one span), a clash of new ids or a day without partition repeats the batch.
 """
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from hashlib import sha256
+from datetime import UTC, datetime
 from time import time_ns
 from typing import Any
 
@@ -25,55 +25,41 @@ from llmobs.brake.events import Row as BrakeRow
 from llmobs.brake.events import write_events
 from llmobs.budgets.definition import Budgets
 from llmobs.budgets.ledger import Fold
-from llmobs.budgets.spend import Billed, add_spend, budget_ids, current_budgets, match
+from llmobs.budgets.spend import add_spend, current_budgets, match
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.core.ids import new_row_id
 from llmobs.core.semconv import SOURCE_GATEWAY
 from llmobs.guards.events import Row as EventRow
 from llmobs.guards.events import copy_events
-from llmobs.ingest.claims import Related, load_related
+from llmobs.ingest.claims import Gathered, Related, gather, load_related
 from llmobs.ingest.conformance import meter
-from llmobs.ingest.content import preview
-from llmobs.ingest.copying import (
-    Row,
-    bill_row,
-    claim_row,
-    copy_bills,
-    copy_blocks,
-    copy_claims,
-    copy_details,
-    copy_spans,
-    span_row,
-)
-from llmobs.ingest.count_once import ClaimInfo, claim_of, decide, has_claim
+from llmobs.ingest.copying import copy_bills, copy_blocks, copy_claims, copy_details, copy_spans
+from llmobs.ingest.count_once import decide
 from llmobs.ingest.entries import Finding, Hold
 from llmobs.ingest.flips import Flip, load_flips, write_flips
+from llmobs.ingest.known import SpanKey, is_new, without_copies, without_known
 from llmobs.ingest.log_records import LogRecord, write_records
-from llmobs.ingest.placing import Key, place_contents, place_details
 from llmobs.ingest.raw_bodies import RawBody, keep
+from llmobs.ingest.ready import Accounts, Ready, bill_rows, billed_by, by_themselves, make_ready, says_the_same
 from llmobs.pricing.price import Price
 from llmobs.pricing.versions import remember
 from llmobs.rollups.bills import mark_late
-from llmobs.rollups.delta import Deltas
-from llmobs.spans.bill import Bill, bill_of
-from llmobs.spans.blocks import make_block
-from llmobs.spans.details import make_details
 from llmobs.spans.partitions import make_partitions
 from llmobs.spans.record import Span
-from llmobs.spans.traces import TraceSums
 
 MOST_TRIES = 6
 
 _LOCK = 0x6C6C6D77  # "llmw": writers of one tenant
-_DAY_NS = 86_400 * NS_PER_SECOND
-_EPOCH_DAY = date(1970, 1, 1)
 
 Connection = psycopg.Connection[Any]
-SpanKey = tuple[int, bytes, bytes]  # tenant, trace, span
 
 
 class OffsetMoved(Exception):
     """Another writer has written this journal meanwhile: read the offsets again."""
+
+
+class _NotAsGuessed(Exception):
+    """What is stored changes which of the batch's spans are written, or count; or budgets have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +78,8 @@ class Batch:
     """What one transaction writes. Spans have passed the content's door and are priced, whether or not they count.
 
     `holds`: of gateway attempts, by (tenant, span id); attempts that ended are dropped from the ledger with them.
+    `looks_first`: what is made ready goes by the stored claims as they are before the locks: for batches that often
+    meet related ones. It says how, not what is written.
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -102,6 +90,7 @@ class Batch:
     raw_bodies: list[RawBody] = field(default_factory=list)  # that the spans were read from, where a tenant keeps them
     log_records: list[LogRecord] = field(default_factory=list)  # content that came apart from its spans
     offsets: list[Offset] = field(default_factory=list)
+    looks_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +101,7 @@ class Committed:
     duplicates: int
     folds: list[Fold]
     budgets: Budgets
+    is_ahead: bool = True  # as it was made ready before the locks
 
 
 def commit_batch(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
@@ -122,8 +112,12 @@ def commit_batch(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
     """
     for attempt in range(1, MOST_TRIES + 1):
         try:
+            if attempt == 1:
+                return _commit_ahead(conn, batch, budgets)
             with conn.transaction():
-                return _commit(conn, batch, budgets)
+                return _commit_decided(conn, batch, budgets)
+        except _NotAsGuessed:
+            pass
         except (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation):
             if attempt == MOST_TRIES:
                 raise
@@ -134,69 +128,120 @@ def commit_batch(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
     raise AssertionError("unreachable")
 
 
-def _commit(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
+def _commit_ahead(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
+    """All that can be is done before the locks. Raises _NotAsGuessed, and UniqueViolation where a span is there."""
+    spans = without_copies(batch.spans)
+    gathered = _gathered(spans)
+    alone = by_themselves(gathered)
+    guess = _own(gathered, _decided(conn, gathered, alone)[1]) if batch.looks_first else alone
+    ready = make_ready(spans, guess, {tenant: found.own for tenant, found in gathered.items()}, batch.holds, budgets)
+    with conn.transaction():
+        if current_budgets(conn, budgets) is not budgets:
+            raise _NotAsGuessed
+        copy_spans(conn, ready.rows)
+        _copy_blocks(conn, ready)
+        lock_tenants(conn, list(gathered))
+        related, counted = _decided(conn, gathered, alone)
+        if _own(gathered, counted) != guess:
+            raise _NotAsGuessed
+        return _write(conn, batch, ready, related, counted, budgets, is_ahead=True)
+
+
+def _decided(
+    conn: Connection, gathered: dict[int, Gathered], alone: set[SpanKey]
+) -> tuple[dict[int, Related], set[SpanKey]]:
+    """What is stored that has to do with spans of which none is, and all calls that count (`alone`: without it).
+
+    Raises _NotAsGuessed.
+    """
+    related = {tenant: load_related(conn, tenant, found, are_new=True) for tenant, found in gathered.items()}
+    if any(not found.parents.keys().isdisjoint(related[tenant].claims) for tenant, found in gathered.items()):
+        raise _NotAsGuessed
+    if all(says_the_same(found, related[tenant]) for tenant, found in gathered.items()):
+        return related, alone
+    return related, _decide(related)
+
+
+def _own(gathered: dict[int, Gathered], counted: set[SpanKey]) -> set[SpanKey]:
+    """Those of the batch."""
+    return {key for key in counted if key[1:] in gathered[key[0]].own}
+
+
+def _commit_decided(conn: Connection, batch: Batch, budgets: Budgets) -> Committed:
+    """Nothing is written before it is decided."""
     budgets = current_budgets(conn, budgets)
-    spans = _without_copies(batch.spans)
-    by_tenant = _by_tenant(spans)
-    lock_tenants(conn, sorted(by_tenant))
-    related = {tenant: load_related(conn, tenant, of_tenant) for tenant, of_tenant in sorted(by_tenant.items())}
-    spans = [s for s in spans if _is_new(s, related[s.tenant_id])]
-    counted, blocks = _insert_spans(conn, spans, related)
-    if counted is None:
-        spans = _without_known(conn, spans, related)
-        counted, blocks = _insert_spans(conn, spans, related)
-        if counted is None:
+    gathered = _gathered(without_copies(batch.spans))
+    lock_tenants(conn, list(gathered))
+    related = {tenant: load_related(conn, tenant, found) for tenant, found in gathered.items()}
+    spans = [s for found in gathered.values() for s in found.spans if is_new(s, related[s.tenant_id])]
+    counted = _decide(related, spans)
+    ready = _insert_spans(conn, spans, counted, related, batch, budgets)
+    if ready is None:
+        spans = without_known(conn, spans, related)
+        counted = _decide(related, spans)
+        ready = _insert_spans(conn, spans, counted, related, batch, budgets)
+        if ready is None:
             raise errors.UniqueViolation("a span that was not there is there: tenant locks did not hold")
-    blocks.copy(conn)
-    meter(conn, spans)
+    _copy_blocks(conn, ready)
+    return _write(conn, batch, ready, related, counted, budgets, is_ahead=False)
+
+
+def _insert_spans(
+    conn: Connection,
+    spans: list[Span],
+    counted: set[SpanKey],
+    related: dict[int, Related],
+    batch: Batch,
+    budgets: Budgets,
+) -> Ready | None:
+    """What these spans write; None when one was there already (and nothing is written)."""
+    ready = make_ready(spans, counted, {tenant: found.own for tenant, found in related.items()}, batch.holds, budgets)
+    try:
+        with conn.transaction():
+            copy_spans(conn, ready.rows)
+    except errors.UniqueViolation:
+        return None
+    return ready
+
+
+def _copy_blocks(conn: Connection, ready: Ready) -> None:
+    if ready.contents:
+        copy_blocks(conn, ready.contents)
+    if ready.details:
+        copy_details(conn, ready.details)
+
+
+def _write(
+    conn: Connection,
+    batch: Batch,
+    ready: Ready,
+    related: dict[int, Related],
+    counted: set[SpanKey],
+    budgets: Budgets,
+    is_ahead: bool,
+) -> Committed:
+    """Everything but spans and blocks, under the locks."""
+    meter(conn, ready.metered)
     if batch.raw_bodies:
         keep(conn, batch.raw_bodies)
     if batch.log_records:
         write_records(conn, batch.log_records)
     if batch.findings:
-        copy_events(conn, _events(batch.findings, spans, counted))
+        copy_events(conn, _events(batch.findings, ready.spans, counted))
     if batch.braked:
         write_events(conn, batch.braked)
     remember(conn, batch.prices)
-    folds = _settle_accounts(conn, batch, spans, related, counted, budgets)
+    folds = _settle_accounts(conn, ready, related, counted, budgets)
     _write_offsets(conn, batch.offsets)
-    return Committed(len(spans), len(batch.spans) - len(spans), folds, budgets)
+    return Committed(len(ready.spans), len(batch.spans) - len(ready.spans), folds, budgets, is_ahead)
 
 
-def _without_copies(spans: list[Span]) -> list[Span]:
-    """The first of each span in the batch, the gateway's before any report; counting happens after this."""
-    seen: dict[SpanKey, Span] = {}
-    for span in sorted(spans, key=lambda span: span.source != SOURCE_GATEWAY):
-        seen.setdefault((span.tenant_id, span.trace_id, span.span_id), span)
-    return list(seen.values())
-
-
-def _is_new(span: Span, related: Related) -> bool:
-    known = related.claims.get((span.trace_id, span.span_id))
-    return known is None or _moves_aside(span, known.info.source, related)
-
-
-def _moves_aside(span: Span, known_source: int, related: Related) -> bool:
-    """Whether a span whose ids are known is stored all the same: the gateway's own, whose ids a report took first.
-
-    Callers see those ids while the call runs; what they report by them must not take the place of its bill. It goes
-    under a trace of its own, the same one each time, so that it is known when it comes again.
-    """
-    if span.source != SOURCE_GATEWAY or known_source == SOURCE_GATEWAY:
-        return False
-    span.attributes["llmobs.trace_id"] = span.trace_id.hex()
-    span.trace_id = sha256(span.trace_id + span.span_id).digest()[:16]
-    span.parent_span_id = None
-    if has_claim(span):
-        related.own[span.trace_id, span.span_id] = claim_of(span)
-    return True
-
-
-def _by_tenant(spans: list[Span]) -> dict[int, list[Span]]:
+def _gathered(spans: list[Span]) -> dict[int, Gathered]:
+    """By tenant, in the order of their locks."""
     found: dict[int, list[Span]] = {}
     for span in spans:
         found.setdefault(span.tenant_id, []).append(span)
-    return found
+    return {tenant_id: gather(found[tenant_id]) for tenant_id in sorted(found)}
 
 
 def share_tenant(conn: Connection, tenant_id: int) -> None:
@@ -213,86 +258,15 @@ def lock_tenants(conn: Connection, tenants: list[int]) -> None:
         conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCK, tenant_id & 0x7FFFFFFF))
 
 
-def _decide(spans: list[Span], related: dict[int, Related]) -> set[SpanKey]:
-    """All calls that count, of the batch and of what was there."""
+def _decide(related: dict[int, Related], spans: list[Span] | None = None) -> set[SpanKey]:
+    """All calls that count, of the batch (of these spans alone) and of what was there."""
+    new = None if spans is None else {(span.tenant_id, span.trace_id, span.span_id) for span in spans}
     counted: set[SpanKey] = set()
-    new: dict[int, list[ClaimInfo]] = {tenant_id: [] for tenant_id in related}
-    for span in spans:
-        claim = related[span.tenant_id].own.get((span.trace_id, span.span_id))
-        if claim is not None:
-            new[span.tenant_id].append(claim)
     for tenant_id, found in related.items():
-        claims = [claim.info for claim in found.claims.values()] + new[tenant_id]
+        own = [claim for key, claim in found.own.items() if new is None or (tenant_id, *key) in new]
+        claims = [claim.info for claim in found.claims.values()] + own
         counted |= {(tenant_id, *key) for key in decide(claims, found.parents)}
     return counted
-
-
-Bodies = list[tuple[int, int, date, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """What the spans of a batch have beside their rows."""
-
-    contents: Bodies = field(default_factory=list)
-    details: Bodies = field(default_factory=list)
-
-    def copy(self, conn: Connection) -> None:
-        if self.contents:
-            copy_blocks(conn, self.contents)
-        if self.details:
-            copy_details(conn, self.details)
-
-
-def _insert_spans(
-    conn: Connection, spans: list[Span], related: dict[int, Related]
-) -> tuple[set[SpanKey] | None, Blocks]:
-    """Which calls count, and the blocks to write; None when a span was there already (and nothing is written)."""
-    counted = _decide(spans, related)
-    places, contents = place_contents(spans)
-    asides, details = place_details(spans)
-    rows = (
-        span_row(s, s.is_call and (s.tenant_id, s.trace_id, s.span_id) in counted, preview(s), place, aside)
-        for s, place, aside in zip(spans, places, asides, strict=True)
-    )
-    # Compression leaves the interpreter free: it runs beside the making and copying of rows.
-    with ThreadPoolExecutor(1) as pool:
-        packed, described = pool.map(make_block, contents.values()), pool.map(make_details, details.values())
-        try:
-            with conn.transaction():
-                copy_spans(conn, rows)
-        except errors.UniqueViolation:
-            return None, Blocks()
-    return counted, Blocks(_bodies(contents, packed), _bodies(details, described))
-
-
-def _bodies(keys: Iterable[Key], bodies: Iterable[bytes]) -> Bodies:
-    return [(*key, body) for key, body in zip(keys, bodies, strict=True)]
-
-
-def _without_known(conn: Connection, spans: list[Span], related: dict[int, Related]) -> list[Span]:
-    """Those that are not stored yet. (Calls are known by their claims; this also finds spans that are no calls.)"""
-    columns: tuple[list[Any], ...] = ([], [], [], [])
-    for span in spans:
-        for column, value in zip(
-            columns, (span.tenant_id, span.trace_id, span.span_id, utc_from_ns(span.start_ns)), strict=True
-        ):
-            column.append(value)
-    known = {
-        (tenant_id, bytes(trace_id), bytes(span_id)): source
-        for tenant_id, trace_id, span_id, source in conn.execute(
-            "SELECT s.tenant_id, s.trace_id, s.span_id, s.source "
-            "FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::timestamptz[]) AS k (tenant_id, trace_id, "
-            "span_id, start) JOIN span s USING (tenant_id, trace_id, span_id, start)",
-            columns,
-        )
-    }
-    return [
-        span
-        for span in spans
-        if (source := known.get((span.tenant_id, span.trace_id, span.span_id))) is None
-        or _moves_aside(span, source, related[span.tenant_id])
-    ]
 
 
 def _events(findings: list[tuple[Span, Finding]], spans: list[Span], counted: set[SpanKey]) -> Iterator[EventRow]:
@@ -309,44 +283,33 @@ def _events(findings: list[tuple[Span, Finding]], spans: list[Span], counted: se
 
 
 def _settle_accounts(
-    conn: Connection,
-    batch: Batch,
-    spans: list[Span],
-    related: dict[int, Related],
-    counted: set[SpanKey],
-    budgets: Budgets,
+    conn: Connection, ready: Ready, related: dict[int, Related], counted: set[SpanKey], budgets: Budgets
 ) -> list[Fold]:
     """Claims, bills, flips, sums and spend; answers the folds."""
-    deltas, traces = Deltas(), TraceSums()
-    bills: list[Bill] = []
-    claims: list[Row] = []
-    unbilled: list[Billed] = []
-    for span in spans:
-        is_counted = span.is_call and (span.tenant_id, span.trace_id, span.span_id) in counted
-        bill = None
-        claim = related[span.tenant_id].own.get((span.trace_id, span.span_id))
-        if is_counted and span.usage is not None:
-            bill = bill_of(span, new_row_id(), holds=batch.holds.get((span.tenant_id, span.span_id), ()))
-            bills.append(bill)
-        elif (holds := batch.holds.get((span.tenant_id, span.span_id))) is not None:
-            unbilled.append(_nothing_billed(span, holds))
-        if claim is not None:
-            claims.append(claim_row(span.tenant_id, claim, is_counted, bill.bill_id if bill else None))
-        deltas.add(span, 1, int(is_counted))
-        traces.add(span, 1, int(is_counted))
-    copy_claims(conn, claims)
+    accounts = ready.accounts
+    copy_claims(conn, ready.claims)
+    copy_bills(conn, ready.bill_rows)
     flips = load_flips(conn, _flipped(related, counted))
-    bills += write_flips(conn, flips)
-    for flip in flips:
-        deltas.add(flip.span, 0, flip.calls)
-        traces.add(flip.span, 0, flip.calls)
+    if flips:
+        _flip(conn, flips, accounts, budgets)
+    mark_late(conn, accounts.bills, time_ns())
+    accounts.deltas.write(conn)
+    accounts.traces.write(conn)
+    return add_spend(conn, budgets, accounts.billed, accounts.matched)
+
+
+def _flip(conn: Connection, flips: list[Flip], accounts: Accounts, budgets: Budgets) -> None:
+    """Their bills, and what they change of the sums."""
+    bills = write_flips(conn, flips)
     billed = [billed_by(bill) for bill in bills]
     matched = match(budgets, billed)
-    copy_bills(conn, (bill_row(bill, budget_ids(found)) for bill, found in zip(bills, matched, strict=True)))
-    mark_late(conn, bills, time_ns())
-    deltas.write(conn)
-    traces.write(conn)
-    return add_spend(conn, budgets, billed + unbilled, matched + match(budgets, unbilled))
+    copy_bills(conn, bill_rows(bills, matched))
+    for flip in flips:
+        accounts.deltas.add(flip.span, 0, flip.calls)
+        accounts.traces.add(flip.span, 0, flip.calls)
+    accounts.bills += bills
+    accounts.billed += billed
+    accounts.matched += matched
 
 
 def _flipped(related: dict[int, Related], counted: set[SpanKey]) -> Iterable[Flip]:
@@ -356,39 +319,6 @@ def _flipped(related: dict[int, Related], counted: set[SpanKey]) -> Iterable[Fli
             counts_now = (tenant_id, *key) in counted
             if counts_now != claim.is_counted:
                 yield Flip(tenant_id, claim.info, 1 if counts_now else -1, claim.bill_id)
-
-
-def billed_by(bill: Bill) -> Billed:
-    """What budgets must know of a bill."""
-    is_attempt = bool(bill.holds)
-    return Billed(
-        tenant_id=bill.tenant_id,
-        attribution=bill.attribution,
-        model=bill.model,
-        provider_name=bill.provider_name,
-        begin_ns=bill.begin_ns,
-        cost_nanousd=bill.taken_nanousd,
-        tokens=bill.tokens,
-        attempt=bill.span_id if is_attempt else None,
-        holds=bill.holds,
-        prompt_version=bill.prompt_version,
-    )
-
-
-def _nothing_billed(span: Span, holds: list[Hold]) -> Billed:
-    """An attempt that was not charged: the ledger drops it."""
-    return Billed(
-        tenant_id=span.tenant_id,
-        attribution=span.attribution,
-        model=span.model,
-        provider_name=span.provider_name,
-        begin_ns=span.start_ns,
-        cost_nanousd=0,
-        tokens=0,
-        attempt=span.span_id,
-        holds=holds,
-        prompt_version=span.prompt_version,
-    )
 
 
 def _write_offsets(conn: Connection, offsets: list[Offset]) -> None:

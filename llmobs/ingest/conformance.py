@@ -4,6 +4,7 @@ Only spans that are written now are counted, so a report that comes twice counts
 MOST_ROWS of a tenant and day, what is new counts under OTHERS alone; a sender can make up any number of names.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -37,14 +38,22 @@ class Counted:
     span_id: bytes
 
 
-def meter(conn: psycopg.Connection[Any], spans: list[Span]) -> None:
-    """Count the reported spans of a batch, which holds its tenants' locks. Commits nothing itself."""
+Metered = dict[Key, Counted]
+
+
+def metered(spans: Iterable[Span]) -> Metered:
+    """Of the reported spans of a batch."""
     kinds: dict[tuple[Any, ...], Counted] = {}
     for span in spans:
         if span.source == semconv.SOURCE_OTLP:
             _count(span, kinds)
-    if kinds:
-        _write(conn, _apart(kinds))
+    return _apart(kinds)
+
+
+def meter(conn: psycopg.Connection[Any], found: Metered) -> None:
+    """Add what a batch has, which holds its tenants' locks. Commits nothing itself."""
+    if found:
+        _write(conn, found)
 
 
 def missing(span: Span) -> list[str]:

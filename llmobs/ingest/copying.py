@@ -5,7 +5,7 @@ psycopg packs the same otherwise.
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from itertools import chain, islice
 from typing import Any
@@ -73,17 +73,37 @@ _ROWS_AT_ONCE = 250
 _HEAD, _TAIL = b"PGCOPY\n\xff\r\n\x00" + bytes(8), b"\xff\xff"
 
 
-def copy_spans(conn: Connection, rows: Iterable[Row]) -> None:
+class Packed(list[bytes]):
+    """Rows as COPY takes them."""
+
+
+Rows = Iterable[Row] | Packed
+
+
+def pack_spans(rows: Iterable[Row]) -> Rows:
+    """Made ready for `copy_spans`, before a lock that others wait for."""
+    return _pack(_SPAN, rows)
+
+
+def pack_claims(rows: Iterable[Row]) -> Rows:
+    return _pack(_CLAIM, rows)
+
+
+def pack_bills(rows: Iterable[Row]) -> Rows:
+    return _pack(_BILL, rows)
+
+
+def copy_spans(conn: Connection, rows: Rows) -> None:
     """Rows of `span_row`. Raises psycopg.errors.UniqueViolation if one is there already."""
     _copy(conn, "span", _SPAN, rows)
 
 
-def copy_claims(conn: Connection, rows: Iterable[Row]) -> None:
+def copy_claims(conn: Connection, rows: Rows) -> None:
     """Rows of `claim_row`."""
     _copy(conn, "claim", _CLAIM, rows)
 
 
-def copy_bills(conn: Connection, rows: Iterable[Row]) -> None:
+def copy_bills(conn: Connection, rows: Rows) -> None:
     """Rows of `bill_row`."""
     _copy(conn, "bill", _BILL, rows)
 
@@ -136,10 +156,15 @@ _NO_ITEMS = struct.pack(">ii", 0, 0)
 _INT8_OID, _TEXT_OID = (struct.pack(">I", postgres.types[name].oid) for name in ("int8", "text"))
 
 
-def _copy(conn: Connection, table: str, columns: dict[str, str], rows: Iterable[Row]) -> None:
+def _pack(columns: dict[str, str], rows: Iterable[Row]) -> Rows:
+    return list(rows) if _compiled is None else Packed(_chunks(_kinds(columns), rows))
+
+
+def _copy(conn: Connection, table: str, columns: dict[str, str], rows: Rows) -> None:
     with conn.cursor() as cur:
-        if _compiled is not None:
-            _copy_packed(cur, _statement(table, columns), _kinds(columns), rows)
+        if isinstance(rows, Packed) or _compiled is not None:
+            chunks = rows if isinstance(rows, Packed) else _chunks(_kinds(columns), rows)
+            _copy_packed(cur, _statement(table, columns), chunks)
             return
         for dumper in (_Int8Array, _TextArray):
             cur.adapters.register_dumper(None, dumper)
@@ -154,13 +179,18 @@ def _kinds(columns: dict[str, str]) -> bytes:
     return "".join(_KINDS[kind] for kind in columns.values()).encode()
 
 
-def _copy_packed(cur: psycopg.Cursor[Any], statement: str, kinds: bytes, rows: Iterable[Row]) -> None:
+def _chunks(kinds: bytes, rows: Iterable[Row]) -> Iterator[bytes]:
     assert _compiled is not None
     rest = iter(rows)
+    while some := list(islice(rest, _ROWS_AT_ONCE)):
+        yield _compiled.packed(kinds, some)
+
+
+def _copy_packed(cur: psycopg.Cursor[Any], statement: str, chunks: Iterable[bytes]) -> None:
     with cur.copy(statement) as copy:
         copy.write(_HEAD)
-        while some := list(islice(rest, _ROWS_AT_ONCE)):
-            copy.write(_compiled.packed(kinds, some))
+        for chunk in chunks:
+            copy.write(chunk)
         copy.write(_TAIL)
 
 

@@ -18,7 +18,7 @@ import msgspec
 import psycopg
 
 from llmobs.core.semconv import SOURCE_OTLP
-from llmobs.ingest.claims import Related, load_related
+from llmobs.ingest.claims import Related, gather, load_related
 from llmobs.ingest.content import preview
 from llmobs.ingest.copying import SPAN_COLUMNS, span_row
 from llmobs.ingest.count_once import decide
@@ -185,8 +185,8 @@ def _basis(span: Span) -> tuple[Any, ...]:
 
 def _decide(conn: Connection, found: Plan) -> None:
     heavy = {change.key: change for change in found.heavy}
-    before = load_related(conn, found.tenant_id, [change.stored.span for change in heavy.values()])
-    after = load_related(conn, found.tenant_id, [change.new for change in heavy.values()])
+    before = load_related(conn, found.tenant_id, gather([change.stored.span for change in heavy.values()]))
+    after = load_related(conn, found.tenant_id, gather([change.new for change in heavy.values()]))
     related = Related(before.claims | after.claims, after.own, before.parents | after.parents)
     others = {key: claim for key, claim in related.claims.items() if key not in heavy}
     counted = decide([claim.info for claim in others.values()] + list(related.own.values()), related.parents)

@@ -19,7 +19,6 @@ from llmobs.budgets.ledger import Fold
 from llmobs.budgets.spend import add_spend, budget_ids, match
 from llmobs.core.clock import utc_from_ns
 from llmobs.core.ids import new_row_id
-from llmobs.ingest.commit import billed_by
 from llmobs.ingest.copying import (
     SPAN_COLUMNS,
     Row,
@@ -34,6 +33,7 @@ from llmobs.ingest.copying import (
 from llmobs.ingest.count_once import claim_of, has_claim
 from llmobs.ingest.flips import load_flips, write_flips
 from llmobs.ingest.placing import detail_of
+from llmobs.ingest.ready import billed_by
 from llmobs.ingest.remap_plan import CONTENT, LIGHT, Blocks, Change, Plan, preview_of
 from llmobs.ingest.stored_spans import day_of, load_traces
 from llmobs.rollups.bills import mark_late

@@ -56,6 +56,7 @@ IDLE_SECONDS = 0.01
 CONFIG_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
 OWNERS_SECONDS = 0.25
+LOOK_FIRST = 50  # batches after one that stored claims had to do with: reports of calls come beside the calls
 OFFSETS_SECONDS = 0.5  # where only begins were read
 # A host that has vanished says nothing: without these a statement under way would wait for it for two hours.
 PATIENCE: dict[str, Any] = {
@@ -96,6 +97,7 @@ class Writer:
         self._keeper = LedgerKeeper(client, self.owner, journal, secrets.journal_key)
         self._tails: dict[str, Tail] = {}
         self._translator = Translator(self._load_config())
+        self._look_first = 0
         self._config_at = self._heartbeat_at = self._owners_at = self._offsets_at = 0.0
 
     # ---- the loop
@@ -210,7 +212,9 @@ class Writer:
             self._write_one_by_one(group.pieces, offsets)
 
     def _commit(self, batch: Batch) -> None:
+        batch.looks_first = self._look_first > 0
         committed = commit_batch(self._conn, batch, self._translator.config.budgets)
+        self._look_first = max(0, self._look_first - 1) if committed.is_ahead else LOOK_FIRST
         self._translator.were_kept(batch.prices)
         self._keeper.add(committed.folds)
         if committed.duplicates:

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from llmobs.core.clock import utc_from_ns
-from llmobs.ingest.claims import load_related
+from llmobs.ingest.claims import gather, load_related
 from llmobs.ingest.count_once import ClaimInfo, Key, claim_of, decide
 from llmobs.spans.partitions import make_partitions
 from llmobs.spans.record import Span
@@ -20,7 +20,7 @@ TENANT = 1
 
 def write(conn: Connection, batch: list[Span]) -> None:
     """What the writer does with a batch's claims, and no more."""
-    related = load_related(conn, TENANT, batch)
+    related = load_related(conn, TENANT, gather(batch))
     new = {claim.key: claim for claim in (claim_of(span) for span in batch if span.is_call)}
     claims = {**new, **{key: stored.info for key, stored in related.claims.items()}}
     counted = decide(claims.values(), related.parents)
@@ -118,4 +118,4 @@ def test_another_tenants_claims_are_never_loaded(partitioned: Connection) -> Non
     spans = captured.spans("traceloop-anthropic")
     with partitioned.transaction():
         write(partitioned, spans)
-    assert load_related(partitioned, TENANT + 1, spans).claims == {}
+    assert load_related(partitioned, TENANT + 1, gather(spans)).claims == {}

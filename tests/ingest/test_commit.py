@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from llmobs.budgets import definition
 from llmobs.budgets.definition import Budgets
 from llmobs.core import semconv
 from llmobs.core.clock import utc_from_ns
@@ -203,6 +204,16 @@ STEPS = [
     "current_budgets", "load_related", "copy_spans", "copy_blocks", "copy_claims", "copy_bills", "add_spend",
     "_write_offsets",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("looks_first", [False, True])
+def test_a_report_beside_its_call_is_written_the_same_whatever_was_guessed(pg: Connection, looks_first: bool) -> None:
+    commit(pg, call(response_id="r", source=semconv.SOURCE_GATEWAY, scope_name=""))
+    batch = Batch(spans=[call(response_id="r")], looks_first=looks_first)
+    written = commit_batch(pg, batch, definition.load(pg))
+    assert (written.spans, written.is_ahead) == (1, looks_first)
+    assert pg.execute("SELECT source, is_counted FROM span ORDER BY source").fetchall() == [(1, True), (2, False)]
+    assert verify(pg).differences == []
 
 
 @pytest.mark.parametrize("step_name", STEPS)
