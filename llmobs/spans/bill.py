@@ -34,7 +34,11 @@ class HoldLike(Protocol):
 
 
 class Bill(msgspec.Struct, frozen=True):
-    """One row of `bill`. `cost_nanousd` None is unpriced. `holds`: of a gateway's attempt, else empty."""
+    """One row of `bill`. `cost_nanousd` None is unpriced. `holds`: of a gateway's attempt, else empty.
+
+    `response_id`: of a gateway's attempt, by which its bill is held against the provider's. Of a report it would be
+    the dearest text of the row, and nothing asks for it there: its span has it.
+    """
 
     tenant_id: int
     bill_id: int
@@ -90,7 +94,7 @@ def bill_of(span: Span, bill_id: int, reason: str = "", holds: Sequence[HoldLike
         requests=1,
         provider_name=span.provider_name,
         model=span.model,
-        response_id=span.response_id,
+        response_id=span.response_id if span.source == semconv.SOURCE_GATEWAY else "",
         usage=span.usage,
         cost_nanousd=span.cost_nanousd,
         price_version=span.price_version,

@@ -1,6 +1,6 @@
 """Details: what of a reported span is shown on its own page alone lies compressed beside its row.
 
-Attributes repeat themselves from span to span: 545 bytes a row as jsonb, 46 in a block of two hundred. So the spans of
+Attributes repeat themselves from span to span: 545 bytes a row as jsonb, 46 in a block of hundreds. So the spans of
 a batch share blocks, of one tenant and day each, and a row says which and where (`detail_id`, `detail_slot`). Where it
 says nothing, it has all of it itself: the gateway's own spans, whose attributes are asked for; spans that came nearly
 alone; rows that are older than blocks. A block is zstd of msgpack, a list of details by slot; it goes with its spans.

@@ -22,9 +22,9 @@ SELECT count(*), coalesce(sum(n), 0) FROM (
 """
 _BILLS = """
 SELECT count(*) FILTER (WHERE requests > 1), count(*) FILTER (WHERE requests = 1) FROM (
-    SELECT sum(b.requests) AS requests FROM bill b
-    WHERE b.tenant_id = (SELECT id FROM tenants_tenant WHERE slug = 'faults') AND b.response_id = ANY(%s)
-    GROUP BY b.response_id) AS each
+    SELECT sum(b.requests) AS requests FROM span s JOIN bill b USING (tenant_id, trace_id, span_id)
+    WHERE s.tenant_id = (SELECT id FROM tenants_tenant WHERE slug = 'faults') AND s.response_id = ANY(%s)
+    GROUP BY s.response_id) AS each
 """
 
 

@@ -15,7 +15,7 @@ from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
 from llmobs.ops.verify import verify
 from llmobs.pricing.usage import Usage
 from llmobs.rollups.compact import compact_all
-from llmobs.spans.blocks import read_content
+from llmobs.spans.blocks import SPANS_PER_BLOCK, read_content
 from llmobs.spans.record import Span
 from tests.ingest.making import START_NS, call, commit, make_tenant, step, sums
 
@@ -149,7 +149,7 @@ def test_an_unpriced_call_has_a_bill_without_a_cost(pg: Connection) -> None:
 
 
 def test_contents_are_read_back_from_their_block(pg: Connection) -> None:
-    spans = [call(input=f'["{n}"]', output=None) for n in range(250)]
+    spans = [call(input=f'["{n}"]', output=None) for n in range(SPANS_PER_BLOCK + 50)]
     commit(pg, *spans)
     rows = pg.execute("SELECT span_id, block_id, block_slot, start FROM span").fetchall()
     found = {
