@@ -3,15 +3,11 @@
    identities(body), received(body): an OTLP traces request in protobuf. They read what is plain. Whatever is odd (cut
    short, a wire type that the schema does not have, a text that is no UTF-8, a message that comes in pieces, deep
    nesting) is answered with None, and protobuf's own library judges it: both never disagree about a body.
-   packed(kinds, rows): rows of a binary COPY.
-   plain_texts(text): messages as most are, taken apart.
+   The rest of the module: rows of a binary COPY (_compiled_rows.c), looks at texts (_compiled_looks.c).
 
    Every read is checked against the end of its message; nothing is believed of a length but that it fits. */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
+#include "_compiled.h"
 
 #define DEEPEST 32 /* nested values; protobuf itself ends at 100 */
 
@@ -19,16 +15,7 @@ typedef struct {
     const uint8_t *at, *end;
 } Part;
 
-/* What ends a reading: ODD leaves it to the library, FAILED has set a Python exception. */
-enum { FINE = 0, ODD = 1, FAILED = 2 };
 enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 };
-
-#define TRY(step)                                                                                                      \
-    do {                                                                                                               \
-        int became_ = (step);                                                                                          \
-        if (became_ != FINE)                                                                                           \
-            return became_;                                                                                            \
-    } while (0)
 
 /* ---------------------------------------------------------------- the wire */
 
@@ -630,268 +617,23 @@ static PyObject *identities(PyObject *module, PyObject *body) { return read_requ
 
 static PyObject *received(PyObject *module, PyObject *body) { return read_request(body, 1); }
 
-/* ---------------------------------------------------------------- rows of a binary COPY */
-
-typedef struct {
-    char *bytes;
-    Py_ssize_t filled, room;
-} Buffer;
-
-static char *more(Buffer *out, Py_ssize_t count) {
-    if (out->room - out->filled < count) {
-        Py_ssize_t room = (out->room + count) * 2;
-        char *bytes = PyMem_Realloc(out->bytes, room);
-        if (!bytes) {
-            PyErr_NoMemory();
-            return NULL;
-        }
-        out->bytes = bytes;
-        out->room = room;
-    }
-    char *at = out->bytes + out->filled;
-    out->filled += count;
-    return at;
-}
-
-static void big(char *at, uint64_t value, int bytes) {
-    for (int i = bytes - 1; i >= 0; i--, value >>= 8)
-        at[i] = (char)(value & 0xff);
-}
-
-static int put_integer(Buffer *out, long long value, int bytes) {
-    char *at = more(out, 4 + bytes);
-    if (!at)
-        return -1;
-    big(at, bytes, 4);
-    big(at + 4, (uint64_t)value, bytes);
-    return 0;
-}
-
-static int put_bytes(Buffer *out, const char *bytes, Py_ssize_t length, int version) {
-    if (length > INT32_MAX - 1) {
-        PyErr_SetString(PyExc_OverflowError, "a value is longer than a row can hold");
-        return -1;
-    }
-    char *at = more(out, 4 + version + length);
-    if (!at)
-        return -1;
-    big(at, length + version, 4);
-    if (version)
-        at[4] = 1; /* of the format of jsonb */
-    memcpy(at + 4 + version, bytes, length);
-    return 0;
-}
-
-static int put_text(Buffer *out, PyObject *value) {
-    Py_ssize_t length;
-    const char *bytes = PyUnicode_AsUTF8AndSize(value, &length);
-    return bytes ? put_bytes(out, bytes, length, 0) : -1;
-}
-
-static int put_number(Buffer *out, PyObject *value, char kind) {
-    long long number = PyLong_AsLongLong(value);
-    if (number == -1 && PyErr_Occurred())
-        return -1;
-    if (kind == 'T') {
-        /* Microseconds since 2000, of nanoseconds since 1970; floored. */
-        long long microseconds = number / 1000 - (number % 1000 < 0);
-        return put_integer(out, microseconds - 946684800000000LL, 8);
-    }
-    if (kind == 'h' && (number < INT16_MIN || number > INT16_MAX)) {
-        PyErr_SetString(PyExc_OverflowError, "smallint out of range");
-        return -1;
-    }
-    return put_integer(out, number, kind == 'q' ? 8 : 2);
-}
-
-/* A flat list, of bigint or of text, in the form of an array. */
-static int put_array(Buffer *out, PyObject *value, char kind) {
-    PyObject *items = PySequence_Fast(value, "a list is needed");
-    if (!items)
-        return -1;
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(items), start = out->filled;
-    char *head = more(out, count ? 24 : 16);
-    int failed = !head;
-    if (head) {
-        big(head + 4, count ? 1 : 0, 4);
-        big(head + 8, 0, 4);
-        big(head + 12, kind == 'a' ? 20 : 25, 4); /* types of the items: bigint, text */
-        if (count) {
-            big(head + 16, count, 4);
-            big(head + 20, 1, 4);
-        }
-    }
-    for (Py_ssize_t i = 0; !failed && i < count; i++) {
-        PyObject *item = PySequence_Fast_GET_ITEM(items, i);
-        failed = kind == 'a' ? put_number(out, item, 'q') : put_text(out, item);
-    }
-    Py_DECREF(items);
-    if (failed)
-        return -1;
-    big(out->bytes + start, out->filled - start - 4, 4);
-    return 0;
-}
-
-static int put_value(Buffer *out, PyObject *value, char kind) {
-    if (value == Py_None) {
-        char *at = more(out, 4);
-        if (!at)
-            return -1;
-        memset(at, 0xff, 4);
-        return 0;
-    }
-    switch (kind) {
-    case 'q':
-    case 'h':
-    case 'T':
-        return put_number(out, value, kind);
-    case '?': {
-        int truth = PyObject_IsTrue(value);
-        return truth < 0 ? -1 : put_integer(out, truth, 1);
-    }
-    case 't':
-        return put_text(out, value);
-    case 'b':
-    case 'J': {
-        char *bytes;
-        Py_ssize_t length;
-        return PyBytes_AsStringAndSize(value, &bytes, &length) ? -1 : put_bytes(out, bytes, length, kind == 'J');
-    }
-    case 'a':
-    case 'A':
-        return put_array(out, value, kind);
-    default:
-        PyErr_Format(PyExc_ValueError, "no kind of column: %c", kind);
-        return -1;
-    }
-}
-
-static int put_row(Buffer *out, PyObject *row, const char *kinds, Py_ssize_t columns) {
-    if (!PyTuple_CheckExact(row) || PyTuple_GET_SIZE(row) != columns) {
-        PyErr_Format(PyExc_ValueError, "a row is a tuple of %zd columns", columns);
-        return -1;
-    }
-    char *at = more(out, 2);
-    if (!at)
-        return -1;
-    big(at, columns, 2);
-    for (Py_ssize_t i = 0; i < columns; i++)
-        if (put_value(out, PyTuple_GET_ITEM(row, i), kinds[i]))
-            return -1;
-    return 0;
-}
-
-static PyObject *packed(PyObject *module, PyObject *arguments) {
-    const char *kinds;
-    Py_ssize_t columns;
-    PyObject *rows;
-    if (!PyArg_ParseTuple(arguments, "y#O!", &kinds, &columns, &PyList_Type, &rows))
-        return NULL;
-    Buffer out = {NULL, 0, 0};
-    int failed = 0;
-    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(rows); i++)
-        failed = put_row(&out, PyList_GET_ITEM(rows, i), kinds, columns);
-    PyObject *made = failed ? NULL : PyBytes_FromStringAndSize(out.bytes, out.filled);
-    PyMem_Free(out.bytes);
-    return made;
-}
-
-/* ---------------------------------------------------------------- messages as most are */
-
-typedef struct {
-    const char *at, *end;
-} Letters;
-
-/* These letters, with blanks before and between them. */
-static int follows(Letters *rest, const char *letters) {
-    for (; *letters; letters++) {
-        while (rest->at < rest->end && *rest->at == ' ')
-            rest->at++;
-        if (rest->at == rest->end || *rest->at++ != *letters)
-            return 0;
-    }
-    return 1;
-}
-
-static int word_follows(Letters *rest, const char *word) {
-    Py_ssize_t length = strlen(word);
-    if (!follows(rest, "\"") || rest->end - rest->at <= length || memcmp(rest->at, word, length) ||
-        rest->at[length] != '"')
-        return 0;
-    rest->at += length + 1;
-    return 1;
-}
-
-static int text_follows(Letters *rest, Letters *found) {
-    if (!follows(rest, "\""))
-        return 0;
-    const char *end = memchr(rest->at, '"', rest->end - rest->at);
-    if (!end)
-        return 0;
-    found->at = rest->at;
-    found->end = end;
-    rest->at = end + 1;
-    return 1;
-}
-
-static int message_follows(Letters *rest, Letters *role, Letters *said) {
-    return follows(rest, "{") && word_follows(rest, "role") && follows(rest, ":") && text_follows(rest, role) &&
-           follows(rest, ",") && word_follows(rest, "parts") && follows(rest, ":[{") && word_follows(rest, "type") &&
-           follows(rest, ":") && word_follows(rest, "text") && follows(rest, ",") && word_follows(rest, "content") &&
-           follows(rest, ":") && text_follows(rest, said) && follows(rest, "}]}");
-}
-
-static int message_into(PyObject *found, const Letters *role, const Letters *said) {
-    PyObject *one = Py_BuildValue("(s#s#)", role->at, role->end - role->at, said->at, said->end - said->at);
-    int failed = !one || PyList_Append(found, one);
-    Py_XDECREF(one);
-    return failed ? FAILED : FINE;
-}
-
-static int messages_into(PyObject *found, Letters rest) {
-    if (memchr(rest.at, '\\', rest.end - rest.at) || !follows(&rest, "["))
-        return ODD;
-    do {
-        Letters role, said;
-        if (!message_follows(&rest, &role, &said))
-            return ODD;
-        TRY(message_into(found, &role, &said));
-        while (rest.at < rest.end && *rest.at == ' ')
-            rest.at++;
-        if (rest.at == rest.end)
-            return FINE;
-    } while (follows(&rest, ","));
-    return ODD;
-}
-
-/* As `guards.sieve.plain_texts`, of texts in ASCII. */
-static PyObject *plain_texts(PyObject *module, PyObject *text) {
-    if (!PyUnicode_Check(text) || !PyUnicode_IS_COMPACT_ASCII(text))
-        Py_RETURN_NONE;
-    const char *at = (const char *)PyUnicode_1BYTE_DATA(text);
-    Letters rest = {at, at + PyUnicode_GET_LENGTH(text)};
-    while (rest.end > rest.at && rest.end[-1] == ' ')
-        rest.end--;
-    if (rest.at == rest.end || *--rest.end != ']')
-        Py_RETURN_NONE;
-    PyObject *found = PyList_New(0);
-    int became = found ? messages_into(found, rest) : FAILED;
-    if (became == FINE)
-        return found;
-    Py_XDECREF(found);
-    if (became == FAILED)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef METHODS[] = {
     {"identities", identities, METH_O, "Ids and times of all spans of a body; None: protobuf must judge."},
     {"received", received, METH_O, "All spans of a body, as tuples; None: protobuf must judge."},
     {"packed", packed, METH_VARARGS, "Rows in the format of a binary COPY, without its head and tail."},
     {"plain_texts", plain_texts, METH_O, "Roles and texts of messages of one plain text each; None: look closer."},
+    {"looks_clean", looks_clean, METH_O, "Whether no personal data or secret can stand in a text, or in JSON of one."},
+    {"values_look_clean", values_look_clean, METH_O, "The same of all values of a dict: texts, numbers and truths."},
+    {"anchors_in", anchors_in, METH_VARARGS, "Bits of the groups of which an anchor stands in an ASCII text."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_compiled", NULL, -1, METHODS};
 
-PyMODINIT_FUNC PyInit__compiled(void) { return PyModule_Create(&MODULE); }
+PyMODINIT_FUNC PyInit__compiled(void) {
+    looks_ready();
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module && PyModule_AddIntConstant(module, "FORM", FORM))
+        Py_CLEAR(module);
+    return module;
+}

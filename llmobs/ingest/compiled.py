@@ -1,4 +1,4 @@
-"""The hot loops in C (`_compiled.c`), where they are built: OTLP's protobuf, plain messages, rows for COPY.
+"""The hot loops in C (`_compiled*.c`), where they are built: OTLP's protobuf, looks at texts, rows for COPY.
 
 `make install` builds them where there is a C compiler with Python's headers, and goes on without: everything works the
 same, at about twice the CPU. `python -m llmobs.ingest.compiled` builds them by hand and says why it cannot.
@@ -12,15 +12,17 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-SOURCE = Path(__file__).with_name("_compiled.c")
+SOURCES = sorted(Path(__file__).parent.glob("_compiled*.c"))
+FORM = 2  # of what the module gives: raised with each change of its functions (`_compiled.h`)
 
 
 def loaded() -> ModuleType | None:
-    """The compiled module, if it was built for this Python."""
+    """The compiled module, if it was built for this Python, and of these sources."""
     try:
-        return import_module("llmobs.ingest._compiled")
+        module = import_module("llmobs.ingest._compiled")
     except ImportError:
         return None
+    return module if getattr(module, "FORM", 0) == FORM else None
 
 
 def build() -> str:
@@ -29,13 +31,14 @@ def build() -> str:
     headers = Path(sysconfig.get_path("include"))
     if not (headers / "Python.h").exists():
         return f"Python's headers are not in {headers} (Debian, Ubuntu: apt install python3-dev)"
-    target = SOURCE.with_name(f"_compiled{sysconfig.get_config_var('EXT_SUFFIX')}")
+    target = Path(__file__).with_name(f"_compiled{sysconfig.get_config_var('EXT_SUFFIX')}")
     made = target.with_name(f".{target.name}.new")
     options = ["-O2", "-shared", "-fPIC", f"-I{headers}"]
     if sys.platform == "darwin":
         options += ["-undefined", "dynamic_lookup"]
+    command = [*compiler, *options, "-o", str(made), *map(str, SOURCES)]
     try:
-        subprocess.run([*compiler, *options, "-o", str(made), str(SOURCE)], check=True, capture_output=True, text=True)  # noqa: S603
+        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     except OSError as error:
         return f"there is no C compiler: {error}"
     except subprocess.CalledProcessError as error:

@@ -17,6 +17,7 @@ from llmobs.core.semconv import REFUSED
 from llmobs.guards.fingerprint import fingerprint, tenant_key
 from llmobs.guards.redactor import Redactor
 from llmobs.guards.sieve import may_be_sensitive
+from llmobs.ingest import compiled
 from llmobs.spans.record import Span
 
 FULL = "full"
@@ -37,6 +38,8 @@ _CONTENT_NAME = re.compile(
 )
 
 Rewrite = Callable[[str], str]
+
+_compiled = compiled.loaded()
 
 
 class Door:
@@ -175,6 +178,8 @@ def _is_clean(span: Span) -> bool:
     """
     if not (_is_clean_json(span.input) and _is_clean_json(span.output)):
         return False
+    if _compiled is not None and not span.status_message and _compiled.values_look_clean(span.attributes):
+        return True
     texts = [span.status_message]
     for value in span.attributes.values():
         if isinstance(value, str):
@@ -185,7 +190,9 @@ def _is_clean(span: Span) -> bool:
 
 
 def _is_clean_json(text: str | None) -> bool:
-    return not text or ("\\u" not in text and not may_be_sensitive(text))
+    if not text or (_compiled is not None and _compiled.looks_clean(text)):
+        return True
+    return "\\u" not in text and not may_be_sensitive(text)
 
 
 def _redact_json(text: str | None, redactor: Redactor) -> str | None:

@@ -7,7 +7,7 @@ psycopg packs the same otherwise.
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -65,7 +65,7 @@ Row = tuple[Any, ...]
 
 _compiled = compiled.loaded()
 _KINDS = {
-    "int8": "q", "int2": "h", "bool": "?", "text": "t", "bytea": "b", "timestamptz": "T", "jsonb": "J", "int8[]": "a",
+    "int8": "q", "int2": "h", "bool": "?", "text": "t", "bytea": "b", "timestamptz": "T", "jsonb": "J",
     "text[]": "A",
 }  # fmt: skip
 # Packed at once: PostgreSQL reads some while the next are packed.
@@ -120,21 +120,6 @@ def copy_details(conn: Connection, rows: Iterable[tuple[int, int, date, bytes]])
         _copy_by_psycopg(cur, _statement("detail_block", _DETAIL_BLOCK), _DETAIL_BLOCK, rows)
 
 
-class _Int8Array(Dumper):
-    """A flat list of integers as bigint[]: an eighth of the time that the general way takes with its nested lists."""
-
-    format = Format.BINARY
-    oid = postgres.types["int8"].array_oid
-
-    def dump(self, obj: list[int]) -> bytes:
-        count = len(obj)
-        if not count:
-            return _NO_ITEMS + _INT8_OID
-        return struct.pack(
-            ">ii4siI" + "iq" * count, 1, 0, _INT8_OID, count, 1, *chain.from_iterable((8, n) for n in obj)
-        )
-
-
 class _TextArray(Dumper):
     """A flat list of texts, most often empty, as text[]."""
 
@@ -153,7 +138,7 @@ class _TextArray(Dumper):
 
 # The head of an array in PostgreSQL's binary format: dimensions, flag of nulls, the items' type, then each dimension.
 _NO_ITEMS = struct.pack(">ii", 0, 0)
-_INT8_OID, _TEXT_OID = (struct.pack(">I", postgres.types[name].oid) for name in ("int8", "text"))
+_TEXT_OID = struct.pack(">I", postgres.types["text"].oid)
 
 
 def _pack(columns: dict[str, str], rows: Iterable[Row]) -> Rows:
@@ -166,8 +151,7 @@ def _copy(conn: Connection, table: str, columns: dict[str, str], rows: Rows) -> 
             chunks = rows if isinstance(rows, Packed) else _chunks(_kinds(columns), rows)
             _copy_packed(cur, _statement(table, columns), chunks)
             return
-        for dumper in (_Int8Array, _TextArray):
-            cur.adapters.register_dumper(None, dumper)
+        cur.adapters.register_dumper(None, _TextArray)
         _copy_by_psycopg(cur, _statement(table, columns), columns, map(_adapter(columns), rows))
 
 

@@ -7,6 +7,7 @@ nobody can flag, mask or block what has been answered already.
 from collections.abc import Mapping
 
 from llmobs.core.semconv import SOURCE_GATEWAY
+from llmobs.guards.anchors import OF_INJECTIONS, may_reach
 from llmobs.guards.fingerprint import tenant_key
 from llmobs.guards.redactor import Redactor
 from llmobs.guards.sieve import may_be_injection, may_be_sensitive, plain_texts
@@ -60,14 +61,24 @@ def _looks(action: str, is_ours: bool) -> bool:
 def _injections(text: str, threshold_permille: int) -> list[Sign]:
     plain = plain_texts(text) if _compiled is None or not text.isascii() else _compiled.plain_texts(text)
     if plain is None or any(
-        role in TOOLS or (role not in TRUSTED and may_be_injection(said, False, threshold_permille))
-        for role, said in plain
+        role in TOOLS or (role not in TRUSTED and _may_be_injection(said, threshold_permille)) for role, said in plain
     ):
         return injections(_messages(text, INPUT), threshold_permille)
     return []
 
 
+def _may_be_injection(text: str, threshold_permille: int) -> bool:
+    if _compiled is not None and text.isascii():
+        # All anchors in one pass: most texts have too few, and need no search for any sign.
+        seen = _compiled.anchors_in(OF_INJECTIONS, text)
+        if not may_reach(seen, threshold_permille):
+            return False
+    return may_be_injection(text, False, threshold_permille)
+
+
 def _sensitive(text: str, where: str) -> list[Sign]:
+    if _compiled is not None and _compiled.looks_clean(text):
+        return []
     is_escaped = "\\" in text and ("\\u" in text or "\\/" in text)
     if not is_escaped and not may_be_sensitive(text):
         return []

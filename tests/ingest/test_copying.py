@@ -10,13 +10,13 @@ from llmobs.ingest import compiled, copying
 
 COLUMNS = {
     "large": "int8", "small": "int2", "truth": "bool", "words": "text", "raw": "bytea", "at": "timestamptz",
-    "said": "jsonb", "numbers": "int8[]", "texts": "text[]",
+    "said": "jsonb", "texts": "text[]",
 }  # fmt: skip
 ROWS: list[tuple[Any, ...]] = [
-    (1, 2, True, "a", b"\0\xff", 1_700_000_000_123_456_789, b'{"a": [1, "\xc3\xa9"]}', (1, -2), ("x", "")),
-    (-(2**63), -(2**15), False, "é\U0001f600\n", b"", 0, b"null", [], []),
-    (2**63 - 1, 2**15 - 1, False, "", b"x" * 70_000, -1, b'"' + b"y" * 70_000 + b'"', [2**63 - 1], ["é"]),
-    (None,) * 9,
+    (1, 2, True, "a", b"\0\xff", 1_700_000_000_123_456_789, b'{"a": [1, "\xc3\xa9"]}', ("x", "")),
+    (-(2**63), -(2**15), False, "é\U0001f600\n", b"", 0, b"null", []),
+    (2**63 - 1, 2**15 - 1, False, "", b"x" * 70_000, -1, b'"' + b"y" * 70_000 + b'"', ["é"]),
+    (None,) * 8,
 ]
 
 # Where nothing compiles, both ways are psycopg's: what is asked of one is asked of the other.
@@ -66,8 +66,8 @@ def _copied(conn: psycopg.Connection[Any], kinds: list[str], row: tuple[Any, ...
         (b"t", 1, TypeError),
         (b"t", "\ud800", UnicodeEncodeError),
         (b"b", "x", TypeError),
-        (b"a", 1, TypeError),
-        (b"a", ["x"], TypeError),
+        (b"A", 1, TypeError),
+        (b"A", [1], TypeError),
         (b"x", 1, ValueError),
     ],
 )

@@ -1,0 +1,28 @@
+/* What the parts of the compiled module share, and what each gives to it (`_compiled.c`). */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#define FORM 2 /* of what the module gives, as in compiled.py: a build of another form is not used */
+
+/* What ends a reading: ODD leaves it to Python, FAILED has set a Python exception. */
+enum { FINE = 0, ODD = 1, FAILED = 2 };
+
+#define TRY(step)                                                                                                      \
+    do {                                                                                                               \
+        int became_ = (step);                                                                                          \
+        if (became_ != FINE)                                                                                           \
+            return became_;                                                                                            \
+    } while (0)
+
+/* _compiled_rows.c */
+PyObject *packed(PyObject *module, PyObject *arguments);
+
+/* _compiled_looks.c */
+void looks_ready(void); /* first */
+PyObject *plain_texts(PyObject *module, PyObject *text);
+PyObject *looks_clean(PyObject *module, PyObject *text);
+PyObject *values_look_clean(PyObject *module, PyObject *attributes);
+PyObject *anchors_in(PyObject *module, PyObject *arguments);

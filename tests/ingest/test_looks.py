@@ -1,0 +1,111 @@
+"""Looks at texts in C: what they let go holds nothing, and they say what Python says."""
+
+import json
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from llmobs.guards.anchors import _GROUPS, OF_INJECTIONS, SPREAD, may_reach
+from llmobs.guards.injection import score
+from llmobs.guards.normal_form import is_spread, single_blanks
+from llmobs.guards.sensitive import may_hold
+from llmobs.ingest import compiled, content, watch
+from tests.guards.harmless import HARMLESS
+from tests.guards.test_injection import ATTACKS, LISTED
+from tests.guards.test_sieve import THRESHOLDS, VALUES, texts
+from tests.ingest.making import call
+
+if compiled.loaded() is None:
+    compiled.build()
+
+ANCHORS = [anchor for group in _GROUPS for anchor in group if anchor.isascii()]
+NEARLY = ["12", "345", "999999", "API_key", "Secret=", "private key", "xoX", "\\u", "\\/", "\\"]
+PIECES = [*ANCHORS, *"a \t.x\n-_*", "  ", "I g N o r e", "a b c d"]
+
+
+def _seen(text: str) -> int:
+    """Which groups have an anchor in an ASCII text, looked for one by one."""
+    plain = single_blanks(text.lower())
+    seen = sum(1 << number for number, group in enumerate(_GROUPS) if any(anchor in plain for anchor in group))
+    return seen | (SPREAD if is_spread(plain) else 0)
+
+
+def _of_module(text: str) -> int:
+    module = compiled.loaded()
+    return _seen(text) if module is None else int(module.anchors_in(OF_INJECTIONS, text))
+
+
+def test_each_group_has_a_bit() -> None:
+    assert len(_GROUPS) < 63
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.sampled_from(ANCHORS).map(lambda a: a[:2]), max_size=9), st.booleans())
+@settings(max_examples=500, deadline=None)
+def test_anchors_are_found_as_if_looked_for_one_by_one(pieces: list[str], is_upper: bool) -> None:
+    text = "".join(pieces)
+    text = text.upper() if is_upper else text
+    assert _of_module(text) == _seen(text)
+
+
+@given(texts(), THRESHOLDS)
+@settings(max_examples=500, deadline=None)
+def test_what_has_too_few_anchors_stays_below_the_threshold(text: str, permille: int) -> None:
+    plain = text.encode("ascii", "ignore").decode()
+    if not may_reach(_of_module(plain), permille):
+        assert round(1000 * score(plain).score) < permille
+
+
+@pytest.mark.parametrize("text", [text for text in LISTED + ATTACKS if text.isascii()])
+def test_no_known_attack_is_let_go(text: str) -> None:
+    for shape in (text, text.upper(), text.replace(" ", "   "), "words " * 2000 + text):
+        if score(shape).score >= 0.7:
+            assert may_reach(_of_module(shape), 700)
+
+
+def test_most_ordinary_texts_have_too_few_anchors() -> None:
+    plain = [text for text in HARMLESS if text.isascii()]
+    assert sum(may_reach(_of_module(text), 700) for text in plain) < len(plain) / 2
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [*VALUES, "12", "345", "999999", "API_key", "Secret=", "private key", "xoX", "\\u", "\\/", "\\"]
+        )
+        | st.text("0123456789 -/().+ABab@_é\ud800", max_size=20),
+        max_size=6,
+    )
+)
+@settings(max_examples=1000, deadline=None)
+@example(["7xox1"])
+@example(["a", "1.23-45/678"])
+def test_a_text_looks_clean_where_no_pattern_may_stand(parts: list[str]) -> None:
+    text = "".join(parts)
+    module = compiled.loaded()
+    is_certain = not may_hold(text) and "\\u" not in text and "\\/" not in text
+    if module is not None:
+        assert module.looks_clean(text) is (is_certain and "\ud800" not in text)
+        assert module.values_look_clean({"text": text, "one": 1, "half": 0.5}) is module.looks_clean(text)
+        assert not module.values_look_clean({"list": [text]})
+
+
+@given(st.lists(st.sampled_from(VALUES) | st.sampled_from(HARMLESS) | st.text(max_size=9), min_size=1, max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_policy_and_guards_come_to_the_same_without_it(parts: list[str]) -> None:
+    said = json.dumps([{"role": "user", "parts": [{"type": "text", "content": " ".join(parts)}]}])
+    found = []
+    for module in (compiled.loaded(), None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(content, "_compiled", module)
+            patch.setattr(watch, "_compiled", module)
+            span = call(input=said, output=said, attributes={"note": parts[0], "list": parts, "many": 3})
+            content.Door({1: content.REDACTED}, b"key").apply(span)
+            signs = watch._sensitive(said, "input") + watch._injections(said, 350)
+            found.append((span.input, span.output, span.attributes, signs))
+    assert found[0] == found[1]
+
+
+def test_a_build_of_another_form_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "FORM", compiled.FORM + 1)
+    assert compiled.loaded() is None
