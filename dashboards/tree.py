@@ -5,9 +5,11 @@ Sums are over counted calls only, so each cent is in them once; what another spa
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
+from itertools import islice
+from operator import attrgetter
 
 from dashboards.queries.trace import SpanRow
-from llmobs.core.clock import ns_from_utc
 from llmobs.core.semconv import ERROR_STATUSES, EXECUTE_TOOL, OK, REFUSED, SOURCE_GATEWAY
 
 # A row is about 600 bytes of HTML and a page at most 100 KB: longer trees fold to this depth, and to the ways to the
@@ -17,14 +19,16 @@ FOLD_DEPTH = 2
 PIECE = 150  # children that are loaded at once
 OUTSTANDING = 8  # of each kind that stay in sight
 HEDGED = "hedged"  # an attempt beside another one, which answered first
+_BY_START = attrgetter("start_ns")
 MISSING_PARENT = "parent not received (yet)"
 
 
-@dataclass
+@dataclass(slots=True, eq=False)
 class Node:
     """A span in its place. Sums include the span itself."""
 
     span: SpanRow
+    start_ns: int
     depth: int = 0
     children: list["Node"] = field(default_factory=list)
     is_orphan: bool = False
@@ -42,10 +46,6 @@ class Node:
     siblings: int = 1
     is_attempt: bool = False  # of the call above it
     is_poor: bool = False  # an answer after which a better one was asked for
-
-    @property
-    def start_ns(self) -> int:
-        return ns_from_utc(self.span.start)
 
     @property
     def end_ns(self) -> int:
@@ -124,7 +124,7 @@ class Tree:
 
 def tree_of(spans: Sequence[SpanRow], unfolded: str = "") -> Tree:
     """The tree, folded where it is long; below `unfolded` everything is shown."""
-    nodes = {span.span_id: Node(span) for span in spans}
+    nodes = {span.span_id: Node(span, span.start_ns) for span in spans}
     roots = []
     for node in nodes.values():
         parent = nodes.get(node.span.parent_span_id or "")
@@ -134,13 +134,8 @@ def tree_of(spans: Sequence[SpanRow], unfolded: str = "") -> Tree:
         else:
             parent.children.append(node)
     ordered = _in_order(roots)
-    seen = {node.span.span_id for node in ordered}
-    for node in nodes.values():  # spans that name each other as parents hang nowhere
-        if node.span.span_id not in seen:
-            node.is_orphan = True
-            found = [each for each in _in_order([node], seen) if each.span.span_id not in seen]
-            seen |= {each.span.span_id for each in found}
-            ordered += found
+    if len(ordered) < len(nodes):
+        ordered += _hanging_nowhere(ordered, nodes)
     _sum_up(ordered)
     is_folded = len(ordered) > FOLD_ABOVE
     if is_folded:
@@ -149,19 +144,34 @@ def tree_of(spans: Sequence[SpanRow], unfolded: str = "") -> Tree:
     return Tree(ordered, start_ns, max((node.end_ns for node in ordered), default=0), is_folded)
 
 
+def _hanging_nowhere(ordered: list[Node], nodes: dict[str, Node]) -> list[Node]:
+    """Spans that name each other as parents."""
+    seen, hanging = {node.span.span_id for node in ordered}, []
+    for node in nodes.values():
+        if node.span.span_id not in seen:
+            node.is_orphan = True
+            found = [each for each in _in_order([node], seen) if each.span.span_id not in seen]
+            seen |= {each.span.span_id for each in found}
+            hanging += found
+    return hanging
+
+
 def _in_order(roots: list[Node], seen: set[str] | None = None) -> list[Node]:
     """Depth first, children by start; without recursion, since traces can be deep."""
     found: list[Node] = []
     visited = set(seen or ())
-    waiting = sorted(roots, key=lambda node: node.start_ns, reverse=True)
+    waiting = sorted(roots, key=_BY_START, reverse=True)
     while waiting:
         node = waiting.pop()
-        if node.span.span_id in visited:
+        span_id = node.span.span_id
+        if span_id in visited:
             continue
-        visited.add(node.span.span_id)
+        visited.add(span_id)
         found.append(node)
+        if not node.children:
+            continue
         node.children = [child for child in node.children if child.span.span_id not in visited]
-        node.children.sort(key=lambda child: child.start_ns)
+        node.children.sort(key=_BY_START)
         for position, child in enumerate(node.children, 1):
             child.depth, child.position, child.siblings = node.depth + 1, position, len(node.children)
         if node.is_own_call:
@@ -218,9 +228,9 @@ def _below(nodes: dict[str, Node], span_id: str) -> set[str]:
 
 def _fold(ordered: list[Node], nodes: dict[str, Node], unfolded: str) -> None:
     kept = {node.span.span_id for node in ordered if node.depth <= FOLD_DEPTH}
-    dearest = sorted(ordered, key=lambda node: -(node.span.cost_nanousd or 0))[:OUTSTANDING]
-    slowest = sorted((n for n in ordered if not n.children), key=lambda node: -node.span.duration_ns)[:OUTSTANDING]
-    failed = [node for node in ordered if node.is_failed][:OUTSTANDING]
+    dearest = nlargest(OUTSTANDING, ordered, key=lambda node: node.span.cost_nanousd or 0)
+    slowest = nlargest(OUTSTANDING, (n for n in ordered if not n.children), key=lambda node: node.span.duration_ns)
+    failed = list(islice((node for node in ordered if node.is_failed), OUTSTANDING))
     outstanding = set()
     for node in [*dearest, *slowest, *failed]:
         outstanding.add(node.span.span_id)
@@ -236,5 +246,5 @@ def _fold(ordered: list[Node], nodes: dict[str, Node], unfolded: str) -> None:
         kept = set(first[:FOLD_ABOVE]) | outstanding | _below(nodes, unfolded)
     for node in ordered:
         node.is_shown = node.span.span_id in kept
-    for node in ordered:
-        node.folded = sum(child.size for child in node.children if child.span.span_id not in kept)
+        if node.children:
+            node.folded = sum(child.size for child in node.children if child.span.span_id not in kept)

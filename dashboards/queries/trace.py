@@ -12,6 +12,7 @@ import msgspec
 
 from dashboards.queries.scope import Cursor
 from dashboards.queries.traces import TraceRow, trace_totals
+from llmobs.core.clock import ns_from_utc
 from llmobs.core.semconv import SOURCE_GATEWAY
 from llmobs.pricing.usage import Usage, stored_usage
 from llmobs.spans.details import Place, details_at
@@ -76,6 +77,10 @@ class SpanRow:
     def model(self) -> str:
         return self.response_model or self.request_model
 
+    @property
+    def start_ns(self) -> int:
+        return ns_from_utc(self.start)
+
 
 COLUMNS = tuple(SpanRow.__dataclass_fields__)
 # Classes of tokens of a known usage, of which none is stored as null.
@@ -83,47 +88,54 @@ CLASSES = (
     "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation_1h_input_tokens",
     "reasoning_output_tokens",
 )  # fmt: skip
-# What stands in the outline for a column of this kind.
-BLANK: dict[Any, str] = {
-    str: "''", int: "0", bool: "false", int | None: "NULL", str | None: "NULL", tuple[str, ...]: "'{}'::text[]",
-}  # fmt: skip
-# Attributes of the gateway's spans alone say what the tree must know: attempts, hits, answers instead.
-OUTLINE = {
-    name: name
-    for name in (
-        "span_id",
-        "parent_span_id",
-        "start",
-        "duration_ns",
-        "name",
-        "source",
-        "is_call",
-        "is_counted",
-        "is_estimated",
-        "operation_name",
-        "status",
-        "error_type",
-        "request_model",
-        "response_model",
-        "response_id",
-        "input_tokens",
-        "output_tokens",
-        "block_id",
-        "block_slot",
-    )
-} | {
-    "cost_nanousd": "shown_nanousd",
-    "attributes": f"CASE WHEN source = {SOURCE_GATEWAY} THEN attributes ELSE '{{}}' END",
-}
 # A time that comes as text is read by Python, which of a large trace takes longer than all else of its rows.
 _MICROSECONDS = "(extract(epoch FROM start) * 1000000)::bigint"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _READ = {"start": _MICROSECONDS, "cost_nanousd": "shown_nanousd"}
-_OUTLINED = [
-    _MICROSECONDS if name == "start" else OUTLINE.get(name) or BLANK[field.type]
-    for name, field in SpanRow.__dataclass_fields__.items()
-]
 _SELECTED = [_READ.get(name, name) for name in COLUMNS]
+# What a tree is built of, of any number of spans. Attributes of the gateway's spans alone say what it must know:
+# attempts, hits, answers instead.
+OUTLINE = {
+    name: name
+    for name in (
+        "duration_ns", "name", "source", "is_call", "is_counted", "is_estimated", "operation_name", "status",
+        "error_type", "request_model", "response_model", "response_id", "input_tokens", "output_tokens", "block_id",
+        "block_slot",
+    )
+} | {
+    "span_id": "encode(span_id, 'hex')",
+    "parent_span_id": "encode(parent_span_id, 'hex')",
+    "start_us": _MICROSECONDS,
+    "cost_nanousd": "shown_nanousd",
+    "attributes": f"CASE WHEN source = {SOURCE_GATEWAY} THEN attributes END",
+}  # fmt: skip
+_BLANK: dict[Any, Any] = {str: "", int: 0, bool: False, tuple[str, ...]: ()}
+
+
+class Outlined(SpanRow):
+    """A span with the columns of OUTLINE; others are blank. Made of a row as it comes: a trace has thousands."""
+
+    start_us: int
+
+    def __init__(self, row: Sequence[Any]) -> None:
+        values = dict(zip(OUTLINE, row, strict=True))
+        if isinstance(values["attributes"], str):  # Django's cursor leaves jsonb as text
+            values["attributes"] = msgspec.json.decode(values["attributes"])
+        values["attributes"] = values["attributes"] or {}
+        object.__setattr__(self, "__dict__", values)
+
+    @property
+    def start(self) -> datetime:  # type: ignore[override]  # told when asked
+        return _EPOCH + timedelta(microseconds=self.start_us)
+
+    @property
+    def start_ns(self) -> int:
+        return 1000 * self.start_us
+
+
+for _name, _field in SpanRow.__dataclass_fields__.items():
+    if _name not in OUTLINE and _name != "start":
+        setattr(Outlined, _name, _BLANK.get(_field.type))
 
 
 @dataclass(frozen=True)
@@ -217,13 +229,13 @@ def spans_of(cursor: Cursor, found: TraceRow, span_ids: Sequence[str] | None = N
     return _with_details(cursor, found.tenant_id, [_span(row) for row in cursor.fetchall()])
 
 
-def outline_of(cursor: Cursor, found: TraceRow) -> list[SpanRow]:
+def outline_of(cursor: Cursor, found: TraceRow) -> Sequence[SpanRow]:
     """The same spans, at most MOST_OUTLINED, with what a tree is built of; other columns are left empty (PAINS 35)."""
     cursor.execute(
-        f"SELECT {', '.join(_OUTLINED)} FROM {TRACE_SHOWN} span ORDER BY start, span_id LIMIT {MOST_OUTLINED}",
+        f"SELECT {', '.join(OUTLINE.values())} FROM {TRACE_SHOWN} span ORDER BY start, span_id LIMIT {MOST_OUTLINED}",
         _of_trace(found),
     )
-    return [_span(row) for row in cursor.fetchall()]
+    return [Outlined(row) for row in cursor.fetchall()]
 
 
 def bills_of(cursor: Cursor, found: TraceRow, span_ids: Sequence[str]) -> dict[str, list[BillRow]]:

@@ -38,7 +38,7 @@ from dashboards.queries.traces import TraceRow
 from dashboards.tree import HEDGED, MISSING_PARENT, PIECE, Node, Tree, piece_of, tree_of
 from dashboards.visit import Visit, page, show
 from dashboards.waterfall import Axis, axis_of, bar_of
-from llmobs.core.semconv import SOURCE_GATEWAY
+from llmobs.core.semconv import ERROR_STATUSES, REFUSED, SOURCE_GATEWAY
 from llmobs.tenants.models import Tenant
 
 SOURCES = {1: "gateway", 2: "OTLP", 3: "REST"}
@@ -126,11 +126,10 @@ def _piece(visit: Visit, found: TraceRow, tree: Tree, below: str) -> HttpRespons
 
 
 def _whole(
-    visit: Visit, found: TraceRow, spans: list[SpanRow], tree: Tree, side: dict[str, Any], findings: Findings
+    visit: Visit, found: TraceRow, spans: Sequence[SpanRow], tree: Tree, side: dict[str, Any], findings: Findings
 ) -> HttpResponse:
     slots = slots_of(visit.primary, [node.span.model for node in tree.shown if node.span.is_call])
     axis = axis_of(tree)
-    calls = [node for node in tree.nodes if node.span.is_call]
     return show(
         visit,
         "dashboards/trace.html",
@@ -146,8 +145,8 @@ def _whole(
         tree=tree,
         legend=_legend(tree, slots),
         facts=_facts(tree),
-        sources=", ".join(dict.fromkeys(SOURCES.get(span.source, "?") for span in spans)),
-        duplicates=sum(1 for node in calls if node.counted),
+        sources=", ".join(SOURCES.get(source, "?") for source in dict.fromkeys(span.source for span in spans)),
+        duplicates=sum(1 for node in tree.nodes if node.counted and node.span.is_call),
         is_cut=len(spans) < found.span_count and len(spans) in (MOST_SPANS, MOST_OUTLINED),
         scores=scores_of(visit.cursor, found),
         answer=_answer(visit, found, tree.nodes),
@@ -298,17 +297,17 @@ def _legend(tree: Tree, slots: dict[str, int]) -> list[tuple[str, str]]:
 
 
 def _facts(tree: Tree) -> dict[str, Any]:
-    calls = [node for node in tree.nodes if node.span.is_call]
-    counted = [node for node in calls if node.span.is_counted]
-    attempts = sum(1 for node in counted if node.is_attempt)
-    several = sum(1 for node in tree.nodes if node.is_own_call and node.attempts)
+    counted = [node for node in tree.nodes if node.span.is_call and node.span.is_counted]
+    asked = [node for node in counted if node.span.status != REFUSED]
+    attempts = sum(node.is_attempt for node in counted)
+    several = sum(1 for node in tree.nodes if node.children and node.is_own_call and node.attempts)
     estimated = sum(node.span.cost_nanousd or 0 for node in counted if node.span.is_estimated)
     return {
-        "calls": sum(1 for node in counted if not node.is_refused and not node.is_attempt) + several,
-        "attempts": sum(1 for node in counted if not node.is_refused) if attempts else 0,
-        "failed": sum(1 for node in counted if node.is_failed),
-        "cached": sum(1 for node in counted if hit_word(node)),
-        "refused": sum(1 for node in calls if node.is_refused),
+        "calls": sum(not node.is_attempt for node in asked) + several,
+        "attempts": len(asked) if attempts else 0,
+        "failed": sum(1 for node in counted if node.span.status in ERROR_STATUSES),
+        "cached": sum(1 for node in counted if node.span.attributes and hit_word(node)),
+        "refused": sum(1 for node in tree.nodes if node.span.is_call and node.span.status == REFUSED),
         "estimated": estimated,
     }
 
