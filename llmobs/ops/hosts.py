@@ -7,6 +7,7 @@ writer has written it; what its calls hold lies in the ledger, under the names o
    offsets in PostgreSQL. What comes twice is known by its ids, and offsets move by compare and set.
 3. Its disk is gone: `lose` gives back what it held and forgets it. Holds that nobody gave back lapse by themselves
    (`budgets.sweep.LAPSE_S`).
+Both are told in the audit trail, in the transaction of the change.
 """
 
 import shutil
@@ -18,12 +19,14 @@ from typing import Any
 
 import psycopg
 import redis
+from psycopg.types.json import Jsonb
 
 from llmobs.budgets import ledger, recovery, sweep
 from llmobs.core.env import Place
 from llmobs.ingest.journal import JournalReader, is_owner_alive, owners, segments
 
 SILENT_SECONDS = 60  # a host that was not seen for so long is called silent
+ACTOR = "command line"
 
 Connection = psycopg.Connection[Any]
 
@@ -93,7 +96,7 @@ def _count_holds(found: dict[str, Host], client: redis.Redis) -> None:
 # ---------------------------------------------------------------- its disk is there
 
 
-def adopt(conn: Connection, place: Place, source: Path, journal_key: bytes) -> list[str]:
+def adopt(conn: Connection, place: Place, source: Path, journal_key: bytes, actor: str = ACTOR) -> list[str]:
     """Bring a dead host's journals (its data folder, or its `journal`) to this host's writer; the owners taken over.
 
     Copied under a hidden name first, so that a writer never reads half of one. May be repeated. Raises HostError.
@@ -107,7 +110,12 @@ def adopt(conn: Connection, place: Place, source: Path, journal_key: bytes) -> l
     _refuse_living(conn, folders)
     _refuse_other_keys(folders, journal_key)
     place.journal.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return [folder.name for folder in folders if _take(folder, place.journal)]
+    new = [folder for folder in folders if not (place.journal / folder.name).exists()]
+    if not new:
+        return []
+    with conn.transaction():
+        _tell(conn, actor, "adopt", str(source), {"journals": [None, [folder.name for folder in new]]})
+        return [folder.name for folder in new if _take(folder, place.journal)]
 
 
 def _refuse_living(conn: Connection, folders: list[Path]) -> None:
@@ -158,7 +166,7 @@ class Lost:
     unbilled: int
 
 
-def lose(conn: Connection, client: redis.Redis, name: str) -> Lost:
+def lose(conn: Connection, client: redis.Redis, name: str, actor: str = ACTOR) -> Lost:
     """A host and its disk are gone for good: give back what it holds, and forget it. Raises HostError.
 
     Its journals may still be adopted later: then its calls are billed as they were.
@@ -174,6 +182,19 @@ def lose(conn: Connection, client: redis.Redis, name: str) -> Lost:
     for owner in sorted(host.owners):
         sweep.release_owner(client, epoch, owner)
     with conn.transaction():
+        given_back = {"holding": [host.holding, 0], "unbilled": [host.unbilled, 0]}
+        _tell(conn, actor, "lost", name, {"owners": [sorted(host.owners), None], **given_back})
         conn.execute("DELETE FROM heartbeat WHERE owner = ANY(%s)", (list(host.owners),))
         conn.execute("DELETE FROM journal_offset WHERE owner = ANY(%s)", (list(host.owners),))
     return Lost(host.holding, host.unbilled)
+
+
+# ---------------------------------------------------------------- the audit trail
+
+
+def _tell(conn: Connection, actor: str, action: str, name: str, change: dict[str, Any]) -> None:
+    """An entry of no tenant: hosts are the installation's."""
+    conn.execute(
+        "INSERT INTO tenants_auditentry (actor, action, kind, name, change, at) VALUES (%s, %s, 'host', %s, %s, now())",
+        (actor[:200], action, name[:200], Jsonb(change)),
+    )

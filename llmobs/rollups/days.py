@@ -30,6 +30,7 @@ def close_days(conn: psycopg.Connection[Any], now: datetime) -> int:
 
 
 def _close_next(conn: psycopg.Connection[Any], last: datetime) -> bool:
+    """Whether a day was made."""
     with conn.transaction():
         keep_out_all(conn)
         row = conn.execute(
@@ -42,7 +43,8 @@ def _close_next(conn: psycopg.Connection[Any], last: datetime) -> bool:
             return False
         # From the first hour there is; where there is none, there is nothing to add up.
         day = max(until, first.astimezone(UTC).replace(hour=0)) if first else last
-        if day < last:
+        is_made = day < last
+        if is_made:
             for to in DAY_TARGETS:
                 conn.execute(added_up(to), {"day": day, "end": day + _DAY})
             day += _DAY
@@ -50,7 +52,7 @@ def _close_next(conn: psycopg.Connection[Any], last: datetime) -> bool:
             "INSERT INTO rollup_closed (until) VALUES (%s) ON CONFLICT (only_one) DO UPDATE SET until = excluded.until",
             (min(day, last),),
         )
-        return day < last
+        return is_made
 
 
 def added_up(to: Target) -> str:

@@ -208,6 +208,25 @@ def test_the_command_lists_hosts_and_what_they_hold(pg: Connection, valkey: "red
     assert "there is forgotten: 0 calls held" in said("lost", "there")
     with pytest.raises(CommandError, match="no host"):
         said("lost", "there")
+    assert audited(pg) == [
+        ("lost", "there", {"owners": [["writer-gone"], None], "holding": [0, 0], "unbilled": [0, 0]})
+    ]
+
+
+def audited(pg: Connection) -> list[tuple[Any, ...]]:
+    return pg.execute(
+        "SELECT action, name, change FROM tenants_auditentry "
+        "WHERE actor = 'command line' AND kind = 'host' AND tenant_id IS NULL ORDER BY id"
+    ).fetchall()
+
+
+def test_the_command_tells_the_audit_trail_what_it_adopted(
+    pg: Connection, writer: Writer, here: Place, gone: Path, settings: Any
+) -> None:
+    settings.PLACE, settings.SECRETS = here, SECRETS
+    for told in ("1 journals taken over", "0 journals taken over"):
+        assert told in said("adopt", str(gone))
+    assert audited(pg) == [("adopt", str(gone), {"journals": [None, ["gateway-gone"]]})]
 
 
 # ---------------------------------------------------------------- hosts that fit together
