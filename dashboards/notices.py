@@ -30,10 +30,11 @@ def notices(
     visit: Visit,
     budgets: Sequence[BudgetFigure],
     unpriced: Sequence[Unpriced],
+    unreported: int,
     ongoing: Spike | None,
     fresh: Freshness,
 ) -> list[Notice]:
-    """Everything that is worth a notice, most urgent first."""
+    """Everything that is worth a notice, most urgent first. `unreported`: of the unpriced, those without usage."""
     found = [*_fresh(visit, fresh), *_budgets(visit, budgets)]
     if ongoing is not None:
         since = visit.local(ongoing.start)
@@ -43,11 +44,20 @@ def notices(
     if unpriced:
         calls = sum(row.calls for row in unpriced)
         models = ", ".join(dict.fromkeys(row.model or "no model named" for row in unpriced[:3]))
-        noun = "1 call has" if calls == 1 else f"{numbers.count(calls)} calls have"
         rest = f" ({models}). Their cost is unknown and in no sum."
         url = visit.url("costs")
-        found.append(Notice("unknown", f"{noun} no price", rest, f"{calls} unpriced", url, "Costs"))
+        if priceless := calls - unreported:
+            noun = "1 call has" if priceless == 1 else f"{numbers.count(priceless)} calls have"
+            more = f" {_without_usage(unreported)}, too." if unreported else ""
+            found.append(Notice("unknown", f"{noun} no price", rest + more, f"{priceless} unpriced", url, "Costs"))
+        else:
+            short = f"{calls} without usage"
+            found.append(Notice("unknown", _without_usage(calls), rest, short, url, "Costs"))
     return sorted(found, key=lambda notice: RANK[notice.kind])
+
+
+def _without_usage(calls: int) -> str:
+    return "1 call reported no usage" if calls == 1 else f"{numbers.count(calls)} calls reported no usage"
 
 
 def _budgets(visit: Visit, budgets: Sequence[BudgetFigure]) -> list[Notice]:

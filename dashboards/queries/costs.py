@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from dashboards.queries import billed
-from dashboards.queries.rollup import BIN_ORIGIN, Totals, totals
+from dashboards.queries.rollup import BIN_ORIGIN, Totals, total, totals
 from dashboards.queries.scope import Cursor, Scope
 from llmobs.pricing.price import TOKENS_PER_RATE, Price
 from llmobs.pricing.usage import Usage
@@ -70,6 +70,29 @@ def unpriced_models(cursor: Cursor, scope: Scope) -> list[Unpriced]:
     found = totals(cursor, scope, ("provider", "model"))
     rows = [Unpriced(row.key[0], row.key[1], row.unpriced_calls) for row in found if row.unpriced_calls]
     return sorted(rows, key=lambda row: -row.calls)
+
+
+def unreported_calls(cursor: Cursor, scope: Scope, unpriced_calls: int) -> int:
+    """How many of the calls without a price (`unpriced_calls` of this scope) reported no usage: no bill is theirs.
+
+    No price would give them a cost. 0 where a filter is set that bills, or sums of calls, do not know.
+    """
+    if not unpriced_calls or not _same_calls(scope):
+        return 0
+    bills, parameters = _bills(scope, ())
+    cursor.execute(
+        f"SELECT coalesce(sum(b.requests) FILTER (WHERE b.cost_nanousd IS NULL), 0)::bigint FROM {bills}", parameters
+    )
+    return max(unpriced_calls - int(cursor.fetchone()[0]), 0)
+
+
+def unbilled_calls(cursor: Cursor, scope: Scope, requests: int) -> int:
+    """How many calls of this scope are none of its `requests`: they bear no bill. 0 as above."""
+    return max(total(cursor, scope).calls - requests, 0) if _same_calls(scope) else 0
+
+
+def _same_calls(scope: Scope) -> bool:
+    return not scope.filters.given.keys() & {"user", "session", "search", "status", "error"}
 
 
 def paid_for(cursor: Cursor, scope: Scope) -> list[PaidFor]:

@@ -108,6 +108,12 @@ def traces(
     return TracePage(rows, _mark(heads[limit - 1][3], heads[limit - 1][1]) if more else None, found.unsearched)
 
 
+def has_any(cursor: Cursor, tenant_ids: Sequence[int]) -> bool:
+    """Whether these tenants have a trace at all. Days that were restored from archives are in no sum of calls."""
+    cursor.execute("SELECT EXISTS (SELECT FROM trace WHERE tenant_id = ANY(%s))", [list(tenant_ids)])
+    return bool(cursor.fetchone()[0])
+
+
 def _in_order(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int) -> list[Head]:
     """Tenant by tenant in the order of an index; of one user or session, whose traces are few, sorted."""
     beyond, after = order.beyond

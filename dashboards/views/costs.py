@@ -12,7 +12,15 @@ from dashboards.blocks import Failed, guarded
 from dashboards.columns import month_forecast
 from dashboards.figures import Series
 from dashboards.panel import KIND_WORDS
-from dashboards.queries.costs import DIMENSIONS, PaidFor, cost_by, cost_by_bucket, key_names, paid_for
+from dashboards.queries.costs import (
+    DIMENSIONS,
+    PaidFor,
+    cost_by,
+    cost_by_bucket,
+    key_names,
+    paid_for,
+    unreported_calls,
+)
 from dashboards.queries.rollup import Totals, first_call_at, last_call_at, total, totals
 from dashboards.queries.scope import Filters, Scope
 from dashboards.queries.slots import colour, slots_of
@@ -104,6 +112,9 @@ def costs(visit: Visit) -> HttpResponse:
         heading="Costs",
         choices=filter_choices(visit),
         spent=spent,
+        unreported=guarded(
+            visit, "unreported", lambda: unreported_calls(visit.cursor, visit.scope, spent.unpriced_calls)
+        ),
         change=numbers.change(spent.cost_nanousd, total(visit.cursor, before).cost_nanousd) if comparable else "",
         expected=expected,
         month_end=month_end(visit.now, visit.zone) - MOMENT,

@@ -8,7 +8,7 @@ from dashboards.columns import CONTRIBUTORS, LEAST_CALLS_NOW, Cost, Earlier, Err
 from dashboards.live import budgets_now, ledger_client
 from dashboards.notices import MOST_SHOWN, Notice, notices
 from dashboards.provider_figures import State, state_of
-from dashboards.queries.costs import unpriced_models
+from dashboards.queries.costs import unpriced_models, unreported_calls
 from dashboards.queries.health import unhealthy_now, worst_by_provider
 from dashboards.queries.rollup import Totals, first_call_at, totals
 from dashboards.queries.scope import Scope
@@ -61,7 +61,9 @@ def _notices(visit: Visit, budgets: list[BudgetFigure] | Failed, errors: Errors 
     known = [] if isinstance(budgets, Failed) else budgets
     rail_notes(visit, known)
     ongoing = None if isinstance(errors, Failed) else errors.ongoing
-    return notices(visit, known, unpriced_models(visit.cursor, visit.scope), ongoing, visit.fresh)
+    unpriced = unpriced_models(visit.cursor, visit.scope)
+    unreported = unreported_calls(visit.cursor, visit.scope, sum(row.calls for row in unpriced))
+    return notices(visit, known, unpriced, unreported, ongoing, visit.fresh)
 
 
 def cache_verdict(visit: Visit, errors: Errors) -> Verdict | None:

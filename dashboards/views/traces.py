@@ -8,7 +8,7 @@ from dashboards import figures
 from dashboards.blocks import Failed, guarded
 from dashboards.queries.rollup import first_call_at
 from dashboards.queries.slots import colour, slots_of
-from dashboards.queries.traces import MOST_COUNTED, SORTS, TracePage, TraceRow, outcomes_by_bucket, traces
+from dashboards.queries.traces import MOST_COUNTED, SORTS, TracePage, TraceRow, has_any, outcomes_by_bucket, traces
 from dashboards.views.frame import filter_choices, gateway_address
 from dashboards.visit import Visit, page, show
 
@@ -33,7 +33,8 @@ class Row:
 @page("traces")
 def trace_list(visit: Visit) -> HttpResponse:
     """The list, newest, dearest or slowest first."""
-    if first_call_at(visit.cursor, visit.seen.tenant_ids) is None:
+    tenant_ids = visit.seen.tenant_ids
+    if first_call_at(visit.cursor, tenant_ids) is None and not has_any(visit.cursor, tenant_ids):
         return show(visit, "dashboards/overview_empty.html", heading="Traces", gateway=gateway_address())
     sort = visit.request.GET.get("sort", DEFAULT_SORT)
     if sort not in SORTS:

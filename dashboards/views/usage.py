@@ -11,7 +11,8 @@ from django.urls import reverse
 
 from dashboards.api.usage import naming_of
 from dashboards.api.usage_formats import Naming
-from dashboards.blocks import guarded
+from dashboards.blocks import Failed, guarded
+from dashboards.queries.costs import unbilled_calls
 from dashboards.queries.usage import GROUPS, TIMES, UsageRow, dearest, usage_total
 from dashboards.views.frame import filter_choices
 from dashboards.visit import Visit, page, show
@@ -31,6 +32,8 @@ def usage(visit: Visit) -> HttpResponse:
     times = [name for name in asked if name in TIMES]
     groups = tuple(name for name in dict.fromkeys(asked) if name not in times[1:]) or SHOWN_AT_FIRST
     rows = guarded(visit, "usage", lambda: _rows(visit, groups))
+    total = guarded(visit, "total", lambda: usage_total(visit.cursor, visit.scope))
+    requests = None if isinstance(total, Failed) else total.requests
     return show(
         visit,
         "dashboards/usage.html",
@@ -40,7 +43,9 @@ def usage(visit: Visit) -> HttpResponse:
         picks=[(name, name in groups) for name in GROUPS if name not in TIMES],
         times=[(name, name in groups) for name in TIMES],
         rows=rows,
-        total=guarded(visit, "total", lambda: usage_total(visit.cursor, visit.scope)),
+        total=total,
+        unbilled=requests is not None
+        and guarded(visit, "unbilled", lambda: unbilled_calls(visit.cursor, visit.scope, requests)),
         downloads=[(word, _download(visit, groups, kind)) for kind, word in FORMATS],
         most=MOST_SHOWN,
         months=_months(visit),

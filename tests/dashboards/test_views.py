@@ -1,12 +1,15 @@
 """The pages over HTTP: what they say, who may see them, how large they are."""
 
+import time
 from typing import Any
 
 import psycopg
 import pytest
 from django.test import Client
 
+from llmobs.rollups.compact import compact_all
 from tests.dashboards.cast import Cast
+from tests.ingest.making import call, commit
 
 PAGES = ("/", "/traces/", "/costs/", "/usage/", "/usage/statement/", "/budgets/", "/providers/", "/prompts/")
 MOST_HTML_BYTES = 100_000
@@ -81,6 +84,27 @@ def test_the_overview_says_what_needs_a_person(cast: Cast) -> None:
     assert "mistral-next" in page
     assert "Budget “tight”" in page
     assert "Spike" in page
+
+
+def test_calls_without_usage_are_told_apart_from_calls_without_a_price(
+    empty_cast: Cast, pg: "psycopg.Connection[Any]"
+) -> None:
+    acme, alice = empty_cast.acme.pk, empty_cast.as_(empty_cast.alice)
+    unknown: dict[str, Any] = {"cost_nanousd": None, "price_version": ""}
+    start_ns = time.time_ns() - 300 * 10**9
+    commit(pg, call(acme, start_ns=start_ns, usage=None, **unknown), call(acme, start_ns=start_ns))
+    compact_all(pg)
+    overview, costs = (alice.get(path).content.decode() for path in ("/", "/costs/?last=24h"))
+    assert "1 call reported no usage" in overview
+    assert "no price" not in overview
+    assert "it reported no usage" in costs
+    assert "1 call more bore no bill" in alice.get("/usage/?last=24h").content.decode()
+    commit(pg, call(acme, start_ns=start_ns, request_model="brand-new", **unknown))
+    compact_all(pg)
+    overview, costs = (alice.get(path).content.decode() for path in ("/", "/costs/?last=24h"))
+    assert "1 call has no price" in overview
+    assert "1 call reported no usage, too" in overview
+    assert "1 reported no usage, the others" in costs
 
 
 def test_an_unknown_window_or_order_is_named_and_the_page_still_answers(cast: Cast) -> None:

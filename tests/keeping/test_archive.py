@@ -236,3 +236,21 @@ def test_a_restored_day_shows_on_the_pages_with_the_same_totals(pg: Connection, 
     for path in files(tmp_path):
         restore(pg, path, today() + timedelta(days=2))
     assert shown() == before
+
+
+def test_a_tenant_that_has_restored_days_alone_is_not_told_to_connect(pg: Connection, tmp_path: Path) -> None:
+    cast = make_cast()
+    pg.execute("UPDATE tenants_tenant SET retention_days = 3, archive = 'full' WHERE slug = 'acme'")
+    commit(pg, call(cast.acme.pk, start_ns=OLD_NS))
+    run(pg, tmp_path)
+    for table in ("rollup_delta", "rollup_tenant_hour"):  # as when their own time is over, too
+        pg.execute(f"DELETE FROM {table}")
+    alice = Client()
+    alice.force_login(cast.alice)
+    page = f"/traces/?from={DAY}T00:00Z&to={DAY + timedelta(days=1)}T00:00Z"
+    assert "/v1/traces" in alice.get(page).content.decode()
+    for path in files(tmp_path):
+        restore(pg, path, today() + timedelta(days=2))
+    shown = alice.get(page).content.decode()
+    assert "/v1/traces" not in shown
+    assert "gpt-4o-mini" in shown
