@@ -624,6 +624,7 @@ static PyMethodDef METHODS[] = {
     {"plain_texts", plain_texts, METH_O, "Roles and texts of messages of one plain text each; None: look closer."},
     {"looks_clean", looks_clean, METH_O, "Whether no personal data or secret can stand in a text, or in JSON of one."},
     {"values_look_clean", values_look_clean, METH_O, "The same of all values of a dict: texts, numbers and truths."},
+    {"values_are_small", values_are_small, METH_VARARGS, "Whether all values of a dict are small and plain."},
     {"anchors_in", anchors_in, METH_VARARGS, "Bits of the groups of which an anchor stands in an ASCII text."},
     {NULL, NULL, 0, NULL},
 };

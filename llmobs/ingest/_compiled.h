@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define FORM 2 /* of what the module gives, as in compiled.py: a build of another form is not used */
+#define FORM 3 /* of what the module gives, as in compiled.py: a build of another form is not used */
 
 /* What ends a reading: ODD leaves it to Python, FAILED has set a Python exception. */
 enum { FINE = 0, ODD = 1, FAILED = 2 };
@@ -25,4 +25,5 @@ void looks_ready(void); /* first */
 PyObject *plain_texts(PyObject *module, PyObject *text);
 PyObject *looks_clean(PyObject *module, PyObject *text);
 PyObject *values_look_clean(PyObject *module, PyObject *attributes);
+PyObject *values_are_small(PyObject *module, PyObject *arguments);
 PyObject *anchors_in(PyObject *module, PyObject *arguments);

@@ -1,8 +1,11 @@
 /* Looks at texts, so that what holds nothing need not be looked at any closer.
 
    looks_clean(text): whether no personal data or secret can stand in it, as `guards.sensitive.may_hold` says.
+   values_are_small(attributes, most): whether attributes are kept as they are.
    anchors_in(…): which anchors of injections stand in it (`guards.anchors`).
    plain_texts(text): messages as most are, taken apart. */
+
+#include <math.h>
 
 #include "_compiled.h"
 
@@ -169,6 +172,39 @@ PyObject *values_look_clean(PyObject *module, PyObject *attributes) {
         if (clean < 0)
             return NULL;
         if (!clean)
+            Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
+/* ---------------------------------------------------------------- attributes as they are kept */
+
+/* 1, 0, or -1 with an exception: as `otlp.remains` keeps them. */
+static int is_small(PyObject *value, Py_ssize_t most_characters) {
+    if (PyUnicode_CheckExact(value))
+        return PyUnicode_GET_LENGTH(value) <= most_characters &&
+               PyUnicode_FindChar(value, 0, 0, PyUnicode_GET_LENGTH(value), 1) == -1;
+    if (PyFloat_CheckExact(value))
+        return isfinite(PyFloat_AS_DOUBLE(value));
+    if (PyBool_Check(value))
+        return 1;
+    if (!PyLong_CheckExact(value))
+        return 0;
+    int overflow;
+    long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    return number == -1 && !overflow && PyErr_Occurred() ? -1 : !overflow;
+}
+
+PyObject *values_are_small(PyObject *module, PyObject *arguments) {
+    PyObject *attributes, *name, *value;
+    Py_ssize_t most_characters, place = 0;
+    if (!PyArg_ParseTuple(arguments, "O!n", &PyDict_Type, &attributes, &most_characters))
+        return NULL;
+    while (PyDict_Next(attributes, &place, &name, &value)) {
+        int small = is_small(value, most_characters);
+        if (small < 0)
+            return NULL;
+        if (!small)
             Py_RETURN_FALSE;
     }
     Py_RETURN_TRUE;

@@ -7,6 +7,7 @@ The adapter that had the last word stands on the span as a small number, so that
 earlier one has read (`manage.py remap`). A change of what an adapter reads raises its version.
 """
 
+from collections.abc import Container
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -69,6 +70,11 @@ _SDK_SCOPES = frozenset({"com.anthropic.sdk.python", "com.anthropic.sdk.typescri
 # OpenTelemetry's own instrumentations of models, which share their prefix with OpenLLMetry's.
 _OFFICIAL = ("opentelemetry.instrumentation.genai.", "opentelemetry.instrumentation.google_genai")
 _LLMETRY = "opentelemetry.instrumentation."
+# By one of these attributes `read` does otherwise than the general reading.
+_SIGNS = (
+    openinference.KIND, langfuse.TYPE, mlflow.TYPE, vercel.OPERATION, "gen_ai.prompt.0.role",
+    "gen_ai.completion.0.role", "traceloop.entity.input", "traceloop.entity.output", litellm.USAGE, openlit.SDK,
+)  # fmt: skip
 
 
 def spelled(code: int) -> str:
@@ -92,7 +98,7 @@ def read(span: Received, start_ns: int) -> Reading:
     elif span.scope_name == litellm.SCOPE or litellm.USAGE in attributes:
         adapter = LITELLM
         litellm.refine(attributes, reading)
-    elif attributes.get(openlit.SDK) == openlit.NAME or span.resource.get(openlit.SDK) == openlit.NAME:
+    elif attributes.get(openlit.SDK) == openlit.NAME or is_marked(span.resource):
         adapter = OPENLIT
         openlit.refine(attributes, reading)
     reading.adapter = adapter.code
@@ -116,10 +122,7 @@ def _read_convention(attributes: Attributes, reading: Reading, start_ns: int, sc
         return VERCEL
     general = _general(attributes)
     if genai.OPERATION in attributes:
-        name = genai.operation(str(attributes[genai.OPERATION]))
-        reading.is_call = name in semconv.CALL_OPERATIONS or (
-            name not in _NO_CALLS and bool(attributes.get(genai.REQUEST_MODEL))
-        )
+        reading.is_call = _is_call(attributes)
     elif traceloop.KIND in attributes:
         traceloop.read_kind(attributes, reading)
         return TRACELOOP
@@ -133,7 +136,34 @@ def _read_convention(attributes: Attributes, reading: Reading, start_ns: int, sc
     return _emitter(scope_name) or general
 
 
-def _general(attributes: Attributes) -> Adapter:
+def _is_call(attributes: Attributes) -> bool:
+    name = genai.operation(str(attributes[genai.OPERATION]))
+    return name in semconv.CALL_OPERATIONS or (name not in _NO_CALLS and bool(attributes.get(genai.REQUEST_MODEL)))
+
+
+def read_usual(span: Received, names: genai.Names, adapter: int) -> Reading:
+    """The same of a span that has no other convention's signs, and of `gen_ai` these names."""
+    reading = Reading(is_call=_is_call(span.attributes), adapter=adapter)
+    genai.fill(span.attributes, reading, names)
+    _name(reading, span.scope_name)
+    return reading
+
+
+def is_marked(resource: Attributes) -> bool:
+    """Whether a resource names a library that writes otherwise than the general reading."""
+    return bool(resource.get(openlit.SDK) == openlit.NAME)
+
+
+def usual_adapter(names: Container[str], scope_name: str) -> Adapter | None:
+    """Which one reads a span with these attributes, where it is the general one; None: `read` must find out."""
+    if genai.OPERATION not in names or any(sign in names for sign in _SIGNS):
+        return None
+    if scope_name.startswith(logfire.SCOPE) or scope_name == litellm.SCOPE:
+        return None
+    return _emitter(scope_name) or _general(names)
+
+
+def _general(attributes: Container[str]) -> Adapter:
     if "gen_ai.system" in attributes and "gen_ai.provider.name" not in attributes:
         return GEN_AI_OLD
     return GEN_AI if genai.OPERATION in attributes or "gen_ai.provider.name" in attributes else PLAIN
@@ -154,13 +184,21 @@ def _emitter(scope_name: str) -> Adapter | None:
 
 
 def _name(reading: Reading, scope_name: str) -> None:
+    reading.provider_name, reading.request_model, reading.response_model = _named(
+        reading.provider_name, reading.request_model, reading.response_model, reading.is_call, scope_name
+    )
+
+
+@lru_cache(maxsize=4096)
+def _named(provider: str, asked: str, answered: str, is_call: bool, scope_name: str) -> tuple[str, str, str]:
     """One spelling of provider and models. A model's prefix names the provider where nothing better does."""
-    reading.provider_name = names.provider(reading.provider_name)
-    asked_of, asked = names.split_model(reading.request_model)
-    answered_by, answered = names.split_model(reading.response_model)
+    provider = names.provider(provider)
+    asked_of, asked_bare = names.split_model(asked)
+    answered_by, answered_bare = names.split_model(answered)
     prefix = asked_of or answered_by
     # google-adk and litellm write the maker before the model, and google-adk itself as the provider.
-    if prefix and (reading.provider_name in ("", prefix) or "google_adk" in scope_name or "litellm" in scope_name):
-        reading.provider_name, reading.request_model, reading.response_model = prefix, asked, answered
-    if not reading.provider_name and reading.is_call:
-        reading.provider_name = names.provider_of_model(reading.response_model or reading.request_model)
+    if prefix and (provider in ("", prefix) or "google_adk" in scope_name or "litellm" in scope_name):
+        provider, asked, answered = prefix, asked_bare, answered_bare
+    if not provider and is_call:
+        provider = names.provider_of_model(answered or asked)
+    return provider, asked, answered

@@ -1,6 +1,7 @@
 """A journalled traces request into spans in our vocabulary.
 
-For each span: 1. leave it out if `check` named it; 2. an adapter takes what it understands (`adapters`);
+For each span: 1. leave it out if `check` named it; 2. an adapter takes what it understands (`adapters`), at once where
+its attributes' names are usual (`usual`);
 3. attribution; 4. usage in its normal form; 5. content out of the attributes, large values cut, events made compact;
 6. what could not be explained is noted (`remarks`).
 """
@@ -11,10 +12,11 @@ from llmobs.core import semconv
 from llmobs.ingest.entries import OtlpBody
 from llmobs.ingest.otlp import adapters, names, remarks
 from llmobs.ingest.otlp.check import DAY_NS, DEFAULT_RETENTION_DAYS, fault
-from llmobs.ingest.otlp.reading import Reading
-from llmobs.ingest.otlp.remains import tidy
+from llmobs.ingest.otlp.reading import Attributes, Reading
+from llmobs.ingest.otlp.remains import is_tidy, tidy
 from llmobs.ingest.otlp.tokens import normal_usage
-from llmobs.ingest.otlp.whom import attribute
+from llmobs.ingest.otlp.usual import Shape, shape_of
+from llmobs.ingest.otlp.whom import Origin, attribute, origin
 from llmobs.ingest.otlp.wire import Event, Received, received
 from llmobs.spans.record import Span
 from llmobs.tenants.attribution import Attribution
@@ -29,21 +31,24 @@ _FIRST_TOKEN_EVENT = "First Token Stream Event"  # noqa: S105
 def decode(entry: OtlpBody, key_attribution: Attribution, retention_days: int = DEFAULT_RETENTION_DAYS) -> list[Span]:
     """The spans of a checked body, those that `check` rejected left out. Raises OtlpError if it does not parse."""
     oldest_ns, newest_ns = entry.received_ns - retention_days * DAY_NS, entry.received_ns + DAY_NS
-    return [
-        _span(span, entry.tenant_id, key_attribution)
-        for span in received(entry.body, entry.content_type)
-        if not fault(span.identity, oldest_ns, newest_ns)
-    ]
+    spans: list[Span] = []
+    resource: Attributes | None = None
+    for span in received(entry.body, entry.content_type):
+        if span.resource is not resource:  # one for all of its spans
+            resource, of = span.resource, origin(span.resource, key_attribution)
+        if not fault(span.identity, oldest_ns, newest_ns):
+            spans.append(_span(span, entry.tenant_id, of))
+    return spans
 
 
-def _span(span: Received, tenant_id: int, key: Attribution) -> Span:
+def _span(span: Received, tenant_id: int, of: Origin) -> Span:
     trace_id, span_id, parent_span_id, start_ns, end_ns = span.identity
-    reading = adapters.read(span, start_ns)
-    attribution = attribute(span.attributes, span.resource, reading, key)
+    shape = _shape(span)
+    reading = _read(span, shape, start_ns)
+    attribution = attribute(span.attributes, of, reading, None if shape is None else shape.whom)
     usage, is_estimated = normal_usage(reading)
     _read_events(span.events, reading, start_ns)
-    tidy(span.attributes, span.events, reading, start_ns)
-    remarks.flag_unreadable(span.attributes, reading)
+    unknown = _tidied(span, shape, reading, start_ns)
     remarks.flag_known_limits(reading, usage, span.scope_name)
     error_type = _error_type(span, reading)
     start_ns -= min(reading.starts_earlier_ns, start_ns)
@@ -76,11 +81,35 @@ def _span(span: Received, tenant_id: int, key: Attribution) -> Span:
         scope_name=_label(span.scope_name),
         scope_version=_label(span.scope_version),
         adapter=reading.adapter,
-        remarks=(*reading.remarks, *remarks.unknown(span.attributes)),
+        remarks=(*reading.remarks, *unknown),
         attributes=span.attributes,
         input=reading.input,
         output=reading.output,
     )
+
+
+def _shape(span: Received) -> Shape | None:
+    if span.events or adapters.is_marked(span.resource):
+        return None
+    return shape_of(tuple(span.attributes), span.scope_name)
+
+
+def _read(span: Received, shape: Shape | None, start_ns: int) -> Reading:
+    if shape is None:
+        return adapters.read(span, start_ns)
+    return adapters.read_usual(span, shape.names, shape.adapter)
+
+
+def _tidied(span: Received, shape: Shape | None, reading: Reading, start_ns: int) -> tuple[str, ...]:
+    """The attributes as they are kept; what there is to say of their names."""
+    attributes = span.attributes
+    if shape is None or not is_tidy(attributes):
+        tidy(attributes, span.events, reading, start_ns)
+        shape = None
+    if shape is None or shape.names.counts:
+        remarks.flag_unreadable(attributes, reading)
+    # Of what is no call counts and the like are left.
+    return shape.unknown if shape is not None and reading.is_call else remarks.unknown(attributes)
 
 
 def _read_events(events: Iterable[Event], reading: Reading, start_ns: int) -> None:

@@ -3,6 +3,9 @@
 Every other adapter ends here too, for what it did not find under its own names: a span may carry both.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 from llmobs.core import semconv
 from llmobs.ingest.otlp import messages
 from llmobs.ingest.otlp.flattened import take_nested
@@ -73,7 +76,6 @@ _TIERS = frozenset(
     {"openai.response.service_tier", "gen_ai.openai.response.service_tier", "anthropic.response.service_tier"}
 )
 _TOLD_APART = _UNITS.keys() | _TIERS
-_PLACES = {name: place for place, name in enumerate(COUNTS)}
 _TOTAL = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens")
 _COST = ("operation.cost", "gen_ai.cost.total_cost", "gen_ai.usage.cost")
 _TTFT = (
@@ -93,61 +95,109 @@ _RESULT = ("final_result",)
 _DROPPED = ("logfire.json_schema", "gen_ai.task.input", "gen_ai.task.output")
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What `fill` looks for: of each field the names that it may have, most believed first."""
+
+    provider: tuple[str, ...] = _PROVIDER
+    request_model: tuple[str, ...] = _REQUEST_MODEL
+    response_model: tuple[str, ...] = _RESPONSE_MODEL
+    response_id: tuple[str, ...] = _RESPONSE_ID
+    error: tuple[str, ...] = _ERROR
+    input: tuple[str, ...] = _INPUT
+    system: tuple[str, ...] = _SYSTEM
+    output: tuple[str, ...] = _OUTPUT
+    finish: tuple[str, ...] = _FINISH
+    total: tuple[str, ...] = _TOTAL
+    cost: tuple[str, ...] = _COST
+    ttft: tuple[str, ...] = _TTFT
+    is_stream: tuple[str, ...] = _IS_STREAM
+    counts: tuple[str, ...] = tuple(COUNTS)
+    # Tools, other units, tiers and repeats, in no order.
+    others: frozenset[str] = frozenset(_TOOL_INPUT + _TOOL_OUTPUT + _RESULT + _DROPPED) | _TOLD_APART
+
+    def all(self) -> frozenset[str]:
+        """Each name that is taken, with the operation's."""
+        return self.others.union({OPERATION}, *(getattr(self, name) for name in self.__slots__ if name != "others"))
+
+    def among(self, names: Collection[str]) -> "Names":
+        """Those of them that a span has."""
+        fields = {field: tuple(name for name in getattr(self, field) if name in names) for field in self.__slots__[:-1]}
+        return Names(**fields, others=self.others.intersection(names))
+
+
+EVERY_NAME = Names()
+
+
 def operation(name: str) -> str:
     return OPERATIONS.get(name, name)
 
 
-def fill(attributes: Attributes, reading: Reading) -> None:
+def fill(attributes: Attributes, reading: Reading, of: Names = EVERY_NAME) -> None:
     """Take what these names say, for fields that are still unknown."""
     name = attributes.pop(OPERATION, None)
     if not reading.operation_name and isinstance(name, str):
         reading.operation_name = operation(name)
-    reading.provider_name = reading.provider_name or take_text(attributes, _PROVIDER)
-    reading.request_model = reading.request_model or take_text(attributes, _REQUEST_MODEL)
-    reading.response_model = reading.response_model or take_text(attributes, _RESPONSE_MODEL)
-    reading.response_id = reading.response_id or take_text(attributes, _RESPONSE_ID)
-    reading.error_type = reading.error_type or take_text(attributes, _ERROR)
-    _fill_content(attributes, reading)
+    if of.provider:
+        reading.provider_name = reading.provider_name or take_text(attributes, of.provider)
+    if of.request_model:
+        reading.request_model = reading.request_model or take_text(attributes, of.request_model)
+    if of.response_model:
+        reading.response_model = reading.response_model or take_text(attributes, of.response_model)
+    if of.response_id:
+        reading.response_id = reading.response_id or take_text(attributes, of.response_id)
+    if of.error:
+        reading.error_type = reading.error_type or take_text(attributes, of.error)
+    _fill_content(attributes, reading, of)
     if reading.is_call:
-        _fill_call(attributes, reading)
+        _fill_call(attributes, reading, of)
 
 
-def _fill_call(attributes: Attributes, reading: Reading) -> None:
-    reading.finish_reasons = reading.finish_reasons or take_texts(attributes, _FINISH)
-    _fill_usage(attributes, reading)
-    if reading.stated_cost_nanousd is None:
-        reading.stated_cost_nanousd = take_usd(attributes, _COST)
-    if reading.ttft_ns is None:
-        reading.ttft_ns = take_seconds(attributes, _TTFT)
-    reading.is_stream = take(attributes, _IS_STREAM) in (True, "true") or reading.is_stream
+def _fill_call(attributes: Attributes, reading: Reading, of: Names) -> None:
+    if of.finish:
+        reading.finish_reasons = reading.finish_reasons or take_texts(attributes, of.finish)
+    _fill_usage(attributes, reading, of)
+    if of.cost and reading.stated_cost_nanousd is None:
+        reading.stated_cost_nanousd = take_usd(attributes, of.cost)
+    if of.ttft and reading.ttft_ns is None:
+        reading.ttft_ns = take_seconds(attributes, of.ttft)
+    if of.is_stream:
+        reading.is_stream = take(attributes, of.is_stream) in (True, "true") or reading.is_stream
 
 
-def _fill_usage(attributes: Attributes, reading: Reading) -> None:
-    for name in sorted(attributes.keys() & COUNTS.keys(), key=_PLACES.__getitem__):
-        found = take_count(attributes, (name,))
-        if getattr(reading, COUNTS[name]) is None:
-            setattr(reading, COUNTS[name], found)
+def _fill_usage(attributes: Attributes, reading: Reading, of: Names) -> None:
+    for name in of.counts:
+        if name in attributes:
+            found = take_count(attributes, (name,))
+            if getattr(reading, COUNTS[name]) is None:
+                setattr(reading, COUNTS[name], found)
+    if of.others:
+        _fill_apart(attributes, reading)
+    if of.total and reading.total_tokens is None:
+        reading.total_tokens = take_count(attributes, of.total)
+
+
+def _fill_apart(attributes: Attributes, reading: Reading) -> None:
     for name in sorted(attributes.keys() & _TOLD_APART):
-        if name in _TIERS:
-            reading.tier = reading.tier or tier_name(
-                attributes[name]
-            )  # stays an attribute too: "default" tells as well
+        if name in _TIERS:  # stays an attribute too: "default" tells as well
+            reading.tier = reading.tier or tier_name(attributes[name])
         else:
             add_unit(reading, _UNITS[name], take_count(attributes, (name,)))
-    if reading.total_tokens is None:
-        reading.total_tokens = take_count(attributes, _TOTAL)
 
 
-def _fill_content(attributes: Attributes, reading: Reading) -> None:
-    given, system, answer = take(attributes, _INPUT), take(attributes, _SYSTEM), take(attributes, _OUTPUT)
+def _fill_content(attributes: Attributes, reading: Reading, of: Names) -> None:
+    given = take(attributes, of.input) if of.input else None
+    system = take(attributes, of.system) if of.system else None
+    answer = take(attributes, of.output) if of.output else None
     if reading.input is None and (given is not None or system is not None):
         reading.input = messages.official(given, system, "user")
     if reading.output is None and answer is not None:
         reading.output = messages.official(answer, None, "assistant")
-    if not reading.is_call:
-        _fill_tool(attributes, reading)
-    for name in _DROPPED:
-        attributes.pop(name, None)
+    if of.others:
+        if not reading.is_call:
+            _fill_tool(attributes, reading)
+        for name in _DROPPED:
+            attributes.pop(name, None)
 
 
 def _fill_tool(attributes: Attributes, reading: Reading) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from llmobs.ingest import media
+from llmobs.ingest import compiled, media
 from llmobs.ingest.otlp import messages
 from llmobs.ingest.otlp.reading import Attributes, Reading
 from llmobs.ingest.otlp.wire import Event
@@ -20,6 +20,7 @@ MOST_ATTRIBUTES = 256
 MOST_CHARACTERS_OF_AN_ATTRIBUTE = 4096
 MOST_EVENTS = 20
 
+_compiled = compiled.loaded()
 _LEAST_INT64, _MOST_INT64 = -(2**63), 2**63 - 1
 
 _GIVEN = (
@@ -46,12 +47,17 @@ _ANSWERED_EVENTS = ("gen_ai.content.completion", "gen_ai.choice", "gen_ai.assist
 _MESSAGE_EVENTS = frozenset({*_GIVEN_EVENTS, *_ANSWERED_EVENTS})
 
 
+def is_tidy(attributes: Attributes) -> bool:
+    """Whether attributes without content are kept as they are: each value is small. (False: `tidy` looks closer.)"""
+    return _compiled is not None and _compiled.values_are_small(attributes, MOST_CHARACTERS_OF_AN_ATTRIBUTE)
+
+
 def tidy(attributes: Attributes, events: Sequence[Event], reading: Reading, start_ns: int) -> None:
     """Change the attributes in place; content found goes to the reading's input and output where those are empty."""
     content: list[str] = []
     large: list[str] = []
     for name, value in attributes.items():
-        if _is_content(name):
+        if is_content(name):
             content.append(name)
         elif not _is_small(value) or len(name) > 255 or "\x00" in name:
             large.append(name)
@@ -69,7 +75,8 @@ def tidy(attributes: Attributes, events: Sequence[Event], reading: Reading, star
 
 
 @lru_cache(maxsize=4096)
-def _is_content(name: str) -> bool:
+def is_content(name: str) -> bool:
+    """Whether an attribute of this name carries what was asked or answered."""
     # An exporter sends the same few names over and over: remembering is eight times as fast as comparing.
     return name.startswith(_CONTENT) and not name.startswith(_NAMES)
 
@@ -118,7 +125,7 @@ def _keep_events(attributes: Attributes, events: Sequence[Event], reading: Readi
     """The first few events with their offset; those that carry messages become input and output."""
     for name, _, of_event in events:
         if name == _DETAILS_EVENT:
-            _move_content(of_event, [key for key in of_event if _is_content(key)], reading)
+            _move_content(of_event, [key for key in of_event if is_content(key)], reading)
     given = [_event_message(event) for event in events if event[0] in _GIVEN_EVENTS]
     answered = [_event_message(event) for event in events if event[0] in _ANSWERED_EVENTS]
     if reading.input is None and given:

@@ -5,6 +5,7 @@ them by library and day. Names of corrections and flags are here, with what they
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from llmobs.core import semconv
@@ -59,18 +60,24 @@ _TWICE = "opentelemetry.instrumentation.anthropic"
 
 def unknown(attributes: Attributes) -> tuple[str, ...]:
     """Remarks on attributes that look like a model library's, and that no convention documents. They are kept."""
-    return _unknown_among(tuple(attributes))
+    return unknown_among(tuple(attributes))
 
 
 @lru_cache(maxsize=2048)
-def _unknown_among(names: tuple[str, ...]) -> tuple[str, ...]:
+def unknown_among(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The same of attributes of these names."""
     # An exporter sends the same few sets of names over and over.
     return tuple(dict.fromkeys(remark for name in names if (remark := _unknown(name))))[:MOST_UNKNOWN]
 
 
+def has_counts(names: Iterable[str]) -> bool:
+    """Whether a token count is among them."""
+    return not _COUNTS.isdisjoint(names)
+
+
 def flag_unreadable(attributes: Attributes, reading: Reading) -> None:
     """Counts that no adapter could take: they are still attributes."""
-    if reading.is_call and not _COUNTS.isdisjoint(attributes):
+    if reading.is_call and has_counts(attributes):
         reading.remarks.append(f"{FLAG}:unreadable_count")
 
 

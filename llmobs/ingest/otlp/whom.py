@@ -1,5 +1,7 @@
 """Whom a span is attributed to: what it says itself, then its resource, then the key that sent it."""
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from llmobs.ingest.otlp.reading import Attributes, Reading, inner, parsed, take, take_text
@@ -34,8 +36,8 @@ _WORKFLOW = ("gen_ai.workflow.name", "traceloop.workflow.name", "ai.telemetry.fu
 _USER_NAMES = frozenset(_with_free(_USER_EXACT, _USER))
 _SESSION_NAMES = frozenset(_with_free(_SESSION_EXACT, _SESSION))
 _FEATURE_NAMES = frozenset(_with_free(_FEATURE_EXACT, _FEATURE))
-_NAMES = _USER_NAMES | _SESSION_NAMES | _FEATURE_NAMES
 _ENVIRONMENT = ("deployment.environment.name", "deployment.environment", "llmobs.environment")
+_ELSEWHERE = frozenset({"metadata", *_WORKFLOW, *_ENVIRONMENT})
 _ORDER = {
     name: place
     for names in (
@@ -50,33 +52,74 @@ _NO_SERVICE = "unknown_service"
 MOST_CHARACTERS = 200
 
 
-def attribute(attributes: Attributes, resource: Attributes, reading: Reading, key: Attribution) -> Attribution:
-    """Take attribution out of the attributes; what neither span nor resource says is the key's default."""
-    names = attributes.keys() & _NAMES
-    user = _first(attributes, names & _USER_NAMES) if names else ""
-    session = _first(attributes, names & _SESSION_NAMES) if names else ""
-    feature = _first(attributes, names & _FEATURE_NAMES) if names else ""
-    metadata = _metadata(attributes)
-    workflow = "" if feature else next((str(attributes[name]) for name in _WORKFLOW if attributes.get(name)), "")
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a resource says of all its spans, or the key that sent them. `feature`: the resource's alone."""
+
+    service: str
+    environment: str
+    feature: str
+    key: Attribution
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Under which of its names a span says whom it is of, most exact first. `has_more`: elsewhere too."""
+
+    user: tuple[str, ...]
+    session: tuple[str, ...]
+    feature: tuple[str, ...]
+    has_more: bool
+
+
+def origin(resource: Attributes, key: Attribution) -> Origin:
     service = str(resource.get("service.name") or "")
-    return Attribution(
-        service=_cut("" if service.startswith(_NO_SERVICE) else service) or key.service,
-        environment=_cut(reading.environment or _environment(attributes, resource)) or key.environment,
-        feature=_cut(feature or _of(metadata, _FEATURE) or str(resource.get("llmobs.feature") or "") or workflow)
-        or key.feature,
-        user_id=_cut(user or _of(metadata, _USER)) or key.user_id,
-        session_id=_cut(session or _of(metadata, _SESSION)) or key.session_id,
-        key_id=key.key_id,
+    environment = next((str(resource[name]) for name in _ENVIRONMENT if resource.get(name)), "")
+    return Origin(
+        _cut("" if service.startswith(_NO_SERVICE) else service) or key.service,
+        environment,
+        str(resource.get("llmobs.feature") or ""),
+        key,
     )
 
 
-def _first(attributes: Attributes, names: set[str]) -> str:
-    return take_text(attributes, sorted(names, key=_ORDER.__getitem__)) if names else ""
+@lru_cache(maxsize=2048)
+def names_among(names: tuple[str, ...]) -> Names:
+    """An exporter sends the same few sets of names over and over."""
+
+    def known(of: frozenset[str]) -> tuple[str, ...]:
+        return tuple(sorted(of.intersection(names), key=_ORDER.__getitem__))
+
+    return Names(known(_USER_NAMES), known(_SESSION_NAMES), known(_FEATURE_NAMES), not _ELSEWHERE.isdisjoint(names))
 
 
-def _environment(attributes: Attributes, resource: Attributes) -> str:
-    own = take_text(attributes, _ENVIRONMENT)
-    return own or next((str(resource[name]) for name in _ENVIRONMENT if resource.get(name)), "")
+def attribute(attributes: Attributes, of: Origin, reading: Reading, names: Names | None = None) -> Attribution:
+    """Take attribution out of the attributes; what neither span nor resource says is the key's default."""
+    names = names or names_among(tuple(attributes))
+    user = take_text(attributes, names.user) if names.user else ""
+    session = take_text(attributes, names.session) if names.session else ""
+    feature = take_text(attributes, names.feature) if names.feature else ""
+    metadata: dict[str, Any] = {}
+    environment = reading.environment
+    if names.has_more:
+        metadata = _metadata(attributes)
+        environment = environment or take_text(attributes, _ENVIRONMENT)
+        user, session = user or _of(metadata, _USER), session or _of(metadata, _SESSION)
+        feature = feature or _of(metadata, _FEATURE)
+    workflow = "" if feature or not names.has_more else _workflow(attributes)
+    key = of.key
+    return Attribution(
+        of.service,
+        _cut(environment or of.environment) or key.environment,
+        _cut(feature or of.feature or workflow) or key.feature,
+        _cut(user) or key.user_id,
+        _cut(session) or key.session_id,
+        key.key_id,
+    )
+
+
+def _workflow(attributes: Attributes) -> str:
+    return next((str(attributes[name]) for name in _WORKFLOW if attributes.get(name)), "")
 
 
 def _metadata(attributes: Attributes) -> dict[str, Any]:
@@ -94,4 +137,6 @@ def _of(metadata: dict[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _cut(text: str) -> str:
+    if len(text) <= MOST_CHARACTERS and "\x00" not in text:
+        return text
     return text[:MOST_CHARACTERS].replace("\x00", "")
