@@ -21,6 +21,7 @@ from gateway.body import read_body
 from gateway.door import Door
 from gateway.errors import FACES, Headers, Refusal
 from gateway.plane import Plane
+from gateway.room import Held, TooMuch
 from gateway.stages.authenticate import holder, secret_of
 from llmobs.ingest.entries import OtlpBody, OtlpLogs
 from llmobs.ingest.journal import JournalError
@@ -51,10 +52,6 @@ class Sent:
 Take = Callable[[Sent], Awaitable[tuple[bytes, str]]]  # the answer, and its content type
 
 
-class TooMuch(Exception):
-    """The collector is under pressure."""
-
-
 class Collector:
     """Takes in traces, and of logs what carries content; answers the rest and metrics with 200, dropped and counted."""
 
@@ -74,7 +71,7 @@ class Collector:
         kind = door.headers.get(b"content-type", b"").decode("latin-1")
         try:
             tenant, key = self._holder(door.headers, now_ns)
-            answer, kind = await take(Sent(await self._body(door), kind, tenant, key, now_ns))
+            answer, kind = await take(Sent(await self._body(door, tenant.id), kind, tenant, key, now_ns))
         except Refusal as refusal:
             status = FACES[refusal.reason].openai[0]
             _fail(door, status, refusal.message, refusal.reason, FACES[refusal.reason].headers)
@@ -86,7 +83,7 @@ class Collector:
             self._plane.counts.not_journalled["otlp"] += 1
             _fail(door, 503, str(error), "journal_full", FACES["journal_full"].headers)
         except TooMuch:
-            _fail(door, 429, "too much is under way; send again", "overloaded", FACES["journal_full"].headers)
+            _overloaded(door)
         else:
             _respond(door, 200, answer, [(b"content-type", kind.encode())])
 
@@ -115,10 +112,13 @@ class Collector:
     async def drop(self, signal: str, door: Door, now_ns: int) -> None:
         """POST /v1/metrics: exporters send all three, and must not repeat what we do not keep."""
         try:
-            self._holder(door.headers, now_ns)
-            await read_body(door, MOST_BODY_BYTES)
+            tenant, _ = self._holder(door.headers, now_ns)
+            await read_body(door, MOST_BODY_BYTES, Held(self._plane.coming, tenant.id))
         except Refusal as refusal:
             _fail(door, FACES[refusal.reason].openai[0], refusal.message, refusal.reason)
+            return
+        except TooMuch:
+            _overloaded(door)
             return
         self._plane.counts.dropped[signal] += 1
         is_json = b"json" in door.headers.get(b"content-type", b"")
@@ -131,10 +131,10 @@ class Collector:
             raise Refusal("not_ready", "the gateway has no configuration yet")
         return holder(snapshot, password_or_secret(headers), self._plane.platform_secret, now_ns)
 
-    async def _body(self, door: Door) -> bytes:
+    async def _body(self, door: Door, tenant_id: int) -> bytes:
         if self._bytes_under_way > MOST_BYTES_AT_ONCE:
             raise TooMuch
-        body = await read_body(door, MOST_BODY_BYTES)
+        body = await read_body(door, MOST_BODY_BYTES, Held(self._plane.coming, tenant_id))
         encoding = door.headers.get(b"content-encoding", b"identity").lower()
         if encoding in (b"identity", b""):
             return body
@@ -190,6 +190,10 @@ def _fail(door: Door, status: int, message: str, reason: str, headers: Headers |
     body = msgspec.json.encode({"code": status, "message": message})
     own: Headers = [(b"content-type", b"application/json"), (b"x-llmobs-reason", reason.encode()), *(headers or [])]
     _respond(door, status, body, own)
+
+
+def _overloaded(door: Door) -> None:
+    _fail(door, 429, "too much is under way; send again", "overloaded", FACES["journal_full"].headers)
 
 
 def _respond(door: Door, status: int, body: bytes, headers: Headers) -> None:

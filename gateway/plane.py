@@ -14,6 +14,7 @@ from gateway.recorder import Recorder, unrecorded_policy
 from gateway.response_cache import ResponseCache
 from gateway.routing.strategies import Turns
 from gateway.snapshot import Snapshot
+from gateway.room import Room
 from gateway.turn import Turn
 from gateway.upstream import Upstream
 from llmobs.ingest.journal import JournalWriter
@@ -40,6 +41,7 @@ class Plane:
 
     @classmethod
     def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes, turn: Turn) -> "Plane":
+    coming: Room = field(default_factory=Room)  # of reports' bodies
         counts, owner, valkey = Counts(), holds.attempts.owner, holds.valkey
         rates, cache, health = Rates(owner), ResponseCache(valkey, journal_key), Health(valkey, owner)
         recorder, upstream = Recorder(journal, counts, turn, unrecorded_policy()), Upstream(turn=turn)

@@ -4,6 +4,8 @@ import base64
 import gzip
 import json
 import re
+import select
+import socket
 import time
 from pathlib import Path
 
@@ -145,6 +147,36 @@ def test_requests_of_which_nothing_is_kept_are_answered_and_counted(http: httpx.
     before = counted(http, name)
     assert http.post(f"/v1/{signal}", content=b"", headers=PROTOBUF).status_code == 200
     assert counted(http, name) == before + 1
+
+
+def slow_sender(gateway: Gateway, key: str, part: bytes) -> socket.socket:
+    """A sender that announces 32 MB, sends a part of it, and waits."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    sender = socket.create_connection((host, int(port)), timeout=10)
+    head = f"POST {TRACES} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: {32 * 2**20}\r\n\r\n"
+    sender.sendall(head.encode() + part)
+    return sender
+
+
+def test_many_slow_bodies_together_are_bounded_and_small_ones_pass(
+    gateway: Gateway, http: httpx.Client, secret: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gateway.plane is not None
+    room = gateway.plane.coming
+    monkeypatch.setattr(room, "most", 4 * 2**20)
+    part = bytes(600_000)
+    senders = [slow_sender(gateway, secret, part)]
+    gateway.wait_until(lambda: room.taken == len(part), "what has come is counted, and no more")
+    senders += [slow_sender(gateway, secret, part) for _ in range(5)]
+    # Half of the room is one tenant's: three have their part in it, the others are told to come again.
+    gateway.wait_until(lambda: len(select.select(senders, [], [], 0)[0]) == 3, "three are answered")
+    said = [sender.recv(4096) for sender in select.select(senders, [], [], 0)[0]]
+    assert all(answer.startswith(b"HTTP/1.1 429") and b"retry-after" in answer for answer in said)
+    assert room.taken == 3 * len(part)
+    assert http.post(TRACES, content=body, headers=PROTOBUF).status_code == 200
+    for sender in senders:
+        sender.close()
+    gateway.wait_until(lambda: room.taken == 0, "who leaves gives back")
 
 
 def counted(http: httpx.Client, name: str) -> float:
