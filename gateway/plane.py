@@ -12,9 +12,9 @@ from gateway.overruns import Overruns
 from gateway.rates import Rates
 from gateway.recorder import Recorder, unrecorded_policy
 from gateway.response_cache import ResponseCache
+from gateway.room import Room
 from gateway.routing.strategies import Turns
 from gateway.snapshot import Snapshot
-from gateway.room import Room
 from gateway.turn import Turn
 from gateway.upstream import Upstream
 from llmobs.ingest.journal import JournalWriter
@@ -38,10 +38,10 @@ class Plane:
     canary: Canary = field(default_factory=Canary)
     forms: Forms = field(default_factory=Forms)
     overruns: Overruns = field(default_factory=Overruns)
+    coming: Room = field(default_factory=Room)  # of reports' bodies
 
     @classmethod
     def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes, turn: Turn) -> "Plane":
-    coming: Room = field(default_factory=Room)  # of reports' bodies
         counts, owner, valkey = Counts(), holds.attempts.owner, holds.valkey
         rates, cache, health = Rates(owner), ResponseCache(valkey, journal_key), Health(valkey, owner)
         recorder, upstream = Recorder(journal, counts, turn, unrecorded_policy()), Upstream(turn=turn)
