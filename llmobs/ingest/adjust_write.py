@@ -42,8 +42,8 @@ _KEPT = (
 _UNITS_TAKEN = "(SELECT jsonb_object_agg(key, -value::bigint) FROM jsonb_each_text(units))"
 
 
-def write_adjustments(conn: Connection, reason: str) -> None:
-    """The bills. Each has all that its bill says of whose call it was."""
+def write_adjustments(conn: Connection, reason: str) -> int:
+    """The bills, each with all that its bill says of whose call it was; answers the highest id that they may have."""
     copied = [
         name
         for (name,) in conn.execute(
@@ -68,6 +68,7 @@ def write_adjustments(conn: Connection, reason: str) -> None:
     now = {**nothing, **anew, "requests": "1", "cost_nanousd": priced_now, "held_nanousd": held_now}
     _insert(conn, copied, first_id + 2 * ids, reason, "gains <> 0", now)
     mark_all(conn, "changed")
+    return first_id + 3 * ids
 
 
 def _insert(

@@ -35,6 +35,8 @@ def test_what_was_taken_is_not_taken_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Room for one call alone, of each unit: a second take would be refused."""
+    assert http.post(CHAT, json=GOOD).status_code == 200  # from here on all that a call needs is at hand
+    gateway.wait_until(lambda: world.ledger()["held"] == 0, "the first is settled")
     limited.by(1)
     limited.by(1, unit="concurrent", per="")
     limited.by(180, unit="tokens")
@@ -50,8 +52,8 @@ def test_what_was_taken_is_not_taken_twice(
     answer = http.post(CHAT, json={**GOOD, "max_tokens": 100})
     assert (answer.status_code, len(lost)) == (200, 1)
     gateway.wait_until(lambda: world.ledger()["held"] == 0, "settled")
-    usage = gateway.usage()
-    gateway.wait_until(lambda: limited.counted("tokens") == usage.total, "its tokens are what it used")
+    used = answer.json()["usage"]["total_tokens"]
+    gateway.wait_until(lambda: limited.counted("tokens") == used, "its tokens are what it used")
     assert limited.counted("requests") == 1
     gateway.wait_until(lambda: not world.valkey.keys("limit:*concurrent*"), "its place is free")
     assert http.post(CHAT, json=GOOD).status_code == 429

@@ -15,7 +15,7 @@ from dashboards.queries.scope import Filters, Scope
 from dashboards.queries.unpriced import unpriced
 from dashboards.queries.usage import dearest, read, statement, usage, usage_total
 from dashboards.window import Window
-from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
+from llmobs.core.clock import NS_PER_SECOND, now_ns, ns_from_utc
 from llmobs.core.ids import new_row_id
 from llmobs.ops.verify import verify
 from llmobs.rollups import bills as rolled_up
@@ -198,8 +198,7 @@ def test_a_user_is_renamed_where_bills_are_added_up(tenants: Connection) -> None
 
 
 def test_the_writer_marks_what_is_old(pg: Connection) -> None:
-    old = (int(NOW.timestamp()) - 86_400) * NS_PER_SECOND
-    commit(pg, call(start_ns=old), call(start_ns=int(NOW.timestamp()) * NS_PER_SECOND))
+    commit(pg, call(start_ns=now_ns() - 86_400 * NS_PER_SECOND), call(start_ns=now_ns()))
     assert pg.execute("SELECT count(*) FROM bill_late").fetchone() == (1,)
 
 
