@@ -212,10 +212,12 @@ class _Apply:
     book: PriceBook
     priced_as: Mapping[str, str]
 
-    def find(self, conn: Connection, stretch: Stretch) -> str:
-        prices = adjust.find_changed(conn, stretch, self.question, self.book, self.priced_as)
-        _remember_used(conn, prices)
+    @property
+    def reason(self) -> str:
         return applied(self.repricing_id)
+
+    def find(self, conn: Connection, stretch: Stretch) -> list[Price]:
+        return adjust.find_changed(conn, stretch, self.question, self.book, self.priced_as)
 
 
 @dataclass(slots=True)
@@ -224,21 +226,24 @@ class _Undo:
 
     repricing_id: int
 
-    def find(self, conn: Connection, stretch: Stretch) -> str:
-        adjust.find_to_undo(conn, stretch, self.repricing_id)
+    @property
+    def reason(self) -> str:
         return undone(self.repricing_id)
 
+    def find(self, conn: Connection, stretch: Stretch) -> list[Price]:
+        adjust.find_to_undo(conn, stretch, self.repricing_id)
+        return []  # the versions that it goes back to are kept
 
-def _remember_used(conn: Connection, prices: list[Price]) -> None:
+
+def _remember_used(conn: Connection, versions: set[str], prices: list[Price]) -> None:
     """Keep the rates behind the versions that the adjustments name, in an order that all runs share."""
-    used = {version for (version,) in conn.execute("SELECT DISTINCT version_then FROM changed")}
     kept = {
         (version, provider, model)
         for version, provider, model in conn.execute(
-            "SELECT version, provider, model FROM price_version WHERE version = ANY(%s)", (list(used),)
+            "SELECT version, provider, model FROM price_version WHERE version = ANY(%s)", (list(versions),)
         )
     }
-    new = [p for p in prices if p.version in used and (p.version, p.provider, p.model) not in kept]
+    new = [p for p in prices if p.version in versions and (p.version, p.provider, p.model) not in kept]
     remember(conn, sorted(new, key=lambda p: (p.version, p.provider, p.model)))
 
 
@@ -303,17 +308,16 @@ def _one(conn: Connection, work: "_Apply | _Undo", stretch: Stretch, mark: str, 
     """One stretch in one transaction, the caller's; answers the budgets as they were then."""
     budgets = current_budgets(conn, budgets)
     share_tenant(conn, stretch.tenant_id)
-    seen = new_row_id()
-    reason = work.find(conn, stretch)
-    row = conn.execute("SELECT count(*), COALESCE(sum(new - old), 0)::bigint FROM changed").fetchone()
-    assert row is not None
-    last_id = seen
-    if row[0]:
-        last_id = write_adjustments(conn, reason)
+    last_id = seen = new_row_id()
+    prices = work.find(conn, stretch)
+    changed = _changed(conn)
+    if changed.bills:
+        _remember_used(conn, changed.versions, prices)
+        last_id = write_adjustments(conn, work.reason, changed.bills, changed.gains > 0)
         write_traces(conn, stretch)
         write_rollups(conn, stretch)
         write_spend(conn, stretch, budgets)
-    bills, nanousd = row if mark == "applied_at" else (0, 0)
+    bills, nanousd = (changed.bills, changed.nanousd) if mark == "applied_at" else (0, 0)
     done = conn.execute(
         sql.SQL(
             "UPDATE repricing_chunk SET {mark} = now(), seen = %s, last_id = %s, bills = bills + %s, "
@@ -324,6 +328,25 @@ def _one(conn: Connection, work: "_Apply | _Undo", stretch: Stretch, mark: str, 
     if done.rowcount != 1:
         raise NotNow("another process has done this stretch meanwhile")
     return budgets
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """What the table `changed` comes to. `gains`: how many get their first price, or lose it."""
+
+    bills: int
+    nanousd: int
+    gains: int
+    versions: set[str]
+
+
+def _changed(conn: Connection) -> _Changed:
+    rows = conn.execute(
+        "SELECT version_then, count(*), sum(new - old)::bigint, count(*) FILTER (WHERE gains <> 0) FROM changed "
+        "GROUP BY 1"
+    ).fetchall()
+    bills, nanousd, gains = (sum(row[at] for row in rows) for at in (1, 2, 3))
+    return _Changed(bills, nanousd, gains, {row[0] for row in rows})
 
 
 # ---------------------------------------------------------------- the end

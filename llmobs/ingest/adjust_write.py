@@ -42,8 +42,11 @@ _KEPT = (
 _UNITS_TAKEN = "(SELECT jsonb_object_agg(key, -value::bigint) FROM jsonb_each_text(units))"
 
 
-def write_adjustments(conn: Connection, reason: str) -> int:
-    """The bills, each with all that its bill says of whose call it was; answers the highest id that they may have."""
+def write_adjustments(conn: Connection, reason: str, bills: int, is_gain: bool) -> int:
+    """The bills, each with all that its bill says of whose call it was; answers the highest id that they may have.
+
+    `bills`: how many change; `is_gain`: some of them get their first price, or lose it.
+    """
     copied = [
         name
         for (name,) in conn.execute(
@@ -56,19 +59,18 @@ def write_adjustments(conn: Connection, reason: str) -> int:
     anew = {name: name for name in CLASSES}
     priced_now = "CASE WHEN gains > 0 THEN new END"
     priced_before = "CASE WHEN gains < 0 THEN -old END"
-    row = conn.execute("SELECT count(*) FROM changed").fetchone()
-    assert row is not None
-    first_id, ids = new_row_id(), int(row[0])  # one stretch of ids for each insert: two begun in one millisecond meet
+    first_id = new_row_id()  # one stretch of ids for each insert: two begun in one millisecond meet
     _insert(conn, copied, first_id, reason, "gains = 0", {**nothing, "units": "NULL", "cost_nanousd": _DIFFERENCE})
-    held_before = "CASE WHEN gains > 0 THEN -held_nanousd ELSE 0 END"
-    held_now = "CASE WHEN gains < 0 THEN held_nanousd ELSE 0 END"
-    back = {**nothing, **taken, "requests": "-1", "units": _UNITS_TAKEN, "cost_nanousd": priced_before}
-    back["held_nanousd"] = held_before
-    _insert(conn, copied, first_id + ids, reason, "gains <> 0", {**back, "price_version": "version_now"})
-    now = {**nothing, **anew, "requests": "1", "cost_nanousd": priced_now, "held_nanousd": held_now}
-    _insert(conn, copied, first_id + 2 * ids, reason, "gains <> 0", now)
+    if is_gain:
+        held_before = "CASE WHEN gains > 0 THEN -held_nanousd ELSE 0 END"
+        held_now = "CASE WHEN gains < 0 THEN held_nanousd ELSE 0 END"
+        back = {**nothing, **taken, "requests": "-1", "units": _UNITS_TAKEN, "cost_nanousd": priced_before}
+        back["held_nanousd"] = held_before
+        _insert(conn, copied, first_id + bills, reason, "gains <> 0", {**back, "price_version": "version_now"})
+        now = {**nothing, **anew, "requests": "1", "cost_nanousd": priced_now, "held_nanousd": held_now}
+        _insert(conn, copied, first_id + 2 * bills, reason, "gains <> 0", now)
     mark_all(conn, "changed")
-    return first_id + 3 * ids
+    return first_id + 3 * bills
 
 
 def _insert(
@@ -96,8 +98,8 @@ def write_traces(conn: Connection, stretch: Stretch) -> None:
         "SELECT %(tenant_id)s, c.trace_id, COALESCE(t.day, (SELECT min(e.day) FROM trace e "
         "WHERE e.tenant_id = %(tenant_id)s AND e.trace_id = c.trace_id), %(day)s), c.nanousd, c.gained "
         f"FROM (SELECT trace_id, sum({_DIFFERENCE})::bigint AS nanousd, sum(gains)::integer AS gained FROM changed "
-        "GROUP BY trace_id) c LEFT JOIN trace t ON t.tenant_id = %(tenant_id)s AND t.trace_id = c.trace_id "
-        "AND t.day = %(day)s WHERE c.nanousd <> 0 OR c.gained <> 0",
+        "GROUP BY trace_id ORDER BY trace_id) c LEFT JOIN trace t ON t.tenant_id = %(tenant_id)s "
+        "AND t.trace_id = c.trace_id AND t.day = %(day)s WHERE c.nanousd <> 0 OR c.gained <> 0 ORDER BY c.trace_id",
         {"tenant_id": stretch.tenant_id, "day": stretch.since.date()},
     )
 

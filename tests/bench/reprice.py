@@ -36,7 +36,6 @@ from llmobs.spans.partitions import partition_name
 from llmobs.spans.trace_deltas import fold
 from tests.bench.machine import TICKS, cpu_seconds, descendants, manage
 
-DAYS = 30
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini")
 SPAN = """
 INSERT INTO {table} (tenant_id, trace_id, span_id, start, duration_ns, name, source, is_call, is_counted, is_estimated,
@@ -105,8 +104,8 @@ def database(folder: Path) -> Iterator[tuple[str, int]]:
         child.wait(60)
 
 
-def seed(conn: psycopg.Connection[Any], rows: int) -> None:
-    """Calls of DAYS days with all that is kept of them."""
+def seed(conn: psycopg.Connection[Any], rows: int, of_days: int) -> None:
+    """Calls of so many days with all that is kept of them."""
     book, today = PriceBook(), datetime.now(UTC).date()
     found = [book.price(1, "openai", model, ns_from_utc(datetime.now(UTC))) for model in MODELS]
     prices = [price for price in found if price is not None]
@@ -115,9 +114,9 @@ def seed(conn: psycopg.Connection[Any], rows: int) -> None:
         "VALUES (1, 'bench', 'Bench', 'none', 'full', 'UTC', 400, true, now())"
     )
     remember(conn, prices)
-    days = [today - timedelta(days=n) for n in range(DAYS, 0, -1)]
+    days = [today - timedelta(days=n) for n in range(of_days, 0, -1)]
     for number, day in enumerate(days):
-        _seed_day(conn, day, number, rows // DAYS, prices)
+        _seed_day(conn, day, number, rows // of_days, prices)
     for target in TARGETS:
         _seed_rollup(conn, target)
     conn.execute(USERS)
@@ -184,11 +183,11 @@ def sums(conn: psycopg.Connection[Any]) -> dict[str, int]:
     return {name: int((conn.execute(query).fetchone() or (0,))[0] or 0) for name, query in SUMS.items()}
 
 
-def make(url: str, rows: int) -> None:
+def make(url: str, rows: int, days: int) -> None:
     """Seed; print how long it took."""
     with psycopg.connect(url, autocommit=True) as conn:
         began = time.perf_counter()
-        seed(conn, rows)
+        seed(conn, rows, days)
         print(f"{rows:,} calls made in {time.perf_counter() - began:.0f} s", flush=True)
 
 
@@ -256,6 +255,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     """Print the figures of `--rows` calls."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench reprice")
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--days", type=int, default=30, help="that they lie in: users and minutes are met once in each")
     parser.add_argument("--make", type=Path, default=None, help="make the calls in this folder, and measure nothing")
     parser.add_argument("--made", type=Path, default=None, help="measure on a folder of --make, which stays")
     options = parser.parse_args(list(arguments))
@@ -263,7 +263,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     try:
         with database(folder) as (url, server):
             if options.made is None:
-                make(url, options.rows)
+                make(url, options.rows, options.days)
             if options.make is None:
                 measure(url, server)
     finally:

@@ -15,6 +15,7 @@ from llmobs.budgets import definition
 from llmobs.budgets.spend import count_new_budgets
 from llmobs.core import semconv
 from llmobs.ingest import adjust_run
+from llmobs.ingest.adjust import Stretch
 from llmobs.ingest.adjust_preview import preview
 from llmobs.ingest.adjust_write import write_rollups
 from llmobs.ingest.commit import share_tenant
@@ -213,6 +214,28 @@ def test_calls_that_come_meanwhile_by_the_old_price_are_seen_to(
 
     monkeypatch.setattr(adjust_run, "_open_again", after_a_commit)
     assert runs.apply(make(pg), book_with(DOUBLE)).nanousd == 2 * 3
+    no_difference(pg)
+
+
+def test_what_comes_between_two_stretches_opens_the_one_that_it_lies_in(
+    pg: Connection, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day_ns = 86_400 * 10**9
+    commit(pg, call(start_ns=START_NS - day_ns), call())
+    late, whole, done = [call(start_ns=START_NS - day_ns)], adjust_run._one, list[Stretch]()
+
+    def before_a_commit(conn: Connection, work: Any, stretch: Stretch, *rest: Any) -> Any:
+        if done and late:  # the second has not begun
+            commit(pg, late.pop())
+        done.append(stretch)
+        return whole(conn, work, stretch, *rest)
+
+    monkeypatch.setattr(adjust_run, "_one", before_a_commit)
+    asked = replace(QUESTION, since=QUESTION.since - timedelta(days=1))
+    repricing_id = make(pg, asked)
+    adjust_run.apply(runs.connect, repricing_id, asked, book_with(DOUBLE, since=asked.since), runs.folds.extend, 1)
+    assert [stretch.since.day for stretch in done] == [done[0].since.day, START.day, done[0].since.day]
+    assert pg.execute("SELECT sum(bills) FROM repricing_chunk").fetchone() == (3,)
     no_difference(pg)
 
 
