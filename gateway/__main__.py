@@ -26,13 +26,14 @@ def main() -> int:
     # A name of its own for each process: under a dead one's, what that left open would not count as abandoned.
     own_name = f"gateway-{secrets.token_hex(6)}"
     parser.add_argument("--owner", default=own_name, help="the name of this process's journal")
+    parser.add_argument("--lanes", type=int, default=1, help="journals that reports go to in turn, for several writers")
     options = parser.parse_args()
     logging.basicConfig(
         level=read_str("LLMOBS_LOG_LEVEL", "info").upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
         sock = _socket(options.fd, options.host, options.port)
-        uvloop.run(serve(Wiring.of(Place.from_env(), options.owner), sock, _started))
+        uvloop.run(serve(Wiring.of(Place.from_env(), options.owner, options.lanes), sock, _started))
     except (EnvError, JournalError, OSError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1

@@ -32,7 +32,7 @@ from llmobs.tenants.roster import KeyInfo, TenantInfo
 MOST_BODY_BYTES = 32 * 1024 * 1024  # as sent
 MOST_PLAIN_BYTES = 64 * 1024 * 1024  # decompressed: more is refused before it is in memory
 INLINE_BYTES = 256 * 1024  # larger ones are checked on a thread, so that calls go on
-MOST_BYTES_AT_ONCE = 128 * 1024 * 1024  # of all bodies being taken in
+MOST_BYTES_AT_ONCE = 128 * 1024 * 1024  # of all bodies being checked
 
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ class Collector:
         )
         if checked.accepted_spans:
             entry = OtlpBody(sent.tenant.id, sent.key.id, sent.now_ns, checked.content_type, sent.body)
-            self._plane.recorder.journal.append(entry)
+            self._plane.reports.append(entry)
         self._plane.counts.spans_received += checked.accepted_spans
         self._plane.counts.spans_rejected += checked.rejected_spans
         return checked.response, checked.content_type
@@ -102,7 +102,7 @@ class Collector:
         checked = await self._heavy(len(sent.body), check_logs, sent.body, sent.kind)
         if checked.content_count:
             entry = OtlpLogs(sent.tenant.id, sent.key.id, sent.now_ns, checked.content_type, sent.body)
-            self._plane.recorder.journal.append(entry)
+            self._plane.reports.append(entry)
         else:
             self._plane.counts.dropped["logs"] += 1
         self._plane.counts.log_records["kept"] += checked.content_count

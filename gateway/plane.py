@@ -1,5 +1,6 @@
 """The data plane's parts, as stages reach them: configuration, holds, limits, cache, journal, upstream, counts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.brake import Brake
@@ -8,6 +9,7 @@ from gateway.counts import Counts
 from gateway.forms import Forms
 from gateway.health import Health
 from gateway.holds import Holds
+from gateway.lanes import Lanes
 from gateway.overruns import Overruns
 from gateway.rates import Rates
 from gateway.recorder import Recorder, unrecorded_policy
@@ -26,6 +28,7 @@ class Plane:
 
     holds: Holds
     recorder: Recorder
+    reports: Lanes
     platform_secret: str
     rates: Rates
     cache: ResponseCache
@@ -41,12 +44,15 @@ class Plane:
     coming: Room = field(default_factory=Room)  # of reports' bodies
 
     @classmethod
-    def of(cls, holds: Holds, journal: JournalWriter, platform_secret: str, journal_key: bytes, turn: Turn) -> "Plane":
+    def of(
+        cls, holds: Holds, journals: Sequence[JournalWriter], platform_secret: str, journal_key: bytes, turn: Turn
+    ) -> "Plane":
+        """`journals`: the first is the calls', reports go to all in turn."""
         counts, owner, valkey = Counts(), holds.attempts.owner, holds.valkey
         rates, cache, health = Rates(owner), ResponseCache(valkey, journal_key), Health(valkey, owner)
-        recorder, upstream = Recorder(journal, counts, turn, unrecorded_policy()), Upstream(turn=turn)
+        recorder, upstream = Recorder(journals[0], counts, turn, unrecorded_policy()), Upstream(turn=turn)
         brake = Brake(owner, valkey, recorder, counts, platform_secret)
-        return cls(holds, recorder, platform_secret, rates, cache, health, brake, upstream, counts)
+        return cls(holds, recorder, Lanes(journals), platform_secret, rates, cache, health, brake, upstream, counts)
 
     @property
     def is_ready(self) -> bool:

@@ -18,6 +18,7 @@ from gateway.brake import SHARE
 from gateway.client import MOST_OF_ADDRESS, Addresses, Client, protocol
 from gateway.front import ADMIT, ADMIT_AGAIN
 from gateway.holds import Holds
+from gateway.lanes import lane_name
 from gateway.plane import Plane
 from gateway.rates import RENEW, SETTLE
 from gateway.response_cache import SCRIPTS as CACHE_SCRIPTS
@@ -50,13 +51,15 @@ class Wiring:
     encryption_keys: tuple[str, ...]
     web_url: str = ""  # where people are led
     most_of_address: int = MOST_OF_ADDRESS  # connections at once
+    lanes: int = 1  # journals that reports go to in turn
 
     @classmethod
-    def of(cls, place: Place, owner: str) -> "Wiring":
+    def of(cls, place: Place, owner: str, lanes: int = 1) -> "Wiring":
         """As the platform on this data folder is set up. Raises EnvError."""
         secrets, connections = place.secrets(), place.connections()
         return cls(
             owner=owner,
+            lanes=lanes,
             journal=place.journal,
             snapshot=place.snapshot,
             database_url=connections.database_url,
@@ -79,10 +82,13 @@ def nearest(place: Place, valkey_url: str) -> str:
 
 async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.Server, Plane], None]) -> None:
     """Serve until the server is told to exit. Raises JournalError when the owner's journal cannot be had."""
-    journal = JournalWriter(wiring.journal / wiring.owner, wiring.journal_key)
+    journals = [
+        JournalWriter(wiring.journal / lane_name(wiring.owner, number), wiring.journal_key)
+        for number in range(1, wiring.lanes + 1)
+    ]
     turn = Turn()
     holds = Holds(wiring.valkey_url, wiring.owner, SCRIPTS, turn)
-    plane = Plane.of(holds, journal, wiring.platform_secret, wiring.journal_key, turn)
+    plane = Plane.of(holds, journals, wiring.platform_secret, wiring.journal_key, turn)
     turn.first = plane.recorder.flush
     plane.brake.web_url = wiring.web_url
     plane.counts.gauges |= {
@@ -115,7 +121,8 @@ async def serve(wiring: Wiring, sock: socket.socket, started: Callable[[uvicorn.
         await holds.stop()
         plane.upstream.close()
         plane.recorder.retry()  # Ends that the disk did not take: the last chance for their exact bills
-        journal.close()
+        for each in journals:
+            each.close()
 
 
 async def _configured(plane: Plane) -> None:

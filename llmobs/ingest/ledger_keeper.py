@@ -6,7 +6,7 @@ from PostgreSQL and drops the attempts that have a bill.
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from llmobs.budgets.ledger import Fold
 from llmobs.budgets.recovery import HandIn, Offset
 from llmobs.core.clock import NS_PER_SECOND, now_ns
 from llmobs.ingest.entries import Begin, End
-from llmobs.ingest.journal import JournalReader, is_owner_alive, owners
+from llmobs.ingest.journal import JournalReader, is_owner_alive
 
 MOST_WAITING_FOLDS = 50_000
 LOOK_SECONDS = 0.5  # how often the epoch is looked at
@@ -33,10 +33,23 @@ log = structlog.get_logger()
 
 
 class HostJournals:
-    """What recovery reads of this host's journals (`budgets.recovery.Journals`)."""
+    """What recovery reads of this host's journals (`budgets.recovery.Journals`).
 
-    def __init__(self, journal: Path, key: bytes, conn: psycopg.Connection[Any], me: str, budgets: Budgets) -> None:
+    Those of this writer and those that no living writer has: of its own each writer knows best what is committed, and
+    it brings them in when it joins, as those of other hosts do.
+    """
+
+    def __init__(
+        self,
+        journal: Path,
+        key: bytes,
+        conn: psycopg.Connection[Any],
+        me: str,
+        budgets: Budgets,
+        mine: Callable[[], list[Path]],
+    ) -> None:
         self._journal = journal
+        self._mine = mine
         self._key = key
         self._conn = conn
         self._me = me
@@ -59,7 +72,7 @@ class HostJournals:
 
     def hand_ins(self, offsets: dict[str, Offset], acknowledged: set[str]) -> Iterator[HandIn]:
         """See `recovery.Journals`."""
-        for folder in owners(self._journal):
+        for folder in self._mine():
             reader = JournalReader(folder, self._key)
             offset = offsets.get(reader.owner, Offset(0, 0))
             yield from self._of_owner(reader, offset, reader.owner in acknowledged)
@@ -110,8 +123,12 @@ def _hand_in(owner: str, begin: Begin, state: str, amounts: list[int]) -> HandIn
 class LedgerKeeper:
     """Keeps the ledger in step with what is committed. Driven by the writer's loop; never raises for Valkey."""
 
-    def __init__(self, client: redis.Redis, owner: str, journal: Path, key: bytes) -> None:
+    def __init__(
+        self, client: redis.Redis, owner: str, journal: Path, key: bytes, mine: Callable[[], list[Path]]
+    ) -> None:
+        """`mine`: the journals of this writer, and those that no living one has."""
         self._client = client
+        self._mine = mine
         self._owner = owner
         self._journal = journal
         self._key = key
@@ -163,7 +180,7 @@ class LedgerKeeper:
         if open_epoch is not None and open_epoch == self._epoch:
             return
         self._epoch = None
-        journals = HostJournals(self._journal, self._key, conn, self._owner, budgets)
+        journals = HostJournals(self._journal, self._key, conn, self._owner, budgets, self._mine)
         if open_epoch is None:
             began = time.monotonic()
             recovered = recovery.recover(conn, self._client, journals, now_ns())

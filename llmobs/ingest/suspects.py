@@ -1,7 +1,7 @@
-"""Entries that the writer dies of: known by what it left on the disk, since a process that is killed says nothing.
+"""Entries that a writer dies of: known by what it left on the disk, since a process that is killed says nothing.
 
-1. Each start is counted in a file, until something was written. After CAREFUL_AFTER of them the writer is careful:
-   each report is written alone, and named in the file while it is.
+1. Beside each journal a file counts who has taken it up, until something of it was written. After CAREFUL_AFTER of
+   them the next is careful: each report is written alone, and named in the file while it is.
 2. A report that was named at MOST_DEATHS ends is put aside as a dead letter, and the backlog behind it drains.
 It may have died of something else at that moment: the letter can be replayed.
 """
@@ -24,14 +24,14 @@ class _Kept(msgspec.Struct):
 
 
 class Suspects:
-    """What the earlier writers of these journals have left. Without a file nobody is suspected."""
+    """What the earlier writers of a journal have left. Without a file nobody is suspected."""
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._kept = _read(file) if file is not None else _Kept()
 
     def began(self) -> None:
-        """A writer has started; the one before it ended over what it was trying."""
+        """A writer takes the journal up; the one before it ended over what it was trying."""
         kept = self._kept
         if kept.trying:
             kept.deaths[kept.trying] = kept.deaths.get(kept.trying, 0) + 1
@@ -56,6 +56,14 @@ class Suspects:
             self._kept = _Kept()
             if self._file is not None:
                 self._file.unlink(missing_ok=True)
+
+    def left(self) -> None:
+        """The writer lives, and leaves the journal to another: it has not died of it."""
+        if self._kept.starts <= 1 and not self._kept.deaths:
+            self.survived()
+        else:
+            self._kept.starts, self._kept.trying = self._kept.starts - 1, ""
+            self._write()
 
     def _write(self) -> None:
         if self._file is not None:

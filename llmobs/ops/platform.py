@@ -25,7 +25,7 @@ from llmobs.ops.processes import (
     valkey_program,
     web_program,
     worker_program,
-    writer_program,
+    writer_programs,
 )
 from llmobs.ops.supervisor import Supervisor, end_orphans
 
@@ -53,6 +53,7 @@ class Wishes:
     web_port: int = 8000
     gateway_port: int = 4000
     gateway_workers: int = 1
+    writers: int = 1
     otlp_grpc_port: int | None = None  # None: not answered
     join: bool = False  # one more host: gateways and a writer alone, for what other hosts have prepared
 
@@ -173,8 +174,8 @@ def _stores(postgres: EmbeddedPostgres | None, valkey: EmbeddedValkey | None) ->
 def _programs(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socket | None) -> list[Program]:
     port = wishes.otlp_grpc_port
     return [
-        writer_program(),
-        *gateway_programs(wishes.gateway_workers, gateway.fileno()),
+        *writer_programs(wishes.writers),
+        *gateway_programs(wishes.gateway_workers, gateway.fileno(), -(-wishes.writers // wishes.gateway_workers)),
         *([] if port is None else [grpc_collector_program(wishes.host, port)]),
         *([] if web is None else [web_program(web.fileno()), worker_program(), beat_program(place)]),
     ]

@@ -70,8 +70,8 @@ def valkey_program(store: EmbeddedValkey) -> Program:
     )
 
 
-def gateway_programs(count: int, descriptor: int) -> list[Program]:
-    """All share one listening socket, which outlives each of them."""
+def gateway_programs(count: int, descriptor: int, lanes: int) -> list[Program]:
+    """All share one listening socket, which outlives each of them. `lanes`: journals of each, for several writers."""
     return [
         Program(
             "gateway",
@@ -86,6 +86,8 @@ def gateway_programs(count: int, descriptor: int) -> list[Program]:
                 str(descriptor),
                 "--owner",
                 f"gateway-{secrets.token_hex(6)}",
+                "--lanes",
+                str(lanes),
             ],
             _DOOR_RANK,
             pass_fds=(descriptor,),
@@ -95,8 +97,15 @@ def gateway_programs(count: int, descriptor: int) -> list[Program]:
     ]
 
 
-def writer_program() -> Program:
-    return Program("writer", "writer", lambda: _python("llmobs.ingest.writer"), _WRITER_RANK)
+def writer_programs(count: int) -> list[Program]:
+    """They share the host's journals."""
+
+    def program(number: int) -> Program:
+        name = "writer" if number == 1 else f"writer-{number}"
+        command = _python("llmobs.ingest.writer", "--number", str(number))
+        return Program("writer", name, lambda: command, _WRITER_RANK)
+
+    return [program(number) for number in range(1, count + 1)]
 
 
 def grpc_collector_program(host: str, port: int) -> Program:

@@ -10,7 +10,7 @@ import openai
 import psycopg
 import pytest
 
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops.verify import verify
 from llmobs.spans.blocks import read_content
 from tests.clients.asking import HELLO, MOST

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from llmobs.core.env import Secrets
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops.verify import verify
 from tests.gateway.running import PLATFORM_SECRET, Gateway, running
 from tests.gateway.world import World

@@ -14,7 +14,7 @@ from llmobs.alerts.models import Channel
 from llmobs.alerts.tasks import raise_and_deliver
 from llmobs.brake.models import BrakedSession
 from llmobs.celery import app
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.tenants.models import AuditEntry, Tenant, User
 from tests.alerts.far_end import Receiver, receiving
 from tests.gateway.running import PLATFORM_SECRET, Gateway

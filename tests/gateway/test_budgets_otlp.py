@@ -6,7 +6,7 @@ import httpx2 as httpx
 import psycopg
 import pytest
 
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops.verify import verify
 from tests.gateway.running import Gateway
 from tests.gateway.test_collector import PROTOBUF, TRACES, spans

@@ -18,7 +18,7 @@ from gateway.dialects.openai import OpenAI
 from gateway.response_cache import ResponseCache
 from gateway.valkey import Valkey
 from llmobs.cache import status
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops.simulator.running import Running
 from llmobs.ops.verify import verify
 from llmobs.tenants.roster import TenantInfo

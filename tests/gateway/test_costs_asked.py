@@ -7,7 +7,7 @@ import openai
 import psycopg
 import pytest
 
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops.verify import verify
 from tests.gateway.running import Gateway
 from tests.gateway.test_refusals import CHAT, error_of

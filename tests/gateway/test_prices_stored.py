@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from llmobs.ingest.entries import UsedPrice
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops.verify import verify
 from tests.gateway.running import Gateway
 from tests.gateway.test_limits import CHAT, GOOD

@@ -7,7 +7,7 @@ import httpx2 as httpx
 import psycopg
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops.verify import verify
 from tests.gateway.running import Gateway
 from tests.gateway.test_collector import PROTOBUF, TRACES, YEAR_NS, spans

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from llmobs.core.env import Secrets
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from tests.gateway.running import PLATFORM_SECRET, Gateway, running
 from tests.stores import Stores
 

@@ -15,7 +15,7 @@ from llmobs.core.env import Secrets
 from llmobs.guards.fingerprint import fingerprint, tenant_key
 from llmobs.ingest.entries import Finding, NativeSpans, Refused
 from llmobs.ingest.journal import JournalWriter
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.keeping.letting_go import let_go
 from llmobs.tenants.attribution import Attribution
 from tests.ingest.making import START_NS, begin, end, journal_folder, make_tenant

@@ -16,7 +16,7 @@ from llmobs.core.env import Secrets
 from llmobs.core.ids import new_span_id, new_trace_id
 from llmobs.ingest.entries import Entry, OtlpBody
 from llmobs.ingest.journal import JournalWriter
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops.verify import verify
 from tests.ingest.making import START_NS, begin, end, make_tenant, sums
 

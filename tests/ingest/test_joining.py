@@ -18,7 +18,7 @@ from llmobs.ingest import joiner, joining, log_records
 from llmobs.ingest.entries import Entry, OtlpBody, OtlpLogs
 from llmobs.ingest.joining import join_all
 from llmobs.ingest.journal import JournalWriter
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops.verify import verify
 from llmobs.spans.blocks import read_content
 from tests.ingest.making import call, commit, journal_folder, make_tenant, otlp

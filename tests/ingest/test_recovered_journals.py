@@ -12,6 +12,7 @@ from llmobs.ingest.attempts import abandoned_span, ended_span
 from llmobs.ingest.entries import Hold
 from llmobs.ingest.journal import JournalWriter
 from llmobs.ingest.ledger_keeper import HostJournals
+from llmobs.ingest.shares import Whole
 from llmobs.spans.bill import bill_of
 from tests.budgets.made import make_budget
 from tests.ingest.making import begin, end, make_tenant
@@ -34,7 +35,7 @@ def test_an_ended_attempt_pends_by_what_its_bill_takes(pg: Connection, tmp_path:
     for entry in (began, ended):
         writer.append(entry)
     writer.close()
-    journals = HostJournals(tmp_path, KEY, pg, "me", definition.load(pg))
+    journals = HostJournals(tmp_path, KEY, pg, "me", definition.load(pg), Whole(tmp_path).mine)
     (found,) = journals.hand_ins(BEFORE, set())
     bill = bill_of(ended_span(began, ended), 1)
     assert found.state == ledger.PENDING

@@ -1,5 +1,6 @@
 """A report that kills the writer's process: found out, put aside, and the backlog behind it drains."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import pytest
 import redis
 
 from llmobs.core.env import Secrets
-from llmobs.ingest import groups, writer
+from llmobs.ingest import groups, writing
 from llmobs.ingest.commit import commit_batch
 from llmobs.ingest.journal import JournalWriter
+from llmobs.ingest.shares import Share
 from llmobs.ingest.suspects import CAREFUL_AFTER, DEADLY, MOST_DEATHS, Suspects
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from tests.ingest.making import begin, end, journal_folder, make_tenant, otlp, sums
 
 KEY = bytes(range(32))
@@ -26,12 +28,14 @@ class Killed(BaseException):
 
 def lives(conn: Connection, client: "redis.Redis", folder: Path) -> bool:
     """A writer's life, from its start until all is written; False: it died."""
-    suspects = Suspects(folder / "suspects")
-    suspects.began()
+    share = Share(folder / "journal")
     try:
-        Writer(folder / "journal", SECRETS, conn, client, "", suspects).drain()
+        Writer(folder / "journal", SECRETS, conn, client, "", share).drain()
     except Killed:
+        for held in share._held.values():  # as the kernel does it
+            os.close(held)
         return False
+    share.close()
     return True
 
 
@@ -50,12 +54,12 @@ def test_a_report_that_kills_the_writer_is_put_aside_and_what_came_with_it_is_wr
         return commit_batch(conn, batch, budgets)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "commit_batch", dies)
+        patch.setattr(writing, "commit_batch", dies)
         lived = [lives(pg, valkey, tmp_path) for _ in range(CAREFUL_AFTER + MOST_DEATHS + 1)]
         assert lived == [False] * (CAREFUL_AFTER + MOST_DEATHS) + [True]
     assert sums(pg).spans == 3
     assert pg.execute("SELECT kind, reason FROM dead_letter").fetchall() == [("OtlpBody", DEADLY)]
-    assert not (tmp_path / "suspects").exists()
+    assert list((tmp_path / "journal").glob(".suspects*")) == []
     journal.close()
 
 

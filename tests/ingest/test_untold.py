@@ -10,7 +10,7 @@ from llmobs.core.clock import NS_PER_SECOND
 from llmobs.core.ids import new_span_id
 from llmobs.ingest.journal import JournalWriter
 from llmobs.ingest.untold import LONGEST_CALL_NS
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops.verify import verify
 from tests.ingest.calls import called
 from tests.ingest.making import begin, end

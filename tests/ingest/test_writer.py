@@ -20,7 +20,8 @@ from llmobs.ingest.dead_letters import dig_up
 from llmobs.ingest.entries import Begin, Hold, OtlpBody, Refused
 from llmobs.ingest.journal import JournalWriter, owners
 from llmobs.ingest.seal import Sealer
-from llmobs.ingest.writer import Writer, ledger_client
+from llmobs.ingest.writer import ledger_client
+from llmobs.ingest.writing import Writer
 from llmobs.ops.verify import verify
 from llmobs.tenants.attribution import Attribution
 from tests.ingest.making import START_NS, begin, end, journal_folder, make_tenant, otlp, sums
@@ -136,7 +137,7 @@ def test_what_postgresql_refuses_is_found_and_buried(
             raise psycopg.errors.NumericValueOutOfRange("too large")
         return commit_batch(conn, batch, budgets)
 
-    monkeypatch.setattr("llmobs.ingest.writer.commit_batch", refuses)
+    monkeypatch.setattr("llmobs.ingest.writing.commit_batch", refuses)
     writer.drain()
     assert sums(pg).spans == 1
     assert pg.execute("SELECT reason FROM dead_letter").fetchall() == [
@@ -157,7 +158,7 @@ def test_a_writer_that_died_between_read_and_commit_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("llmobs.ingest.writer.commit_batch", killed)
+        patch.setattr("llmobs.ingest.writing.commit_batch", killed)
         dying = make_writer()
         with pytest.raises(KeyboardInterrupt):
             dying.turn()

@@ -18,7 +18,7 @@ from llmobs.budgets.ledger import EPOCH_KEY, budget_key, parse_status, status
 from llmobs.budgets.valkey import run as run_in_valkey
 from llmobs.core.env import Place
 from llmobs.ingest.journal import JournalWriter
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.keeping import erased
 from llmobs.keeping.backup import LEFT_OUT, BackupError, back_up, read
 from llmobs.keeping.erased import Erased, key_name

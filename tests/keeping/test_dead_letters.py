@@ -16,7 +16,7 @@ from llmobs.ingest.entries import OtlpBody, OtlpLogs
 from llmobs.ingest.journal import JournalWriter
 from llmobs.ingest.otlp.decode import decode
 from llmobs.ingest.replay import Replayer
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.keeping.models import DeadLetter
 from llmobs.ops.verify import verify
 from llmobs.tenants.models import AuditEntry, User

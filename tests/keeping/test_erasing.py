@@ -20,7 +20,7 @@ from llmobs.budgets.ledger import EPOCH_KEY
 from llmobs.core.env import Place
 from llmobs.evals.models import Score
 from llmobs.ingest.journal import JournalWriter
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.keeping.archive_erasing import erase_archives
 from llmobs.keeping.erasing import NotErased, await_journals
 from llmobs.keeping.models import Erasure

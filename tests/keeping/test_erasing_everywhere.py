@@ -25,7 +25,7 @@ from llmobs.evals.models import Score
 from llmobs.ingest.entries import OtlpBody, OtlpLogs
 from llmobs.ingest.joining import join_all
 from llmobs.ingest.journal import JournalWriter
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.keeping import erasing_money, erasing_spans, erasures
 from llmobs.keeping.erasing import erase
 from llmobs.keeping.models import Erasure

@@ -21,7 +21,7 @@ from llmobs.core.clock import NS_PER_SECOND, now_ns
 from llmobs.core.env import Place, Secrets
 from llmobs.core.marks import differing, marks
 from llmobs.ingest.journal import JournalWriter
-from llmobs.ingest.writer import Writer
+from llmobs.ingest.writing import Writer
 from llmobs.ops import beating, checklist_hosts
 from llmobs.ops.checklist import State
 from llmobs.ops.hosts import HostError, adopt, hosts, lose

@@ -1,6 +1,7 @@
 """`up`: run the platform until Ctrl-C."""
 
 import logging
+import os
 import sys
 from argparse import ArgumentParser
 from typing import Any
@@ -13,6 +14,12 @@ from llmobs.ops.embedded_valkey import EmbeddedValkeyError
 from llmobs.ops.platform import NothingToJoin, PreparationFailed, Taken, Wishes, run
 
 TAKEN_STATUS = 2
+MOST_PROCESSES = 256
+MOST_WRITERS = 2  # unless told: each takes some 80 MB, and two fill two cores
+
+
+def default_writers() -> int:
+    return min(MOST_WRITERS, os.cpu_count() or 1)
 
 
 class Command(BaseCommand):
@@ -27,7 +34,12 @@ class Command(BaseCommand):
         parser.add_argument("--web-port", type=int, default=8000, help="default 8000; 0: a free one")
         parser.add_argument("--gateway-port", type=int, default=4000, help="default 4000; 0: a free one")
         parser.add_argument("--gateway-workers", type=int, default=1, help="gateway processes (default 1)")
-
+        parser.add_argument(
+            "--writers",
+            type=int,
+            default=default_writers(),
+            help=f"writer processes, which share the journals (default {MOST_WRITERS} where there are as many cores)",
+        )
         parser.add_argument(
             "--join",
             action="store_true",
@@ -36,15 +48,25 @@ class Command(BaseCommand):
         parser.add_argument("--otlp-grpc", action="store_true", help="answer OTLP over gRPC too")
         parser.add_argument("--otlp-grpc-port", type=int, default=4317, help="default 4317; 0: a free one")
 
-    def handle(self, *, host: str, web_port: int, gateway_port: int, gateway_workers: int, **options: Any) -> None:
-        if not 1 <= gateway_workers <= 256:
-            sys.exit("llmobs: --gateway-workers is between 1 and 256")
+    def handle(self, *, host: str, web_port: int, gateway_port: int, **options: Any) -> None:
+        for option in ("gateway_workers", "writers"):
+            if not 1 <= options[option] <= MOST_PROCESSES:
+                sys.exit(f"llmobs: --{option.replace('_', '-')} is between 1 and {MOST_PROCESSES}")
         place = Place.from_env()
         place.make()
         _log_to_file(place)
         try:
             grpc_port = options["otlp_grpc_port"] if options["otlp_grpc"] else None
-            run(place, Wishes(host, web_port, gateway_port, gateway_workers, grpc_port, options["join"]), self._say)
+            wishes = Wishes(
+                host,
+                web_port,
+                gateway_port,
+                gateway_workers=options["gateway_workers"],
+                writers=options["writers"],
+                otlp_grpc_port=grpc_port,
+                join=options["join"],
+            )
+            run(place, wishes, self._say)
         except Taken as taken:
             self.stderr.write(f"llmobs: {taken}")
             sys.exit(TAKEN_STATUS)
