@@ -5,26 +5,32 @@
    newest first; days that are still written to by a scan, within the hours that the roll-ups name for a dimension, and
    for words within the newest MOST_SCANNED spans (`unsearched` says from when on).
 3. What the spans name is checked once more against all filters, and put in order.
+
+A bound of cost or duration leads to its own index first (`beyond_bounds`): of few that are so dear or slow, each is
+looked at.
 """
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dashboards.queries.rollup import COLUMNS
-from dashboards.queries.scope import Cursor, Scope
-from llmobs.core.semconv import FAILED
+from dashboards.queries.rollup import COLUMNS, totals
+from dashboards.queries.scope import Cursor, Filters, Scope
+from llmobs.core.semconv import ERROR_STATUSES, FAILED
 from llmobs.spans.words import LETTERS, lexeme
 
 WALKED = 1_500
+WALKED_FAILED = 12_000  # in another order than time, where most are passed by for having no failed span
+WALKED_BOUND = 2_000  # of those beyond a bound, which are few, or many enough for any other order
 WALKED_FAR = 40_000  # where what spans name is neither rare nor passes the other filters
 CANDIDATES = (400, 4_000)
 MOST_CANDIDATES = 20_000  # in another order than time, where all must be known
 MOST_SCANNED = 30_000
 DAY = timedelta(days=1)
+HAS_FAILED = "t.error_count > 0"  # an index by time has these alone
 OF_SPANS = ("service", "provider", "key", "error", "model")
 OF_TRACES = ("feature", "status", "environment")
 
@@ -65,6 +71,7 @@ class Conditions:
     """What a trace t must satisfy: `base` is its time, `rest` everything else.
 
     `is_first`: that its row is its first; this looks at the days before, so that it is asked last, of what is shown.
+    `bounds`: least values by column of `trace` t; `has_failed`: only traces with a failed span pass.
     """
 
     base: str
@@ -72,6 +79,19 @@ class Conditions:
     rest: str
     rest_values: list[Any]
     is_first: str
+    bounds: tuple[tuple[str, Any], ...] = ()
+    has_failed: bool = False
+
+    @staticmethod
+    def beyond(bounds: Sequence[tuple[str, Any]]) -> tuple[str, list[Any]]:
+        """That these bounds are kept, to go after another condition."""
+        return "".join(f" AND {column} >= %s" for column, _ in bounds), [value for _, value in bounds]
+
+    @property
+    def bounded(self) -> tuple[str, list[Any]]:
+        """The base, with all bounds."""
+        given, values = self.beyond(self.bounds)
+        return self.base + given, [*self.base_values, *values]
 
 
 @dataclass(frozen=True)
@@ -90,17 +110,37 @@ def is_needed(scope: Scope) -> bool:
     return "search" in given or bool(_rare_by(scope))
 
 
+def beyond_bounds(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int) -> list[Head] | None:
+    """Those that pass, where few are beyond a bound of another column than the order's; None where many are."""
+    for column, _ in conditions.bounds:
+        if column != order.column:
+            found = _walk(cursor, scope, conditions, order, limit, WALKED_BOUND, Order(column))
+            if found is not None:
+                return found
+    return None
+
+
+def outstanding_failed(
+    cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int
+) -> list[Head] | None:
+    """A page of traces with failed spans in another order than time; None where they are too rare to be met so."""
+    return _walk(cursor, scope, conditions, order, limit, WALKED_FAILED)
+
+
 def find(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int) -> Found:
     """Up to `limit` traces that pass."""
-    walked = _walk(cursor, scope, conditions, order, limit, WALKED)
+    is_failed = conditions.has_failed and not order.is_by_time
+    walked = _walk(cursor, scope, conditions, order, limit, WALKED_FAILED if is_failed else WALKED)
     if walked is not None:
         return Found(walked)
     heads: list[Head] = []
     unsearched: datetime | None = None
-    for most in CANDIDATES if order.is_by_time and not order.ascending else (MOST_CANDIDATES,):
+    is_newest = order.is_by_time and not order.ascending
+    for most in CANDIDATES if is_newest else (MOST_CANDIDATES,):
         known, oldest, unsearched = _candidates(cursor, scope, order, most)
         heads = _checked(cursor, conditions, order, known, limit, oldest if order.is_by_time else None)
-        if oldest is None or len(heads) >= limit:
+        # In any other order what spans name is right only if it is all.
+        if oldest is None or (is_newest and len(heads) >= limit):
             return Found(heads, unsearched)
     walked = _walk(cursor, scope, conditions, order, limit, WALKED_FAR)
     if walked is not None:
@@ -109,26 +149,58 @@ def find(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, lim
 
 
 def _walk(
-    cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int, most: int
+    cursor: Cursor,
+    scope: Scope,
+    conditions: Conditions,
+    order: Order,
+    limit: int,
+    most: int,
+    along: Order | None = None,
 ) -> list[Head] | None:
-    """Those among the first `most` that pass; None if these neither fill the page nor are all there are."""
+    """Those among the first `most` that pass; None if these neither fill the page nor are all there are.
+
+    `along`: the order in which they are taken, where it is not the wanted one: then they have to be all. They are
+    taken without the bounds: behind a policy PostgreSQL uses no index for a comparison of differences of times.
+    """
     beyond, after = order.beyond
+    base, base_values, taken = conditions.base, conditions.base_values, along or order
+    bounds, bound_values = conditions.beyond(conditions.bounds)
+    counted, counted_values = conditions.beyond([each for each in conditions.bounds if each[0] == taken.column])
+    if along is None:
+        base, base_values = f"{base}{beyond}{bounds}", [*base_values, *after, *bound_values]
+        beyond = bounds = counted = ""
+        after, bound_values, counted_values = [], [], []
+    if conditions.has_failed and taken.is_by_time:
+        base += f" AND {HAS_FAILED}"
     direction = "ASC" if order.ascending else "DESC"
     cursor.execute(
         f"WITH w AS MATERIALIZED (SELECT t.*, {order.column} AS place FROM unnest(%s::bigint[]) AS asked(tenant_id) "
         "CROSS JOIN LATERAL (SELECT t.* FROM trace t "
-        f"WHERE t.tenant_id = asked.tenant_id AND {conditions.base}{beyond} "
-        f"ORDER BY {order.clause} LIMIT %s) t) SELECT (SELECT max(n) FROM (SELECT count(*) AS n FROM w "
-        "GROUP BY tenant_id) counted), f.* FROM (SELECT 1) one LEFT JOIN LATERAL (SELECT t.tenant_id, t.trace_id, "
+        f"WHERE t.tenant_id = asked.tenant_id AND {base} "
+        f"ORDER BY {taken.clause} LIMIT %s) t) SELECT (SELECT max(n) FROM (SELECT count(*) AS n FROM w t "
+        f"WHERE true{counted} GROUP BY tenant_id) counted), f.* FROM (SELECT 1) one LEFT JOIN LATERAL ("
+        "SELECT t.tenant_id, t.trace_id, "
         # Sorted first and looked at until a page is full, at the dearest condition last.
         f"t.day, t.place FROM (SELECT t.* FROM (SELECT t.* FROM w t ORDER BY t.place {direction}, t.trace_id "
-        f"{'DESC' if order.ascending else 'ASC'} OFFSET 0) t WHERE {conditions.rest} OFFSET 0) t "
-        f"WHERE {conditions.is_first} LIMIT %s) f ON true",
-        [list(scope.tenant_ids), *conditions.base_values, *after, most, *conditions.rest_values, limit],
-    )
+        f"{'DESC' if order.ascending else 'ASC'} OFFSET 0) t WHERE {conditions.rest}{bounds}{beyond} "
+        f"OFFSET 0) t WHERE {conditions.is_first} LIMIT %s) f ON true",
+        [
+            list(scope.tenant_ids), *base_values, most, *counted_values, *conditions.rest_values, *bound_values,
+            *after, limit,
+        ],
+    )  # fmt: skip
     rows = cursor.fetchall()
     heads = [(row[1], bytes(row[2]), row[3], row[4]) for row in rows if row[1] is not None]
-    return heads if len(heads) >= limit or (rows[0][0] or 0) < most else None
+    is_all = (rows[0][0] or 0) < most
+    return heads if is_all or (along is None and len(heads) >= limit) else None
+
+
+def fails_alone(cursor: Cursor, scope: Scope) -> bool:
+    """Whether spans with the wanted error have failed, as the roll-ups tell: their traces count failed ones, then."""
+    window = replace(scope.window, end=scope.window.end + DAY, last="")  # a trace's spans may begin after it
+    by_error = Scope(scope.tenant_ids, window, Filters(error=scope.filters.error))
+    statuses = {row.key[0] for row in totals(cursor, by_error, ("status",))}
+    return bool(statuses) and statuses <= ERROR_STATUSES
 
 
 def _rare_by(scope: Scope) -> dict[str, Any]:
@@ -270,18 +342,19 @@ def _checked(
     if not known:
         return []
     beyond, after = order.beyond
+    base, base_values = conditions.bounded
     bound = " AND t.start >= %s" if not_before else ""
     cursor.execute(
         f"SELECT t.tenant_id, t.trace_id, t.day, t.place FROM (SELECT t.*, {order.column} AS place FROM trace t "
         "JOIN unnest(%s::bigint[], %s::bytea[], %s::timestamptz[]) "
         "AS known(tenant_id, trace_id, at) ON t.tenant_id = known.tenant_id AND t.trace_id = known.trace_id "
         "AND t.day BETWEEN known.at::date - 1 AND known.at::date "
-        f"WHERE t.tenant_id = ANY(%s) AND {conditions.base}{beyond}{bound} AND {conditions.rest} "
+        f"WHERE t.tenant_id = ANY(%s) AND {base}{beyond}{bound} AND {conditions.rest} "
         f"ORDER BY {order.clause} OFFSET 0) t WHERE {conditions.is_first} LIMIT %s",
         [
             [tenant for tenant, _ in known], [trace for _, trace in known], list(known.values()),
             sorted({tenant for tenant, _ in known}),
-            *conditions.base_values, *after, *([not_before] if not_before else []), *conditions.rest_values, limit,
+            *base_values, *after, *([not_before] if not_before else []), *conditions.rest_values, limit,
         ],
     )  # fmt: skip
     return [(row[0], bytes(row[1]), row[2], row[3]) for row in cursor.fetchall()]

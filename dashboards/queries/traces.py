@@ -13,7 +13,7 @@ from dashboards.queries.finding import Conditions, Found, Head, Order
 from dashboards.queries.rollup import TELLS_ATTEMPTS_APART, Totals, totals
 from dashboards.queries.scope import Cursor, Scope
 from llmobs.core.clock import ns_from_utc
-from llmobs.core.semconv import DEGRADED, OK, REFUSED
+from llmobs.core.semconv import DEGRADED, FAILED, OK, REFUSED
 from llmobs.spans.trace_deltas import WAITING
 
 PAGE_ROWS = 50
@@ -94,18 +94,33 @@ def traces(
     """
     order = Order(SORTS[sort], ascending, None if after is None else _read_mark(sort, after))
     conditions = _conditions(scope)
+    least: list[tuple[str, Any]] = []
     if min_cost_nanousd is not None:
-        conditions = _also(conditions, "t.cost_nanousd >= %s", min_cost_nanousd)
+        least.append((SORTS["cost"], min_cost_nanousd))
     if min_duration_ms is not None:
-        conditions = _also(conditions, "(t.finish - t.start) >= %s", timedelta(milliseconds=min_duration_ms))
-    if finding.is_needed(scope) and not _is_trace_id(scope.filters.search or ""):
-        found = finding.find(cursor, scope, conditions, order, limit + 1)
-    else:
-        found = Found(_in_order(cursor, scope, conditions, order, limit + 1))
+        least.append((SORTS["duration"], timedelta(milliseconds=min_duration_ms)))
+    found = _found(cursor, scope, replace(conditions, bounds=tuple(least)), order, limit + 1)
     heads = found.heads
     rows = trace_totals(cursor, [head[:3] for head in heads[:limit]])
     more = len(heads) > limit
     return TracePage(rows, _mark(heads[limit - 1][3], heads[limit - 1][1]) if more else None, found.unsearched)
+
+
+def _found(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int) -> Found:
+    """By the way that leads there soonest."""
+    given = scope.filters.given
+    has_index = bool({"user", "session"} & given.keys()) or _is_trace_id(scope.filters.search or "")
+    if not has_index and (beyond := finding.beyond_bounds(cursor, scope, conditions, order, limit)) is not None:
+        return Found(beyond)
+    if not has_index and finding.is_needed(scope):
+        if "error" in given and finding.fails_alone(cursor, scope):
+            conditions = replace(conditions, rest=f"{finding.HAS_FAILED} AND {conditions.rest}", has_failed=True)
+        return finding.find(cursor, scope, conditions, order, limit)
+    if not has_index and conditions.has_failed and not order.is_by_time:
+        failed = finding.outstanding_failed(cursor, scope, conditions, order, limit)
+        if failed is not None:
+            return Found(failed)
+    return Found(_in_order(cursor, scope, conditions, order, limit))
 
 
 def has_any(cursor: Cursor, tenant_ids: Sequence[int]) -> bool:
@@ -118,7 +133,10 @@ def _in_order(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order
     """Tenant by tenant in the order of an index; of one user or session, whose traces are few, sorted."""
     beyond, after = order.beyond
     of_one = {"user", "session"} & scope.filters.given.keys() and not order.is_by_time
-    passing = f"{conditions.base} AND {conditions.rest} AND {conditions.is_first}"
+    base, base_values = conditions.bounded
+    if conditions.has_failed:
+        base += f" AND {finding.HAS_FAILED}"
+    passing = f"{base} AND {conditions.rest} AND {conditions.is_first}"
     traces = f"SELECT t.* FROM trace t WHERE t.tenant_id = asked.tenant_id AND {passing}"
     # OFFSET 0: what is within is read by itself, and not in the order that is wanted outside.
     inner = f"({traces} OFFSET 0) t WHERE true{beyond}" if of_one else f"({traces}{beyond}) t"
@@ -128,13 +146,9 @@ def _in_order(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order
         f"ORDER BY {order.clause} LIMIT %s) f "
         f"ORDER BY f.place {'ASC' if order.ascending else 'DESC'}, f.trace_id {'DESC' if order.ascending else 'ASC'} "
         "LIMIT %s",
-        [list(scope.tenant_ids), *conditions.base_values, *conditions.rest_values, *after, limit, limit],
+        [list(scope.tenant_ids), *base_values, *conditions.rest_values, *after, limit, limit],
     )
     return [(row[0], bytes(row[1]), row[2], row[3]) for row in cursor.fetchall()]
-
-
-def _also(conditions: Conditions, condition: str, value: Any) -> Conditions:
-    return replace(conditions, base=f"{conditions.base} AND {condition}", base_values=[*conditions.base_values, value])
 
 
 def outcomes_by_bucket(cursor: Cursor, scope: Scope) -> list[Outcomes]:
@@ -200,7 +214,7 @@ def _conditions(scope: Scope) -> Conditions:
     if "model" in given:
         parts.append("%s = ANY(t.models)")
         values.append(given["model"])
-    if "status" in given and given["status"] != "failed":
+    if "status" in given and given["status"] != FAILED:
         parts.append("t.status = %s")
         values.append(given["status"])
     of_spans = {name: given[name] for name in finding.OF_SPANS if name in given}
@@ -217,9 +231,11 @@ def _conditions(scope: Scope) -> Conditions:
         f"AND e.day < t.day AND e.day >= t.day - {LONGEST_TRACE_DAYS} LIMIT 1) IS NULL"
     )
     base = "t.day BETWEEN %s AND %s AND t.start >= %s AND t.start < %s"
-    if given.get("status") == "failed":
-        base += " AND t.error_count > 0"  # which an index of its own leads to
-    return Conditions(base, [*days, window.start, window.end], " AND ".join(parts) or "true", values, is_first)
+    has_failed = given.get("status") == FAILED
+    if has_failed:
+        parts.insert(0, finding.HAS_FAILED)
+    rest = " AND ".join(parts) or "true"
+    return Conditions(base, [*days, window.start, window.end], rest, values, is_first, has_failed=has_failed)
 
 
 def _some_span(condition: str) -> str:

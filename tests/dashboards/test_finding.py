@@ -36,6 +36,8 @@ FILTERS: list[dict[str, Any]] = [
     {"search": "REFU /order"},
     {"search": "no such"},
     {"service": "none"},
+    {"status": "failed"},
+    {"error": "RateLimitError", "provider": "anthropic"},
 ]
 
 
@@ -73,12 +75,16 @@ def _call(tenant_id: int, n: int) -> Any:
     )  # fmt: skip
 
 
-def found(conn: Connection, sort: str = "start", tenant_id: int = 1, **given: Any) -> list[str]:
+def found(
+    conn: Connection, sort: str = "start", tenant_id: int = 1, bounds: dict[str, int] | None = None, **given: Any
+) -> list[str]:
     """Ids over all pages of three rows."""
     ids: list[str] = []
     after = None
     while True:
-        page = traces(conn.cursor(), Scope((tenant_id,), WINDOW, Filters(**given)), sort, after, limit=3)
+        page = traces(
+            conn.cursor(), Scope((tenant_id,), WINDOW, Filters(**given)), sort, after, limit=3, **(bounds or {})
+        )
         ids += [row.trace_id for row in page.rows]
         if page.older is None:
             return ids
@@ -115,10 +121,35 @@ def test_pages_hold_each_trace_that_passes_once_in_order(
     written: Connection, given: dict[str, Any], sort: str, is_indexed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finding, "WALKED", 4)  # as if these were far too many to look at each
+    monkeypatch.setattr(finding, "WALKED_FAILED", 4)
     monkeypatch.setattr(finding, "WALKED_FAR", 8)
     if is_indexed:
         assert index_days(written, NOW.date()) >= 5
     assert numbered(written, found(written, sort, **given)) == expected(given, sort)
+
+
+@pytest.mark.parametrize("given", [{}, {"service": "rare"}, {"status": "failed"}, {"user": "user-44"}], ids=str)
+@pytest.mark.parametrize("sort", ["start", "duration", "cost"])
+@pytest.mark.parametrize("most", [2, 1_000])
+def test_bounds_of_cost_and_duration_hold_whichever_way_is_gone(
+    written: Connection, given: dict[str, Any], sort: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls have durations of 10 ms to 600 ms, and all of them cost something."""
+    monkeypatch.setattr(finding, "WALKED", 4)
+    monkeypatch.setattr(finding, "WALKED_BOUND", most)
+    beyond = {str(n) for n in range(60) if n >= 39 and _passes(n, {k: v for k, v in given.items() if k != "user"})}
+    beyond &= {"44"} if "user" in given else beyond
+    for bounds in ({"min_duration_ms": 400}, {"min_duration_ms": 400, "min_cost_nanousd": 1}):
+        assert sorted(numbered(written, found(written, sort, bounds=bounds, **given))) == sorted(beyond)
+    assert found(written, sort, bounds={"min_duration_ms": 400, "min_cost_nanousd": 10**15}, **given) == []
+
+
+def test_in_another_order_than_time_spans_that_are_not_all_do_not_hide_dearer_ones(
+    written: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("WALKED", 4), ("WALKED_FAILED", 4), ("MOST_CANDIDATES", 4)):
+        monkeypatch.setattr(finding, name, value)
+    assert numbered(written, found(written, "duration", service="rare")) == expected({"service": "rare"}, "duration")
 
 
 def test_a_stranger_finds_only_their_own(written: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
