@@ -33,6 +33,7 @@ app.conf.beat_schedule = {
     "days": every(600, "rollups.close_days"),
     "let go": every(6 * 3600, "keeping.let_go"),
     "erase": every(60, "keeping.erase"),
+    "replay": every(15, "keeping.replay"),
     "fetch reports": every(3600, "reconcile.fetch_due"),
     "reconcile": every(60, "reconcile.reconcile_due"),
     "reprice": every(60, "ingest.reprice"),

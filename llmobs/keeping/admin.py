@@ -28,12 +28,13 @@ class Waiting(admin.SimpleListFilter):
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnly):
-    list_display = ("at", "tenant", "kind", "reason", "library", "size", "owner", "tries", "replayed_at")
+    list_display = ("at", "tenant", "kind", "reason", "library", "size", "owner", "tries", "asked_at", "replayed_at")
     list_filter = (Waiting, "kind", "tenant")
     list_select_related = ("tenant",)
     search_fields = ("reason", "library", "owner")
     fields = (
-        "at", "tenant", "kind", "reason", "library", "size", "owner", "position", "tries", "tried_at", "replayed_at",
+        "at", "tenant", "kind", "reason", "library", "size", "owner", "position", "tries", "tried_at",
+        "asked_at", "asked_by", "replayed_at",
     )  # fmt: skip
     readonly_fields = ("size",)
     actions = ("replay", "drop")
@@ -45,14 +46,13 @@ class DeadLetterAdmin(ReadOnly):
     def size(self, obj: Any) -> int:
         return int(obj.size)
 
-    @admin.action(description="Replay: write them now, each once")
+    @admin.action(description="Replay: a worker writes them, each once")
     def replay(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
-        done = letters.replay(queryset.filter(replayed_at=None), actor_of(request))
-        failed = [each for each in done if each.error]
+        asked = letters.ask(queryset, actor_of(request))
         self.message_user(
             request,
-            f"{len(done) - len(failed)} written, {len(failed)} not: their reason says why.",
-            messages.WARNING if failed else messages.SUCCESS,
+            f"{asked} asked for: a worker writes them within a minute. What fails again stays, with its reason.",
+            messages.SUCCESS,
         )
 
     @admin.action(description="Drop: they are deleted, what they held is not counted")

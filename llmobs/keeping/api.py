@@ -61,15 +61,8 @@ class DeadLetterShown(serializers.ModelSerializer):
         model = DeadLetter
         fields = (
             "id", "tenant", "kind", "reason", "library", "bytes", "owner", "position", "tries", "at", "tried_at",
-            "replayed_at",
+            "asked_at", "replayed_at",
         )  # fmt: skip
-
-
-class DeadLetterReplayed(serializers.Serializer):
-    id = serializers.IntegerField()
-    spans = serializers.IntegerField(help_text="new ones")
-    duplicates = serializers.IntegerField()
-    error = serializers.CharField(help_text="empty: it is written, or was before", allow_blank=True)
 
 
 class DeadLetterResource(mixins.RetrieveModelMixin, Listed):
@@ -79,14 +72,12 @@ class DeadLetterResource(mixins.RetrieveModelMixin, Listed):
     serializer_class = DeadLetterShown
     time_field = "at"
 
-    @extend_schema(request=None, responses={200: DeadLetterReplayed})
+    @extend_schema(request=None, responses={202: DeadLetterShown})
     @action(detail=True, methods=["post"])
     def replay(self, request: Request, pk: str) -> Response:
-        """Write it now, each span once; `error` says why where that fails again."""
-        letter = self._changeable()
-        [done] = letters.replay(DeadLetter.objects.filter(pk=letter.pk), self.caller.actor)
-        told = {"id": letter.pk, "spans": done.spans, "duplicates": done.duplicates, "error": done.error}
-        return Response(told)
+        """Have a worker write it within a minute: then `replayed_at` is set, or `reason` says why it stays."""
+        letters.ask(DeadLetter.objects.filter(pk=self._changeable().pk), self.caller.actor)
+        return Response(self.get_serializer(self.get_object()).data, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:

@@ -1,10 +1,14 @@
-"""Dead letters replayed or dropped by a person, with the entry in the audit trail: for the command and the admin."""
+"""Dead letters replayed or dropped by a person, with the entry in the audit trail: for the command and the admin.
+
+The web may not write spans (`tenants.walls`): it asks for a replay, and a worker carries it out within a minute.
+"""
 
 import redis
 import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from llmobs.budgets.valkey import EpochChanged
 from llmobs.core.clock import now_ns
@@ -17,6 +21,20 @@ from llmobs.tenants import audit
 log = structlog.get_logger()
 
 
+def ask(chosen: QuerySet[DeadLetter], actor: str) -> int:
+    """Have these replayed; how many. One that was replayed is left alone."""
+    return chosen.filter(replayed_at=None).update(asked_at=timezone.now(), asked_by=actor[:200])
+
+
+def go_on() -> int:
+    """Replay what was asked for, in the name of who asked; how many were written. May be killed: the next goes on."""
+    asked = DeadLetter.objects.filter(replayed_at=None, asked_at__isnull=False)
+    written = 0
+    for actor in sorted(set(asked.values_list("asked_by", flat=True))):
+        written += sum(not done.error for done in replay(asked.filter(asked_by=actor).order_by("at", "pk"), actor))
+    return written
+
+
 def replay(chosen: QuerySet[DeadLetter], actor: str) -> list[Replayed]:
     """Write each again; what the ledger must learn is sent at once, else its next reader brings it."""
     found = []
@@ -24,7 +42,9 @@ def replay(chosen: QuerySet[DeadLetter], actor: str) -> list[Replayed]:
         replayer = Replayer(conn, settings.SECRETS)
         for letter in chosen.select_related("tenant"):
             done = replayer.replay(letter.pk)
-            audit.record(actor, "replay", letter, {"error": [letter.reason, done.error]})
+            with transaction.atomic():
+                audit.record(actor, "replay", letter, {"error": [letter.reason, done.error]})
+                DeadLetter.objects.filter(pk=letter.pk).update(asked_at=None, asked_by="")
             found.append(done)
         folds = [fold for done in found for fold in done.folds]
         try:

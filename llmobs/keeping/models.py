@@ -20,6 +20,8 @@ class DeadLetter(models.Model):
     at = models.DateTimeField("first seen")
     tried_at = models.DateTimeField(null=True)
     replayed_at = models.DateTimeField(null=True)
+    asked_at = models.DateTimeField("replay asked for", null=True)
+    asked_by = models.TextField(blank=True)
 
     class Meta:
         managed = False

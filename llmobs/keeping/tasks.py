@@ -5,7 +5,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from llmobs.keeping import erasures
+from llmobs.keeping import erasures, letters
 from llmobs.keeping.connecting import alone, connect
 from llmobs.keeping.letting_go import let_go
 from llmobs.keeping.place import secure_in
@@ -26,3 +26,9 @@ def let_old_data_go() -> None:
 def erase_persons() -> None:
     """Every minute: who was asked to be erased and is not yet."""
     erasures.go_on()
+
+
+@shared_task(name="keeping.replay", ignore_result=True)
+def replay_letters() -> None:
+    """Every 15 seconds: dead letters whose replay was asked for in the admin or over REST."""
+    letters.go_on()
