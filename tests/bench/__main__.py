@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from tests.bench import brake, faults, forecast, gateway, ingest, proof, queries, reprice, scale, stored
+from tests.bench import brake, faults, forecast, gateway, ingest, proof, queries, reprice, scale, stored, walls
 
 BENCHMARKS = {"gateway": gateway.main, "ingest": ingest.main, "forecast": forecast.main, "brake": brake.main}
 WITH_WORDS: dict[str, Callable[[list[str]], int | None]] = {
@@ -18,6 +18,7 @@ WITH_WORDS: dict[str, Callable[[list[str]], int | None]] = {
     "queries": queries.main,
     "scale": scale.main,
     "stored": stored.main,
+    "walls": walls.main,
 }
 
 
