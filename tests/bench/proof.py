@@ -161,7 +161,7 @@ def _tell_run(run: Run, seen: Seen, calls: list[proof_account.Said], found: Find
 def _wait_quiet(database_url: str, valkey_url: str) -> float:
     """Until the journals are written and nothing is held or pending; how long it took."""
     began = time.monotonic()
-    latest = "SELECT waiting_spans FROM heartbeat WHERE kind = 'writer' ORDER BY seen_at DESC LIMIT 1"
+    latest = "SELECT max(waiting_spans) FROM heartbeat WHERE kind = 'writer'"
     while time.monotonic() - began < QUIET_SECONDS:
         with (
             suppress(psycopg.Error, redis.RedisError),

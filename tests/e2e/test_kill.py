@@ -79,8 +79,8 @@ def wait_written(platform: Platform) -> None:
     with psycopg.connect(platform.database_url, autocommit=True) as conn:
 
         def is_quiet() -> bool:
-            # The latest: one that was killed says for ever what waited when it last beat.
-            sql = "SELECT waiting_spans FROM heartbeat WHERE kind = 'writer' ORDER BY seen_at DESC LIMIT 1"
+            # Each writer says what waits in its share; who comes after one that was killed speaks under its name.
+            sql = "SELECT max(waiting_spans) FROM heartbeat WHERE kind = 'writer'"
             return conn.execute(sql).fetchone() == (0,) and held(platform) == 0
 
         wait_until(is_quiet, 90, "the journals are written and nothing is held")

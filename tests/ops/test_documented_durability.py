@@ -55,7 +55,7 @@ def test_defaults_and_bounds_are_the_codes() -> None:
     assert f"| {journal.MOST_JOURNAL_MB} |" in PAGE
     assert (REFUSE, ALLOW, journal.CALLS_PART) == ("refuse", "allow", 8)
     assert f"the first {MOST_WHOLE_ENDS} with their contents, up to {MOST_LATE_ENDS:,} without" in PAGE
-    assert f"reads {writer.MOST_BYTES // 2**20} MB of it at a time" in PAGE
+    assert f"reads {writing.MOST_BYTES // 2**20} MB of it at a time" in PAGE
     assert f"pauses of up to {LONGEST_PAUSE_SECONDS:.0f} s" in PAGE
     assert f"after {CAREFUL_AFTER} starts in vain" in PAGE
     assert f"over which it died {MOST_DEATHS} times" in PAGE
