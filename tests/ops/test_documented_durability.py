@@ -8,7 +8,7 @@ import pytest
 from gateway.errors import FACES
 from gateway.recorder import ALLOW, MOST_LATE_ENDS, MOST_WHOLE_ENDS, REFUSE
 from llmobs.core.env import VARIABLES
-from llmobs.ingest import journal, writer
+from llmobs.ingest import journal, writing
 from llmobs.ingest.suspects import CAREFUL_AFTER, MOST_DEATHS
 from llmobs.ops.management.commands import deadletters, verify
 from llmobs.ops.supervisor import LONGEST_PAUSE_SECONDS
