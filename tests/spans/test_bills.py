@@ -17,12 +17,3 @@ def test_the_providers_id_is_on_the_bills_of_the_gateway_alone(pg: psycopg.Conne
         (semconv.SOURCE_OTLP, ""),
     ]
     assert len(pg.execute("SELECT FROM span WHERE response_id LIKE 'chatcmpl-of-%'").fetchall()) == 2
-
-
-def test_responses_whose_ids_end_alike_are_two(pg: psycopg.Connection[Any]) -> None:
-    """The claims' index has the ends of ids alone."""
-    make_tenant(pg)
-    commit(pg, call(response_id="a-0123456"))
-    commit(pg, call(response_id="b-0123456"))
-    commit(pg, call(response_id="b-0123456", scope_name="another"))
-    assert pg.execute("SELECT sum(requests) FROM bill").fetchone() == (2,)
