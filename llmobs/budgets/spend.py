@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 from psycopg import sql
 
 from llmobs.budgets.definition import (
@@ -39,8 +40,7 @@ from llmobs.tenants.config_version import config_version
 BUDGETS_LOCK = 0x6275646765740001
 
 
-@dataclass(frozen=True, slots=True)
-class Billed:
+class Billed(msgspec.Struct, frozen=True, gc=False):
     """What budgets must know of a bill; a reversal has negative figures. `cost_nanousd` of one without a price is what
     its attempt held, so that such calls use a budget up too; None takes nothing.
 

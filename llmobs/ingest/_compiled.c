@@ -625,6 +625,9 @@ static PyMethodDef METHODS[] = {
     {"looks_clean", looks_clean, METH_O, "Whether no personal data or secret can stand in a text, or in JSON of one."},
     {"values_look_clean", values_look_clean, METH_O, "The same of all values of a dict: texts, numbers and truths."},
     {"values_are_small", values_are_small, METH_VARARGS, "Whether all values of a dict are small and plain."},
+    {"values_hold_no_media", values_hold_no_media, METH_VARARGS, "Whether no value of a dict holds media."},
+    {"are_short", are_short, METH_VARARGS, "Whether all texts of a tuple are plain ASCII, and so short."},
+    {"last_words", last_words, METH_VARARGS, "The first words of the last of plain messages; None: look closer."},
     {"anchors_in", anchors_in, METH_VARARGS, "Bits of the groups of which an anchor stands in an ASCII text."},
     {NULL, NULL, 0, NULL},
 };

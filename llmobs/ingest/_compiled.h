@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define FORM 3 /* of what the module gives, as in compiled.py: a build of another form is not used */
+#define FORM 4 /* of what the module gives, as in compiled.py: a build of another form is not used */
 
 /* What ends a reading: ODD leaves it to Python, FAILED has set a Python exception. */
 enum { FINE = 0, ODD = 1, FAILED = 2 };
@@ -26,4 +26,7 @@ PyObject *plain_texts(PyObject *module, PyObject *text);
 PyObject *looks_clean(PyObject *module, PyObject *text);
 PyObject *values_look_clean(PyObject *module, PyObject *attributes);
 PyObject *values_are_small(PyObject *module, PyObject *arguments);
+PyObject *values_hold_no_media(PyObject *module, PyObject *arguments);
+PyObject *are_short(PyObject *module, PyObject *arguments);
+PyObject *last_words(PyObject *module, PyObject *arguments);
 PyObject *anchors_in(PyObject *module, PyObject *arguments);

@@ -210,6 +210,42 @@ PyObject *values_are_small(PyObject *module, PyObject *arguments) {
     Py_RETURN_TRUE;
 }
 
+/* Whether `otlp.media` finds nothing in them: no list or object, and no data URL. */
+PyObject *values_hold_no_media(PyObject *module, PyObject *arguments) {
+    static const char sign[] = ";base64,";
+    PyObject *attributes, *name, *value;
+    Py_ssize_t shortest, place = 0;
+    if (!PyArg_ParseTuple(arguments, "O!n", &PyDict_Type, &attributes, &shortest))
+        return NULL;
+    while (PyDict_Next(attributes, &place, &name, &value)) {
+        if (PyDict_CheckExact(value) || PyList_CheckExact(value))
+            Py_RETURN_FALSE;
+        if (!PyUnicode_CheckExact(value) || PyUnicode_GET_LENGTH(value) < shortest)
+            continue;
+        if (!PyUnicode_IS_COMPACT_ASCII(value))
+            Py_RETURN_FALSE; /* looked at by others */
+        const char *at = (const char *)PyUnicode_1BYTE_DATA(value);
+        if (strstr(at, sign) || strlen(at) != (size_t)PyUnicode_GET_LENGTH(value))
+            Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
+/* Whether these texts are in ASCII, without NUL, and no longer than that. */
+PyObject *are_short(PyObject *module, PyObject *arguments) {
+    PyObject *texts;
+    Py_ssize_t most;
+    if (!PyArg_ParseTuple(arguments, "O!n", &PyTuple_Type, &texts, &most))
+        return NULL;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts); i++) {
+        PyObject *text = PyTuple_GET_ITEM(texts, i);
+        if (!PyUnicode_CheckExact(text) || !PyUnicode_IS_COMPACT_ASCII(text) || PyUnicode_GET_LENGTH(text) > most ||
+            memchr(PyUnicode_1BYTE_DATA(text), 0, PyUnicode_GET_LENGTH(text)))
+            Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
 /* ---------------------------------------------------------------- anchors of injections */
 
 /* Of 18 bits, two a letter, that nine letters and signs take turns: five letters apart (guards.normal_form). */
@@ -389,6 +425,45 @@ PyObject *plain_texts(PyObject *module, PyObject *text) {
     if (became == FAILED)
         return NULL;
     Py_RETURN_NONE;
+}
+
+/* Whether these letters end here, and how many of the text they are. */
+static Py_ssize_t ends_with(const char *start, const char *end, const char *letters) {
+    Py_ssize_t length = strlen(letters);
+    return end - start >= length && !memcmp(end - length, letters, length) ? length : 0;
+}
+
+/* The first words of the last message, as `content.preview` shows them, where it is one text without escapes, and
+   plain; None: look closer. */
+PyObject *last_words(PyObject *module, PyObject *arguments) {
+    PyObject *text;
+    Py_ssize_t most;
+    if (!PyArg_ParseTuple(arguments, "Un", &text, &most))
+        return NULL;
+    if (!PyUnicode_IS_COMPACT_ASCII(text))
+        Py_RETURN_NONE;
+    const char *start = (const char *)PyUnicode_1BYTE_DATA(text), *end = start + PyUnicode_GET_LENGTH(text);
+    Py_ssize_t closing = ends_with(start, end, "\"}]}]");
+    end -= closing;
+    const char *first = closing ? end : start;
+    while (first > start && first[-1] != '"' && first[-1] != '\\')
+        first--;
+    if (first == start || first[-1] != '"' ||
+        !(ends_with(start, first, "\"parts\": [{\"type\": \"text\", \"content\": \"") ||
+          ends_with(start, first, "\"parts\":[{\"type\":\"text\",\"content\":\"")))
+        Py_RETURN_NONE;
+    if (end - first > 2 * most)
+        end = first + 2 * most;
+    for (const char *at = first; at < end; at++)
+        if (*at < ' ' || *at > '~' || (*at == ' ' && at + 1 < end && at[1] == ' '))
+            Py_RETURN_NONE;
+    while (first < end && *first == ' ')
+        first++;
+    while (end > first && end[-1] == ' ')
+        end--;
+    if (first == end)
+        Py_RETURN_NONE;
+    return PyUnicode_FromStringAndSize(first, end - first < most ? end - first : most);
 }
 
 void looks_ready(void) { name_kinds(); }

@@ -23,7 +23,7 @@ static char *more(Buffer *out, Py_ssize_t count) {
     return at;
 }
 
-static void big(char *at, uint64_t value, int bytes) {
+static inline void big(char *at, uint64_t value, int bytes) {
     for (int i = bytes - 1; i >= 0; i--, value >>= 8)
         at[i] = (char)(value & 0xff);
 }
@@ -32,8 +32,11 @@ static int put_integer(Buffer *out, long long value, int bytes) {
     char *at = more(out, 4 + bytes);
     if (!at)
         return -1;
-    big(at, bytes, 4);
-    big(at + 4, (uint64_t)value, bytes);
+    memcpy(at, bytes == 8 ? "\0\0\0\10" : bytes == 2 ? "\0\0\0\2" : "\0\0\0\1", 4);
+    if (bytes == 8)
+        big(at + 4, (uint64_t)value, 8); /* told apart, so that each is one instruction */
+    else
+        big(at + 4, (uint64_t)value, bytes);
     return 0;
 }
 

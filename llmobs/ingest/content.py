@@ -9,7 +9,7 @@ Every span passes, whatever way it came in. An unknown policy keeps nothing: it 
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -42,6 +42,26 @@ Rewrite = Callable[[str], str]
 _compiled = compiled.loaded()
 
 
+class Clean(NamedTuple):
+    """Of which of a span's contents it is certain that no personal data and no secret stands in it."""
+
+    input: bool = False
+    output: bool = False
+
+
+UNKNOWN = Clean()
+
+
+def look(span: Span) -> Clean:
+    """One quick look for all who ask. Without the compiled module each looks closer by itself."""
+    if _compiled is None:
+        return UNKNOWN
+    return Clean(
+        span.input is None or _compiled.looks_clean(span.input),
+        span.output is None or _compiled.looks_clean(span.output),
+    )
+
+
 class Door:
     """Applies policies. `policies` by tenant id; `key` is the installation's, from which tenants' are derived."""
 
@@ -54,13 +74,13 @@ class Door:
         """A tenant that is not known (deleted meanwhile) keeps no content."""
         return self._policies.get(tenant_id, NONE)
 
-    def apply(self, span: Span) -> None:
-        """Change the span in place, so that nothing the policy forbids is left in it."""
+    def apply(self, span: Span, clean: Clean = UNKNOWN) -> None:
+        """Change the span in place, so that nothing the policy forbids is left in it. `clean`: what `look` said."""
         policy = self.policy(span.tenant_id)
         if policy == FULL:
             return
         if policy == REDACTED:
-            _redact(span)
+            _redact(span, clean)
         elif policy == HASH:
             self._hash(span)
         else:
@@ -87,6 +107,13 @@ class Door:
 
 def preview(span: Span) -> str:
     """The first words of the last message that is asked, else of the answer; after the policy."""
+    words: str | None = None
+    if _compiled is not None and span.input:
+        words = _compiled.last_words(span.input, PREVIEW_CHARACTERS)
+    return words or _preview(span)
+
+
+def _preview(span: Span) -> str:
     for text, from_end in ((span.input, True), (span.output, False)):
         if text:
             first = _first_text(text, from_end)
@@ -159,8 +186,8 @@ def _first_unusual_text(text: str, from_end: bool) -> str:
     return ""
 
 
-def _redact(span: Span) -> None:
-    if _is_clean(span):
+def _redact(span: Span, clean: Clean) -> None:
+    if _is_clean(span, clean):
         return
     redactor = Redactor()
     span.input = _redact_json(span.input, redactor)
@@ -171,12 +198,12 @@ def _redact(span: Span) -> None:
         span.attributes = {name: _rewritten(value, redactor.redact) for name, value in span.attributes.items()}
 
 
-def _is_clean(span: Span) -> bool:
+def _is_clean(span: Span, clean: Clean) -> bool:
     """One look over all short texts of the span together, which is far cheaper than one at each.
 
     Contents apart from them: ids among the attributes have digits, and only what has them need be searched for numbers.
     """
-    if not (_is_clean_json(span.input) and _is_clean_json(span.output)):
+    if not ((clean.input or _is_clean_json(span.input)) and (clean.output or _is_clean_json(span.output))):
         return False
     if _compiled is not None and not span.status_message and _compiled.values_look_clean(span.attributes):
         return True

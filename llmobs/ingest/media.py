@@ -15,7 +15,10 @@ from typing import Any
 import msgspec
 
 from llmobs.guards.linear import finder
+from llmobs.ingest import compiled
 from llmobs.spans.record import Span
+
+_compiled = compiled.loaded()
 
 SHORTEST_BASE64 = 64  # characters; what is shorter is a word
 LONGEST_TEXT_RUN = 512  # characters of base64's alphabet without a break: no text has as many
@@ -47,6 +50,8 @@ def refer(span: Span) -> None:
         span.input = referred_json(span.input)
     if span.output is not None:
         span.output = referred_json(span.output)
+    if _compiled is not None and _compiled.values_hold_no_media(span.attributes, SHORTEST_BASE64):
+        return
     for name, value in span.attributes.items():
         kind = type(value)
         if kind is str:

@@ -1,7 +1,7 @@
 """Which block and slot a batch's contents and details go to: blocks are of one tenant and day, and bounded."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Generic, TypeVar
@@ -21,27 +21,28 @@ _DAY_NS = 86_400 * NS_PER_SECOND
 _EPOCH_DAY = date(1970, 1, 1)
 
 Item = TypeVar("Item")
+Owner = tuple[int, int]  # tenant, day since 1970
 Key = tuple[int, int, date]  # tenant, block, day
 Places = list[tuple[int, int] | None]  # block and slot of each span
 
 
 @dataclass(slots=True)
 class Filling(Generic[Item]):
-    """Blocks while they are filled. `current`: of each (tenant, day) the one that has room, and the bytes in it."""
+    """Blocks while they are filled. `current`: of each owner the one that has room, and the bytes in it."""
 
     blocks: dict[Key, list[Item]] = field(default_factory=dict)
-    current: dict[tuple[int, int], tuple[Key, int]] = field(default_factory=dict)
+    current: dict[Owner, tuple[Key, int]] = field(default_factory=dict)
 
-    def put(self, span: Span, item: Item, size: int) -> tuple[int, int]:
-        """Block and slot of this item of the span."""
-        owner = (span.tenant_id, span.start_ns // _DAY_NS)
+    def put(self, owner: Owner, item: Item, size: int) -> tuple[int, int]:
+        """Block and slot of this item of a span of the owner's."""
         key, filled = self.current.get(owner, (None, 0))
         if key is None or len(self.blocks[key]) >= SPANS_PER_BLOCK or filled + size > BYTES_PER_BLOCK:
-            key, filled = (span.tenant_id, new_row_id(), _EPOCH_DAY + timedelta(days=owner[1])), 0
+            key, filled = (owner[0], new_row_id(), _EPOCH_DAY + timedelta(days=owner[1])), 0
             self.blocks[key] = []
-        self.blocks[key].append(item)
+        items = self.blocks[key]
+        items.append(item)
         self.current[owner] = key, filled + size
-        return key[1], len(self.blocks[key]) - 1
+        return key[1], len(items) - 1
 
 
 def place_contents(spans: Iterable[Span]) -> tuple[Places, dict[Key, list[Content]]]:
@@ -53,22 +54,22 @@ def place_contents(spans: Iterable[Span]) -> tuple[Places, dict[Key, list[Conten
             places.append(None)
             continue
         size = len(span.input or "") + len(span.output or "")
-        places.append(filling.put(span, (span.input, span.output), size))
+        places.append(filling.put(_owner(span), (span.input, span.output), size))
     return places, filling.blocks
 
 
-def place_details(spans: Iterable[Span]) -> tuple[Places, dict[Key, list[Detail]]]:
+def place_details(spans: Sequence[Span]) -> tuple[Places, dict[Key, list[Detail]]]:
     """Of each reported span that comes with enough others; the rows of the rest have theirs themselves."""
-    spans = list(spans)
-    together = Counter(_owner(span) for span in spans if span.source == SOURCE_OTLP)
+    owners = [_owner(span) for span in spans]
+    together = Counter(owner for owner, span in zip(owners, spans, strict=True) if span.source == SOURCE_OTLP)
     places: Places = []
     filling = Filling[Detail]()
-    for span in spans:
-        if span.source != SOURCE_OTLP or together[_owner(span)] < FEWEST_TOGETHER:
+    for owner, span in zip(owners, spans, strict=True):
+        if span.source != SOURCE_OTLP or together[owner] < FEWEST_TOGETHER:
             places.append(None)
             continue
         detail = detail_of(span)
-        places.append(filling.put(span, detail, len(detail.attributes)))
+        places.append(filling.put(owner, detail, len(detail.attributes)))
     return places, filling.blocks
 
 
@@ -77,5 +78,5 @@ def detail_of(span: Span) -> Detail:
     return Detail(stored_json(stored_attributes(span)), span.scope_name, span.finish_reasons, span.price_version)
 
 
-def _owner(span: Span) -> tuple[int, int]:
+def _owner(span: Span) -> Owner:
     return span.tenant_id, span.start_ns // _DAY_NS

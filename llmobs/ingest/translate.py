@@ -10,7 +10,7 @@ from llmobs.core.env import Secrets
 from llmobs.core.semconv import SOURCE_OTLP
 from llmobs.ingest.attempts import abandoned_span, called_span, ended_span, refused_span
 from llmobs.ingest.bounds import keep_bounds
-from llmobs.ingest.content import Door
+from llmobs.ingest.content import UNKNOWN, Clean, Door, look
 from llmobs.ingest.entries import (
     Begin,
     Braked,
@@ -94,8 +94,11 @@ class Translator:
         piece.findings = [(span, finding) for span in piece.spans[:1] for finding in _journalled(found)]
         for span in piece.spans:
             refer(span)
-            piece.findings += [(span, finding) for finding in self.config.watch.findings(span)]
-            self._pass_doors(span)
+            clean = look(span)
+            found_by_guards = self.config.watch.findings(span, clean)
+            if found_by_guards:
+                piece.findings += [(span, finding) for finding in found_by_guards]
+            self._pass_doors(span, clean)
         return piece
 
     def _spans(self, found: Found, piece: Piece, now_ns: int) -> Iterable[Span]:
@@ -166,9 +169,9 @@ class Translator:
             self._pass_doors(span)
         return piece
 
-    def _pass_doors(self, span: Span) -> None:
+    def _pass_doors(self, span: Span, clean: Clean = UNKNOWN) -> None:
         """Whatever way it came in, and before anything else may see it: the content's policy, then bounds."""
-        self.config.door.apply(span)
+        self.config.door.apply(span, clean)
         keep_bounds(span)
 
     def _keeps_raw(self, tenant_id: int) -> bool:

@@ -14,6 +14,7 @@ from llmobs.guards.sieve import may_be_injection, may_be_sensitive, plain_texts
 from llmobs.guards.signs import Sign, injections, sensitive
 from llmobs.guards.texts import INPUT, OUTPUT, TOOLS, TRUSTED, Message, decode, stored
 from llmobs.ingest import compiled
+from llmobs.ingest.content import UNKNOWN, Clean
 from llmobs.ingest.entries import Finding
 from llmobs.ingest.findings import DONE, found
 from llmobs.spans.record import Span
@@ -30,8 +31,11 @@ class Watch:
         self._key = key
         self._tenant_keys: dict[int, bytes] = {}
 
-    def findings(self, span: Span) -> list[Finding]:
-        """What stands in a call's content. Other spans only repeat it, and later attempts what the first was asked."""
+    def findings(self, span: Span, clean: Clean = UNKNOWN) -> list[Finding]:
+        """What stands in a call's content. Other spans only repeat it, and later attempts what the first was asked.
+
+        `clean`: what `content.look` said of it.
+        """
         tenant = self._tenants.get(span.tenant_id)
         if tenant is None or not span.is_call or (span.input is None and span.output is None):
             return []
@@ -41,9 +45,9 @@ class Watch:
         if span.input is not None and not is_repeated:
             if _looks(tenant.injection, is_ours):
                 signs += _injections(span.input, tenant.injection_threshold_permille)
-            if _looks(tenant.sensitive_input, is_ours):
+            if not clean.input and _looks(tenant.sensitive_input, is_ours):
                 signs += _sensitive(span.input, INPUT)
-        if span.output is not None and _looks(tenant.sensitive_output, is_ours):
+        if span.output is not None and not clean.output and _looks(tenant.sensitive_output, is_ours):
             signs += _sensitive(span.output, OUTPUT)
         return [found(sign, DONE["log"], self._key_of(span.tenant_id)) for sign in signs]
 
@@ -77,8 +81,6 @@ def _may_be_injection(text: str, threshold_permille: int) -> bool:
 
 
 def _sensitive(text: str, where: str) -> list[Sign]:
-    if _compiled is not None and _compiled.looks_clean(text):
-        return []
     is_escaped = "\\" in text and ("\\u" in text or "\\/" in text)
     if not is_escaped and not may_be_sensitive(text):
         return []

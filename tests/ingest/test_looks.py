@@ -1,6 +1,8 @@
 """Looks at texts in C: what they let go holds nothing, and they say what Python says."""
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,7 +12,11 @@ from llmobs.guards.anchors import _GROUPS, OF_INJECTIONS, SPREAD, may_reach
 from llmobs.guards.injection import score
 from llmobs.guards.normal_form import is_spread, single_blanks
 from llmobs.guards.sensitive import may_hold
-from llmobs.ingest import compiled, content, watch
+from llmobs.ingest import bounds, compiled, content, media, watch
+from llmobs.ingest.otlp import remains
+from llmobs.ingest.otlp.reading import Reading
+from llmobs.tenants.attribution import Attribution
+from llmobs.tenants.roster import TenantInfo
 from tests.guards.harmless import HARMLESS
 from tests.guards.test_injection import ATTACKS, LISTED
 from tests.guards.test_sieve import THRESHOLDS, VALUES, texts
@@ -19,6 +25,7 @@ from tests.ingest.making import call
 if compiled.loaded() is None:
     compiled.build()
 
+TENANT = TenantInfo(1, "acme", "Acme", "none", "redacted", "UTC", 400, True)
 ANCHORS = [anchor for group in _GROUPS for anchor in group if anchor.isascii()]
 NEARLY = ["12", "345", "999999", "API_key", "Secret=", "private key", "xoX", "\\u", "\\/", "\\"]
 PIECES = [*ANCHORS, *"a \t.x\n-_*", "  ", "I g N o r e", "a b c d"]
@@ -90,20 +97,85 @@ def test_a_text_looks_clean_where_no_pattern_may_stand(parts: list[str]) -> None
         assert not module.values_look_clean({"list": [text]})
 
 
-@given(st.lists(st.sampled_from(VALUES) | st.sampled_from(HARMLESS) | st.text(max_size=9), min_size=1, max_size=4))
-@settings(max_examples=200, deadline=None)
-def test_policy_and_guards_come_to_the_same_without_it(parts: list[str]) -> None:
-    said = json.dumps([{"role": "user", "parts": [{"type": "text", "content": " ".join(parts)}]}])
-    found = []
+def _ways() -> Iterator[bool]:
+    """With the compiled module, and without."""
     for module in (compiled.loaded(), None):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(content, "_compiled", module)
-            patch.setattr(watch, "_compiled", module)
-            span = call(input=said, output=said, attributes={"note": parts[0], "list": parts, "many": 3})
-            content.Door({1: content.REDACTED}, b"key").apply(span)
-            signs = watch._sensitive(said, "input") + watch._injections(said, 350)
-            found.append((span.input, span.output, span.attributes, signs))
+            for user in (bounds, content, media, remains, watch):
+                patch.setattr(user, "_compiled", module)
+            yield module is not None
+
+
+@given(
+    st.lists(st.sampled_from(VALUES + HARMLESS + LISTED) | st.text(max_size=9), min_size=1, max_size=4),
+    st.sampled_from([(", ", ": "), (",", ":")]),
+)
+@settings(max_examples=200, deadline=None)
+def test_guards_policy_and_preview_come_to_the_same_without_it(parts: list[str], spaced: tuple[str, str]) -> None:
+    texts = [{"role": "user", "parts": [{"type": "text", "content": said}]} for said in (*parts, " ".join(parts))]
+    said = json.dumps(texts, separators=spaced)
+    seen = watch.Watch({1: TENANT}, b"key")
+    found = []
+    for _ in _ways():
+        span = call(input=said, output=said[:-1], attributes={"note": parts[0], "list": parts, "many": 3})
+        clean = content.look(span)
+        findings = seen.findings(span, clean)
+        content.Door({1: content.REDACTED}, b"key").apply(span, clean)
+        found.append((span.input, span.output, span.attributes, findings, content.preview(span)))
     assert found[0] == found[1]
+
+
+plain_words = st.text('ab "\\n\t', max_size=6) | st.sampled_from(["x" * 500, " " * 300, "a  b", " a", "é", "\x1c"])
+
+
+@given(st.lists(plain_words, max_size=3), st.sampled_from([(", ", ": "), (",", ":")]), st.integers(0, 9))
+@settings(max_examples=400, deadline=None)
+def test_previews_are_alike(said: list[str], spaced: tuple[str, str], cut: int) -> None:
+    texts = [{"role": "user", "parts": [{"type": "text", "content": text}]} for text in said]
+    text = json.dumps(texts, separators=spaced, ensure_ascii=False)
+    span = call(input=text[: len(text) - cut if cut < 3 else None], output="")
+    shown = [content.preview(span) for _ in _ways()]
+    assert shown[0] == shown[1]
+
+
+@given(
+    st.lists(st.text(max_size=4) | st.sampled_from(["x" * 99, "x" * 101, "é" * 400, "nul\0"]), min_size=9, max_size=9),
+    st.lists(st.sampled_from(["stop", "é\0", "x" * 400]), max_size=40),
+    st.sampled_from(["ok", "x" * 21]),
+)
+@settings(max_examples=200, deadline=None)
+def test_bounds_are_kept_alike(texts: list[str], reasons: list[str], status: str) -> None:
+    name, operation, error, message, model, scope, user, service, version = texts
+    kept = []
+    for _ in _ways():
+        span = call(
+            name=name, operation_name=operation, error_type=error, status_message=message, response_model=model,
+            scope_name=scope, scope_version=version, status=status, finish_reasons=tuple(reasons),
+            attribution=Attribution(service, "e", "f", user, "s", 7),
+        )  # fmt: skip
+        bounds.keep_bounds(span)
+        kept.append((span, span.finish_reasons))
+    kept[0][0].trace_id, kept[0][0].span_id = kept[1][0].trace_id, kept[1][0].span_id
+    assert kept[0] == kept[1]
+
+
+ODD_VALUES = [
+    "x" * 70, "data:image/png;base64," + "iVBORw0KGgo" * 9, "é;base64," + "A" * 80, "\0" + "x" * 70 + ";base64,AAAA",
+    "x" * 5000, 2**63, -(2**63), 2**64, float("nan"), float("inf"), 0.5, True, None, ["a"], {"data": "QUJD" * 30}, "\0",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(ODD_VALUES), max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_attributes_are_kept_alike(values: list[Any]) -> None:
+    kept = []
+    for _ in _ways():
+        span = call(attributes={f"a{number}": value for number, value in enumerate(values)})
+        media.refer(span)
+        if not remains.is_tidy(span.attributes):
+            remains.tidy(span.attributes, (), Reading(), 0)
+        kept.append(repr(span.attributes))
+    assert sorted(kept[0]) == sorted(kept[1])
 
 
 def test_a_build_of_another_form_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
