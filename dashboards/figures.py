@@ -23,7 +23,10 @@ MOST_POINTS = 150  # of a forecast's line
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart. `rows` are its numbers as texts, under `head`."""
+    """One chart. `rows` are its numbers as texts, under `head`.
+
+    `whys`: of each column with what its explanation is asked beside the row's time; None: there is no such page.
+    """
 
     name: str
     sentence: str
@@ -31,6 +34,7 @@ class Figure:
     rows: list[tuple[str, ...]]
     json: Json
     legend: list[tuple[str, str]] = field(default_factory=list)  # (colour class, word), in stacking order
+    whys: tuple[dict[str, str] | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Series:
     name: str
     colour: str
     values: list[int]
+    is_model: bool = True  # rather than several together
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ def cost_rate(window: Window, costs: Sequence[int], usual: Sequence[float | None
             for at, rate, u in zip(starts, rates, usuals, strict=True)
         ],
         drawing.chart(window, lines, top, _usd_tick, annotations),
+        whys=(None, {}, None),
     )
 
 
@@ -202,6 +208,7 @@ def stacked_costs(window: Window, series: Sequence[Series], coming: Sequence[tup
         ],
         figure,
         [(s.colour, s.name) for s in series],
+        (None, *({"model": s.name} if s.is_model else None for s in series), {}),
     )
 
 

@@ -46,12 +46,12 @@ class Window:
         """The URL parameters that give this window again."""
         if self.last:
             return {"last": self.last}
-        return {"from": _iso(self.start), "to": _iso(self.end)}
+        return {"from": iso(self.start), "to": iso(self.end)}
 
     @property
     def fixed_query(self) -> dict[str, str]:
         """The same with fixed times: what a copied link says."""
-        return {"from": _iso(self.start), "to": _iso(self.end)}
+        return {"from": iso(self.start), "to": iso(self.end)}
 
     @property
     def label(self) -> str:
@@ -104,6 +104,14 @@ class Window:
     def starts(self) -> list[datetime]:
         """The start of each bucket, oldest first; the last one may still be running."""
         return bucket_starts(self.floor(self.start), self.end, self.bucket, self.zone)
+
+    def buckets(self) -> list[tuple[datetime, datetime]]:
+        """From and to of each bucket, as far as it lies within."""
+        starts = self.starts()
+        return [
+            (max(start, self.start), min(end, self.end))
+            for start, end in zip(starts, [*starts[1:], self.end], strict=True)
+        ]
 
     def weeks_ago(self, weeks: int) -> "Window":
         """The same weekdays and clock times, so many weeks before."""
@@ -204,6 +212,6 @@ def _is_midnight(local: datetime) -> bool:
     return (local.hour, local.minute, local.second, local.microsecond) == (0, 0, 0, 0)
 
 
-def _iso(at: datetime) -> str:
+def iso(at: datetime) -> str:
     precision = "seconds" if at.microsecond == 0 else "milliseconds"
     return at.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -15,6 +15,7 @@ from dashboards.figures import Figure
 from dashboards.panel import KIND_WORDS
 from dashboards.queries.figure import UNKNOWN_TO_BILLS
 from dashboards.visit import Visit
+from dashboards.window import iso
 from llmobs.core.money import NANOUSD_PER_USD
 
 register = template.Library()
@@ -122,6 +123,25 @@ def why(context: dict[str, Any], nanousd: int | None, by: str = "", value: Any =
     changes = asked or {"user": given.get("user"), "session": given.get("session"), **({by: value} if by else {})}
     url = visit.url("explain", **changes)
     return format_html('<a class="why" href="{}" title="Why this figure?">{}</a>', url, text)
+
+
+@register.simple_tag(takes_context=True)
+def cells(context: dict[str, Any], figure: Figure) -> list[list[tuple[str, str]]]:
+    """A chart's table as (text, address of the explanation or "")."""
+    visit: Visit = context["visit"]
+    given = visit.filters.given
+    if not figure.whys or not UNKNOWN_TO_BILLS.isdisjoint(given):
+        return [[(text, "") for text in row] for row in figure.rows]
+    kept = {"user": given.get("user"), "session": given.get("session")}
+
+    def address(asked: dict[str, str] | None, start: datetime, end: datetime) -> str:
+        times = {"from": iso(start), "to": iso(end)}
+        return "" if asked is None else visit.url("explain", **kept, **asked, **times)
+
+    return [
+        [(text, address(asked, start, end)) for text, asked in zip(row, figure.whys, strict=True)]
+        for row, (start, end) in zip(figure.rows, visit.window.buckets(), strict=True)
+    ]
 
 
 @register.simple_tag(takes_context=True)

@@ -152,7 +152,7 @@ def _figure(visit: Visit, expected: Forecast | None) -> figures.Figure:
     series = [Series(name, colour(slots[name]), _values(rows, starts, name)) for name in shown]
     rest = [sum(row.cost_nanousd for row in rows if row.at == at and row.key[0] not in shown) for at in starts]
     if any(rest):
-        series.append(Series("other", "c-other", rest))
+        series.append(Series("other", "c-other", rest, is_model=False))
     return figures.stacked_costs(visit.window, series, _coming(visit, expected))
 
 

@@ -1,5 +1,6 @@
 """The pages over HTTP: what they say, who may see them, how large they are."""
 
+import re
 import time
 from typing import Any
 
@@ -7,6 +8,8 @@ import psycopg
 import pytest
 from django.test import Client
 
+from dashboards import numbers
+from dashboards.templatetags.shown import cells
 from llmobs.rollups.compact import compact_all
 from tests.dashboards.cast import Cast
 from tests.ingest.making import call, commit
@@ -189,6 +192,22 @@ def test_a_second_level_adds_up_to_its_row(cast: Cast) -> None:
     rows = cast.as_(cast.alice).get("/costs/", {"last": "7d", "open": "support-agent"}).context["rows"]
     children = sum(row.sums.cost_nanousd for row in rows if row.is_child)
     assert children == next(row.sums.cost_nanousd for row in rows if row.name == "support-agent")
+
+
+def test_each_figure_of_a_cost_chart_is_explained_by_the_page_that_its_cell_leads_to(cast: Cast) -> None:
+    alice = cast.as_(cast.alice)
+    for page, head in (("/costs/?last=7d", "sum"), ("/?last=24h", "cost per hour")):
+        response = alice.get(page)
+        figure = response.context["figure"] if "figure" in response.context else response.context["cost"].figure
+        found = cells({"visit": response.context["visit"]}, figure)
+        column = figure.head.index(head)
+        ways = [row[column] for row in found if re.search("[1-9]", row[column][0])]
+        assert ways
+        for text, address in ways:
+            told = alice.get(address).context["told"]
+            assert told.is_equal
+            if page.startswith("/costs/"):
+                assert numbers.money(told.figure.shown) == text
 
 
 def test_costs_of_an_empty_window_lead_to_one_with_data(cast: Cast) -> None:

@@ -80,6 +80,35 @@ def test_costs_open_a_second_level_and_another_dimension(page: Page, complaints:
     assert complaints == []
 
 
+def test_each_point_of_a_cost_chart_leads_to_its_explanation(page: Page, complaints: list[str]) -> None:
+    """By a click, and by keys through the table under the chart."""
+    page.goto("/costs/?last=7d")
+    expect(page.locator("[data-figure] .main-svg").first).to_be_visible()
+    summary = page.locator(".as-table summary").first
+    summary.focus()
+    page.keyboard.press("Enter")
+    way = page.locator(".as-table tbody tr a[href*='model=']").filter(has_text=re.compile("[1-9]")).first
+    address, words = str(way.get_attribute("href")), way.inner_text()
+    way.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Why this figure")
+    expect(page.locator("main")).to_contain_text(words)
+    page.go_back()
+    expect(page.locator("[data-figure] .main-svg").first).to_be_visible()
+    drawn = page.locator("[data-figure] .barlayer .trace path").evaluate_all(
+        "paths => paths.map((p) => p.getBoundingClientRect()).filter((b) => b.height > 3)"
+        ".map((b) => [b.x + b.width / 2, b.y + b.height / 2])"
+    )
+    page.mouse.move(*drawn[0])
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Why this figure")
+    assert "model=" in page.url
+    assert {name for name in ("from=", "to=") if name in page.url} == {"from=", "to="}
+    assert "from=" in address
+    assert complaints == []
+
+
 def test_a_trace_is_read_by_keyboard(page: Page, cast: Cast, complaints: list[str]) -> None:
     page.goto(f"/traces/{cast.trace_id}/")
     selected = page.locator('#tree tr[aria-selected="true"]')

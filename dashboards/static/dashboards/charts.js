@@ -61,7 +61,12 @@
     if (box.dataset.wired) return;
     box.dataset.wired = "1";
     box.on("plotly_relayout", (change) => narrow(change["xaxis.range[0]"], change["xaxis.range[1]"]));
-    box.on("plotly_click", (event) => { if (box.dataset.opens) openAt(box.dataset.opens, String(event.points[0].x), figure.bucket_s); });
+    box.on("plotly_click", (event) => {
+      const point = event.points[0], x = atMidnight(String(point.x));
+      const why = explained(box, figure.x.indexOf(minute(x)), point.curveNumber);
+      if (why) location.assign(why.href);
+      else if (box.dataset.opens) openAt(box.dataset.opens, x, figure.bucket_s);
+    });
     box.on("plotly_hover", (event) => crosshair(box, event.xvals?.[0]));
     box.on("plotly_unhover", () => crosshair(box, null));
   };
@@ -84,8 +89,14 @@
     return url.href;
   };
   const narrow = (from, to) => { if (from && to && minute(from) !== minute(to)) location.assign(withWindow(location.href, from, to)); };
+  const atMidnight = (x) => (x.length <= 10 ? `${x}T00:00` : x);
+  // The way that the table under the chart has from this figure: of the line's own column, else of the row's sum.
+  const explained = (box, row, line) => {
+    const cells = box.parentElement.querySelectorAll(".as-table tbody tr")[row]?.cells;
+    return cells && (cells[line + 1]?.querySelector("a") || [...cells].map((cell) => cell.querySelector("a")).filter(Boolean).pop());
+  };
   const openAt = (address, x, seconds) => {
-    const start = new Date(`${minute(x.length <= 10 ? `${x}T00:00` : x)}Z`);
+    const start = new Date(`${minute(x)}Z`);
     location.assign(withWindow(address, start.toISOString(), new Date(start.getTime() + seconds * 1000).toISOString()));
   };
 
