@@ -1,5 +1,6 @@
 """What a REST request asks figures about: tenants it may see, a window, filters; wrong values are named."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +9,7 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -34,7 +36,7 @@ class Figures(APIView):
 
     authentication_classes = AUTHENTICATION
     permission_classes = (IsAuthenticated,)
-    renderer_classes = (FiguresRenderer,)
+    renderer_classes: Sequence[type[BaseRenderer]] = (FiguresRenderer,)
 
     def handle_exception(self, error: Exception) -> Response:
         """Where the replica broke off, the same once more from the primary."""

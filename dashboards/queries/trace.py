@@ -125,7 +125,7 @@ class Outlined(SpanRow):
         object.__setattr__(self, "__dict__", values)
 
     @property
-    def start(self) -> datetime:  # type: ignore[override]  # told when asked
+    def start(self) -> datetime:
         return _EPOCH + timedelta(microseconds=self.start_us)
 
     @property

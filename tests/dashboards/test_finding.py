@@ -76,7 +76,7 @@ def _call(tenant_id: int, n: int) -> Any:
 
 
 def found(
-    conn: Connection, sort: str = "start", tenant_id: int = 1, bounds: dict[str, int] | None = None, **given: Any
+    conn: Connection, sort: str = "start", tenant_id: int = 1, bounds: dict[str, Any] | None = None, **given: Any
 ) -> list[str]:
     """Ids over all pages of three rows."""
     ids: list[str] = []

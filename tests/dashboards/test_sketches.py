@@ -24,7 +24,8 @@ def row(key: str, counts: Mapping[int, int]) -> tuple[Any, ...]:
 
 
 def test_groups_that_come_in_any_order_are_added_up_and_asked_at_once() -> None:
-    random, alone, rows = Random(7), {}, []
+    random, rows = Random(7), []
+    alone: dict[str, dict[int, int]] = {}
     for _ in range(300):
         key = f"group {random.randrange(40)}"
         counts = {bucket: random.randrange(1, 9) for bucket in sorted(random.sample(range(-350, 700), 20))}
