@@ -6,7 +6,7 @@ arrays over as they lie, which takes it a fraction of what unpacking and groupin
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -189,7 +189,7 @@ def latencies(
     return sorted(found, key=lambda latency: latency.at or BIN_ORIGIN) if over_time else found
 
 
-def merged(found: Sequence[Latency]) -> Latency:
+def merged(found: Iterable[Latency]) -> Latency:
     """Several sketches as one: what adding them up gives."""
     counts: dict[int, int] = {}
     for latency in found:
