@@ -47,6 +47,7 @@ MEASURES = SUMS + SKETCHES
 MEASURE_TYPES = ["int8"] * len(SUMS) + ["int2[]", "int8[]", "int2[]", "int8[]"]
 
 _MINUTE_NS = 60 * NS_PER_SECOND
+_DAY_NS = 86_400 * NS_PER_SECOND
 _ANSWERED = (semconv.OK, semconv.DEGRADED)
 CACHE_HITS = ("hit-exact", "hit-semantic")
 NS_PER_MS = 1_000_000
@@ -90,30 +91,37 @@ class Measures:
                 self._add_attempts(span, spans)
             return
         sums[1] += calls
-        if span.usage is not None:
-            usage = span.usage.plain()
-            sums[2] += calls * usage.uncached_input
-            sums[3] += calls * usage.cache_read
-            sums[4] += calls * usage.cache_write_5m
-            sums[5] += calls * usage.cache_write_1h
-            sums[6] += calls * usage.output
-            sums[7] += calls * usage.reasoning
+        self._add_usage(span, calls)
         if span.cost_nanousd is not None:
             sums[8] += calls * span.cost_nanousd
+        elif is_unpriced(span):
+            sums[11] += calls
         if span.is_estimated:
             sums[9] += calls * (span.cost_nanousd or 0)
             sums[10] += calls
-        if is_unpriced(span):
-            sums[11] += calls
-        if is_cache_hit(span):
+        if span.source == semconv.SOURCE_GATEWAY and is_cache_hit(span):
             sums[15] += calls
             sums[16] += calls * _number(span, "llmobs.saved_nanousd")
-        if (took_ms := streaming_ms(span)) and span.usage is not None:
+        if span.is_stream and (took_ms := streaming_ms(span)) and span.usage is not None:
             sums[17] += calls * span.usage.output_tokens
             sums[18] += calls * took_ms
         sketch.add(self.duration, sketch.bucket(span.duration_ns), calls)
         if span.ttft_ns is not None:
             sketch.add(self.ttft, sketch.bucket(span.ttft_ns), calls)
+
+    def _add_usage(self, span: Span, calls: int) -> None:
+        if span.usage is None:
+            return
+        sums, usage = self.sums, span.usage.plain()
+        sums[2] += calls * usage.uncached_input
+        sums[6] += calls * usage.output
+        if usage.cache_read:
+            sums[3] += calls * usage.cache_read
+        if usage.cache_write_5m or usage.cache_write_1h:
+            sums[4] += calls * usage.cache_write_5m
+            sums[5] += calls * usage.cache_write_1h
+        if usage.reasoning:
+            sums[7] += calls * usage.reasoning
 
     def _add_attempts(self, span: Span, spans: int) -> None:
         if attempts := _number(span, "llmobs.attempts"):
@@ -191,15 +199,20 @@ class Deltas:
             self._add_user(span, calls)
 
     def _add_user(self, span: Span, calls: int) -> None:
-        day = span.start_ns // (86_400 * NS_PER_SECOND)
-        user = self._users.setdefault((span.tenant_id, day, span.attribution.user_id), UserDay())
+        key = (span.tenant_id, span.start_ns // _DAY_NS, span.attribution.user_id)
+        user = self._users.get(key)
+        if user is None:
+            user = self._users[key] = UserDay()
         user.calls += calls
-        user.errors += calls * (span.status in semconv.ERROR_STATUSES)
+        if span.status in semconv.ERROR_STATUSES:
+            user.errors += calls
         if span.usage is not None:
             user.input_tokens += calls * span.usage.input_tokens
             user.output_tokens += calls * span.usage.output_tokens
-        user.cost_nanousd += calls * (span.cost_nanousd or 0)
-        user.unpriced_calls += calls * is_unpriced(span)
+        if span.cost_nanousd is not None:
+            user.cost_nanousd += calls * span.cost_nanousd
+        elif is_unpriced(span):
+            user.unpriced_calls += calls
 
     def write(self, conn: psycopg.Connection[Any]) -> None:
         """Into `rollup_delta` and `rollup_user_day`. Commits nothing itself."""

@@ -58,21 +58,24 @@ class TraceSum:
 
     def add(self, span: Span, spans: int, calls: int) -> None:
         """Count a span `spans` times and its call `calls` times (-1 takes back)."""
-        self.start_ns = min(self.start_ns, span.start_ns)
-        self.finish_ns = max(self.finish_ns, span.end_ns)
-        if span.start_ns < self.first.start_ns:
-            self.first = span
+        if span.start_ns < self.start_ns:
+            self.start_ns, self.first = span.start_ns, span
+        if (end_ns := span.start_ns + span.duration_ns) > self.finish_ns:
+            self.finish_ns = end_ns
         if span.parent_span_id is None and self.root is None:
             self.root = span
-        if _RANK.get(span.status, 0) > _RANK.get(self.worst, 0):
+        if span.status != self.worst and _RANK.get(span.status, 0) > _RANK.get(self.worst, 0):
             self.worst = span.status
-        self._attribute(span)
+        if span is self.root or "" in self.who:
+            self._attribute(span)
         self.sums[0] += spans
-        self.sums[2] += spans * (span.status in semconv.ERROR_STATUSES)
+        if span.status in semconv.ERROR_STATUSES:
+            self.sums[2] += spans
         if calls:
             self._count_call(span, calls)
 
     def _attribute(self, span: Span) -> None:
+        """Of a trace what its root says, else what was said first."""
         given = span.attribution
         values = (given.feature, given.environment, given.user_id, given.session_id)
         for index, value in enumerate(values):
@@ -90,9 +93,10 @@ class TraceSum:
             sums[6] += calls
         elif span.usage is not None or span.status in _ANSWERED:
             sums[7] += calls
-        sums[8] += calls * span.is_estimated
-        if calls > 0 and span.model:
-            self.models.add(span.model)
+        if span.is_estimated:
+            sums[8] += calls
+        if calls > 0 and (model := span.model):
+            self.models.add(model)
 
     def row(self, tenant_id: int, trace_id: bytes) -> dict[str, Any]:
         """As the statement below takes it."""
