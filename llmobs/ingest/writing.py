@@ -43,8 +43,8 @@ from llmobs.tenants.config_version import config_version
 
 MOST_SPANS = 2000  # of one transaction
 MOST_ENTRIES = 5000  # read at one turn
-MOST_BYTES = 12 * 1024 * 1024  # of journal read at one turn
-READ_BYTES = 6 * 1024 * 1024  # of one owner at a time, so that owners take turns
+MOST_BYTES = 6 * 1024 * 1024  # of journal read at one turn
+LEAST_BYTES = 64 * 1024  # of one owner: at least an entry, however long it is
 IDLE_SECONDS = 0.01
 CONFIG_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
@@ -124,14 +124,16 @@ class Writer:
     # ---- reading
 
     def _read(self) -> list[Found]:
+        """From each owner in turn; who is not reached is the first at the next one. If nothing is found, all were."""
         found: list[Found] = []
-        read_bytes = 0
-        for tail in self._tails.values():
-            before = tail.read_to
-            found += tail.read(READ_BYTES)
-            read_bytes += tail.read_to - before
-            if read_bytes > MOST_BYTES or len(found) >= MOST_ENTRIES:
+        room = MOST_BYTES
+        for owner in list(self._tails):
+            if found and (room <= 0 or len(found) >= MOST_ENTRIES):
                 break
+            tail = self._tails[owner] = self._tails.pop(owner)
+            before = tail.read_to
+            found += tail.read(max(room, LEAST_BYTES))
+            room -= tail.read_to - before
             if tail.skipped_frames:
                 log.error("damaged journal entries passed over", owner=tail.owner, frames=tail.skipped_frames)
                 tail.skipped_frames = 0

@@ -15,6 +15,7 @@ from llmobs.budgets.valkey import run
 from llmobs.budgets.window import window_start
 from llmobs.core.clock import NS_PER_SECOND, now_ns
 from llmobs.core.env import Secrets
+from llmobs.ingest import writing
 from llmobs.ingest.commit import commit_batch
 from llmobs.ingest.dead_letters import dig_up
 from llmobs.ingest.entries import Begin, Hold, OtlpBody, Refused
@@ -287,3 +288,20 @@ def test_what_the_provider_states_is_kept_beside_our_cost(
     writer.drain()
     row = pg.execute("SELECT cost_nanousd, stated_cost_nanousd FROM span").fetchone()
     assert row == (ended.cost_nanousd, 12_345)
+
+
+def test_owners_are_read_in_turn_however_much_one_of_them_has(
+    pg: Connection, journal: JournalWriter, writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = JournalWriter(journal_folder(tmp_path).with_name("gateway-2"), KEY)
+    monkeypatch.setattr(writing, "MOST_BYTES", 1)
+    monkeypatch.setattr(writing, "LEAST_BYTES", 16)
+    for _ in range(6):
+        journal.append(otlp())
+    other.append(otlp(model="of the other"))
+    assert [writer.turn(), writer.turn()] == [1, 1]
+    found = pg.execute("SELECT count(*) FROM span WHERE request_model = 'of the other'").fetchone()
+    assert found == (1,)
+    writer.drain()
+    assert sums(pg).spans == 7
+    other.close()
