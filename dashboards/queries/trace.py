@@ -158,7 +158,6 @@ class BillRow:
     price_version: str
     held_nanousd: int
     budget_ids: tuple[int, ...]
-    created_at: datetime
     units: dict[str, int] | None = None
     tier: str = ""
 
@@ -243,7 +242,7 @@ def bills_of(cursor: Cursor, found: TraceRow, span_ids: Sequence[str]) -> dict[s
     start, end = _bounds(found)
     cursor.execute(
         f"SELECT span_id, {', '.join(_BILLED)} FROM bill WHERE tenant_id = %s AND trace_id = %s AND span_id = ANY(%s) "
-        "AND begin_at >= %s AND begin_at <= %s ORDER BY created_at, bill_id",
+        "AND begin_at >= %s AND begin_at <= %s ORDER BY bill_id",
         [found.tenant_id, bytes.fromhex(found.trace_id), [bytes.fromhex(each) for each in span_ids], start, end],
     )
     rows: dict[str, list[BillRow]] = {}

@@ -78,7 +78,7 @@ def _insert(
 ) -> None:
     values = {
         "price_version": "version_then", "bill_id": "%s + row_number() OVER ()", "kind": "'adjustment'",
-        "reason": "%s", "created_at": "now()", **values,
+        "reason": "%s", **values,
     }  # fmt: skip
     selected = ", ".join(values.get(name, name) for name in copied)
     given = {"bill_id": first_id, "reason": reason}

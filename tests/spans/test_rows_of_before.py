@@ -123,7 +123,7 @@ def test_they_are_read_counted_once_and_billed_as_before(url: str) -> None:
         assert conn.execute("SELECT sum(requests), sum(cost_nanousd) FROM bill").fetchone() == (1, 3)
         # The gateway's own report of the same response: it counts, and the old bill is found and taken back.
         commit(conn, call(response_id=LONG_ID, scope_name="", source=semconv.SOURCE_GATEWAY))
-        rows = conn.execute("SELECT kind, requests FROM bill ORDER BY created_at, requests").fetchall()
+        rows = conn.execute("SELECT kind, requests FROM bill ORDER BY bill_id").fetchall()
         assert sorted(rows) == [("measured", 1), ("measured", 1), ("reversal", -1)]
         assert conn.execute("SELECT count(*) FROM claim WHERE is_counted").fetchone() == (1,)
     migrate(url, repr([("spans", "0008_span_words")]))
