@@ -30,6 +30,15 @@ import msgspec
 
 from llmobs.core.env import read_int
 from llmobs.ingest.entries import End, Entry, NativeSpans, OtlpBody, OtlpLogs
+from llmobs.ingest.journal_folders import (
+    FolderTaken,
+    end_of,
+    is_owner_alive,
+    journal_bytes,
+    segment_name,
+    segments,
+    take,
+)
 from llmobs.ingest.seal import SealBroken, Sealer
 
 SEGMENT_BYTES = 32 * 1024 * 1024
@@ -68,54 +77,6 @@ class Lost(Protocol):
     def __call__(self, entry: Entry, error: JournalBroken, /) -> None: ...
 
 
-def segment_name(position: int) -> str:
-    return f"{position:020d}.seg"
-
-
-def segments(folder: Path) -> list[tuple[int, Path]]:
-    """An owner's segments in order, each with the position of its first byte."""
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".seg"))
-    except FileNotFoundError:
-        return []
-    return [(int(name[:-4]), folder / name) for name in names]
-
-
-def owners(journal: Path) -> list[Path]:
-    """The folders of all owners, living and dead. (A name that begins with a dot is still being made.)"""
-    try:
-        return sorted(Path(entry.path) for entry in os.scandir(journal) if entry.is_dir() and entry.name[0] != ".")
-    except FileNotFoundError:
-        return []
-
-
-def journal_bytes(journal: Path) -> int:
-    """How much all owners' segments take."""
-    total = 0
-    for folder in owners(journal):
-        for _, path in segments(folder):
-            try:
-                total += path.stat().st_size
-            except FileNotFoundError:  # the writer deleted it meanwhile
-                continue
-    return total
-
-
-def is_owner_alive(folder: Path) -> bool:
-    """Whether a living process holds the folder's lock."""
-    try:
-        lock = os.open(folder / "lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
 class JournalWriter:
     """Appends for one owner. Made once per process, closed at its end; safe from several threads."""
 
@@ -141,10 +102,12 @@ class JournalWriter:
         self._guard = threading.Lock()
         self._file = -1
         try:
-            self._lock = _take(folder)
+            self._lock = take(folder)
+        except FolderTaken as error:
+            raise JournalTaken(str(error)) from None
         except OSError as error:
             raise JournalBroken(f"the journal {folder.name} cannot be made: {error.strerror}") from None
-        self._position = _end(folder)
+        self._position = end_of(folder)
         self._segment_start = self._position
         self._measure()
         try:
@@ -345,7 +308,7 @@ class JournalReader:
 
     def end(self) -> int:
         """The end of the last segment (a torn frame included)."""
-        return _end(self.folder)
+        return end_of(self.folder)
 
     def is_owner_alive(self) -> bool:
         return is_owner_alive(self.folder)
@@ -437,45 +400,3 @@ class JournalReader:
             return self._decoder.decode(self._sealer.unseal(sealed))
         except (SealBroken, msgspec.MsgspecError):
             return None
-
-
-def _end(folder: Path) -> int:
-    kept = segments(folder)
-    if not kept:
-        return 0
-    start, path = kept[-1]
-    return start + path.stat().st_size
-
-
-def _take(folder: Path) -> int:
-    """Lock the folder. A new one appears under its name only when its lock is held, so none looks dead."""
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not folder.exists():
-        return _make(folder)
-    for _ in range(50):  # a reader that looks whether we live holds the lock for some microseconds
-        try:
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except FileNotFoundError:  # the writer cleaned the folder away this moment
-            return _make(folder)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.stat(folder / "lock").st_ino == os.fstat(lock).st_ino:
-                return lock
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        os.close(lock)
-        time.sleep(0.002)
-    raise JournalTaken(f"the journal {folder.name} belongs to a living process")
-
-
-def _make(folder: Path) -> int:
-    making = folder.with_name(f".{folder.name}.{os.getpid()}")
-    making.mkdir(mode=0o700)
-    lock = os.open(making / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        making.rename(folder)
-    except OSError:
-        os.close(lock)
-        raise JournalTaken(f"the journal {folder.name} was taken by another process just now") from None
-    return lock

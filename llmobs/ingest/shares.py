@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 
 from llmobs.core.env import host_name
-from llmobs.ingest.journal import owners
+from llmobs.ingest.journal_folders import owners
 from llmobs.ingest.suspects import Suspects
 
 WAIT_SECONDS = 0.2  # between two looks whether the writer of our number has ended

@@ -24,7 +24,7 @@ import zstandard
 from psycopg import IsolationLevel, sql
 
 from llmobs.core.env import Place, Secrets, replace_file
-from llmobs.ingest.journal import owners, segments
+from llmobs.ingest.journal_folders import owners, segments
 from llmobs.keeping.passphrase import fingerprint, seal
 from llmobs.spans.partitions import DAY_TABLES, existing_days
 

@@ -3,7 +3,8 @@
 import shutil
 
 from llmobs.core.env import Place
-from llmobs.ingest.journal import journal_bytes, most_journal_bytes
+from llmobs.ingest.journal import most_journal_bytes
+from llmobs.ingest.journal_folders import journal_bytes
 
 _MB = 1024 * 1024
 

@@ -19,7 +19,8 @@ import psycopg
 
 from llmobs.core.env import Place
 from llmobs.ingest.entries import OtlpBody
-from llmobs.ingest.journal import JournalReader, owners, segments
+from llmobs.ingest.journal import JournalReader
+from llmobs.ingest.journal_folders import owners, segments
 from llmobs.ingest.otlp.decode import decode
 from llmobs.rollups.compact import compact_all
 from llmobs.rollups.days import close_days

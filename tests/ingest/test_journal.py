@@ -15,11 +15,8 @@ from llmobs.ingest.journal import (
     JournalReader,
     JournalTaken,
     JournalWriter,
-    is_owner_alive,
-    journal_bytes,
-    owners,
-    segments,
 )
+from llmobs.ingest.journal_folders import is_owner_alive, journal_bytes, owners, segments
 from llmobs.pricing.usage import Usage
 from llmobs.tenants.attribution import Attribution
 

@@ -10,7 +10,8 @@ import redis
 from llmobs.core.env import Secrets
 from llmobs.ingest import journal as journals
 from llmobs.ingest import writing as writers
-from llmobs.ingest.journal import JournalFull, JournalWriter, journal_bytes
+from llmobs.ingest.journal import JournalFull, JournalWriter
+from llmobs.ingest.journal_folders import journal_bytes
 from llmobs.ingest.writing import Writer
 from tests.ingest.making import journal_folder, make_tenant, otlp, sums
 from tests.ingest.test_journal import appended

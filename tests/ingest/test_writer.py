@@ -19,7 +19,8 @@ from llmobs.ingest import writing
 from llmobs.ingest.commit import commit_batch
 from llmobs.ingest.dead_letters import dig_up
 from llmobs.ingest.entries import Begin, Hold, OtlpBody, Refused
-from llmobs.ingest.journal import JournalWriter, owners
+from llmobs.ingest.journal import JournalWriter
+from llmobs.ingest.journal_folders import owners
 from llmobs.ingest.seal import Sealer
 from llmobs.ingest.writer import ledger_client
 from llmobs.ingest.writing import Writer
