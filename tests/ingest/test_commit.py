@@ -251,3 +251,14 @@ def test_what_postgresql_cannot_hold_costs_no_span(pg: psycopg.Connection[Any], 
     row = pg.execute("SELECT preview FROM span").fetchone()
     assert row is not None
     assert ("beforeafter" if "before" in text else "half a pair: ") in str(row[0])
+
+
+def test_a_call_that_comes_again_with_another_start_is_known_and_a_step_is_not(pg: Connection) -> None:
+    """As docs/durability.md says it."""
+    sent, between = call(), step()
+    commit(pg, sent, between)
+    commit(pg, *(replace(span, start_ns=span.start_ns + 1_000_000) for span in (sent, between)))
+    rows = pg.execute("SELECT is_call, count(*) FROM span GROUP BY 1 ORDER BY 1").fetchall()
+    assert rows == [(False, 2), (True, 1)]
+    assert (sums(pg).bills, sums(pg).billed_nanousd, sums(pg).rolled_up_calls) == (1, COST, 1)
+    assert verify(pg).differences == []
