@@ -11,7 +11,7 @@ from llmobs.core.ids import new_row_id
 from llmobs.core.semconv import SOURCE_OTLP
 from llmobs.ingest.copying import stored_json
 from llmobs.spans.blocks import BYTES_PER_BLOCK, SPANS_PER_BLOCK, Content
-from llmobs.spans.details import Detail
+from llmobs.spans.details import DETAILS_PER_BLOCK, Detail
 from llmobs.spans.record import Span, stored_attributes
 
 # Of so many spans of a tenant's day, a block pays: of fewer its own row, index entry and COPY weigh more than it saves.
@@ -30,13 +30,14 @@ Places = list[tuple[int, int] | None]  # block and slot of each span
 class Filling(Generic[Item]):
     """Blocks while they are filled. `current`: of each owner the one that has room, and the bytes in it."""
 
+    most: int  # in a block
     blocks: dict[Key, list[Item]] = field(default_factory=dict)
     current: dict[Owner, tuple[Key, int]] = field(default_factory=dict)
 
     def put(self, owner: Owner, item: Item, size: int) -> tuple[int, int]:
         """Block and slot of this item of a span of the owner's."""
         key, filled = self.current.get(owner, (None, 0))
-        if key is None or len(self.blocks[key]) >= SPANS_PER_BLOCK or filled + size > BYTES_PER_BLOCK:
+        if key is None or len(self.blocks[key]) >= self.most or filled + size > BYTES_PER_BLOCK:
             key, filled = (owner[0], new_row_id(), _EPOCH_DAY + timedelta(days=owner[1])), 0
             self.blocks[key] = []
         items = self.blocks[key]
@@ -48,7 +49,7 @@ class Filling(Generic[Item]):
 def place_contents(spans: Iterable[Span]) -> tuple[Places, dict[Key, list[Content]]]:
     """Of each span that has content."""
     places: Places = []
-    filling = Filling[Content]()
+    filling = Filling[Content](SPANS_PER_BLOCK)
     for span in spans:
         if span.input is None and span.output is None:
             places.append(None)
@@ -63,7 +64,7 @@ def place_details(spans: Sequence[Span]) -> tuple[Places, dict[Key, list[Detail]
     owners = [_owner(span) for span in spans]
     together = Counter(owner for owner, span in zip(owners, spans, strict=True) if span.source == SOURCE_OTLP)
     places: Places = []
-    filling = Filling[Detail]()
+    filling = Filling[Detail](DETAILS_PER_BLOCK)
     for owner, span in zip(owners, spans, strict=True):
         if span.source != SOURCE_OTLP or together[owner] < FEWEST_TOGETHER:
             places.append(None)

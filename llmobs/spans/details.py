@@ -17,6 +17,9 @@ import zstandard
 
 LEVEL = 1  # 46 bytes a span; 3 makes 52 of it, 7 makes 39 at six times the time
 
+# 128 KB of them: of more zstd chooses other tables, and makes as much of it that PostgreSQL's pages hold less well.
+DETAILS_PER_BLOCK = 200
+
 Connection = psycopg.Connection[Any]
 
 
