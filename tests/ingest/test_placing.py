@@ -132,10 +132,10 @@ def test_spans_that_are_sent_again_leave_no_block(pg: Connection) -> None:
 
 def test_blocks_are_of_one_tenant_and_day_and_bounded() -> None:
     spans = several(SPANS_PER_BLOCK + 10) + several(10, tenant_id=2) + several(10, start_ns=START_NS - DAY_NS)
-    rest = SPANS_PER_BLOCK + 10 - DETAILS_PER_BLOCK
-    sizes = [10, 10, rest, DETAILS_PER_BLOCK], [10, 10, 10, SPANS_PER_BLOCK]
-    for (places, filled), expected in zip((place_details(spans), place_contents(spans)), sizes, strict=True):
-        assert sorted(len(items) for items in filled.values()) == expected
+    of_details = [10, 10, SPANS_PER_BLOCK + 10 - DETAILS_PER_BLOCK, DETAILS_PER_BLOCK]
+    of_contents = [10, 10, 10, SPANS_PER_BLOCK]
+    for (places, filled), sizes in ((place_details(spans), of_details), (place_contents(spans), of_contents)):
+        assert sorted(len(items) for items in filled.values()) == sizes
         assert {(tenant_id, day) for tenant_id, _, day in filled} == {(1, DAY), (1, DAY - timedelta(days=1)), (2, DAY)}
         assert len({place for place in places if place is not None}) == len(spans)
 
