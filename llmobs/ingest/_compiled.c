@@ -3,7 +3,8 @@
    identities(body), received(body): an OTLP traces request in protobuf. They read what is plain. Whatever is odd (cut
    short, a wire type that the schema does not have, a text that is no UTF-8, a message that comes in pieces, deep
    nesting) is answered with None, and protobuf's own library judges it: both never disagree about a body.
-   The rest of the module: rows of a binary COPY (_compiled_rows.c), looks at texts (_compiled_looks.c).
+   The rest of the module: rows of a binary COPY (_compiled_rows.c), looks at texts (_compiled_looks.c) and at a span's
+   values (_compiled_values.c).
 
    Every read is checked against the end of its message; nothing is believed of a length but that it fits. */
 
@@ -618,12 +619,7 @@ static PyObject *read_request(PyObject *body, int is_whole) {
             became = resource_spans(inner, is_whole, found);
     }
     PyBuffer_Release(&view);
-    if (became == FINE)
-        return found;
-    Py_XDECREF(found);
-    if (became == FAILED)
-        return NULL;
-    Py_RETURN_NONE;
+    return judged(found, became);
 }
 
 static PyObject *identities(PyObject *module, PyObject *body) { return read_request(body, 0); }

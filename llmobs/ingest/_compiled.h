@@ -17,6 +17,14 @@ enum { FINE = 0, ODD = 1, FAILED = 2 };
             return became_;                                                                                            \
     } while (0)
 
+/* What was found; None where it is ODD. Takes the reference. */
+static inline PyObject *judged(PyObject *found, int became) {
+    if (became == FINE)
+        return found;
+    Py_XDECREF(found);
+    return became == FAILED ? NULL : Py_NewRef(Py_None);
+}
+
 /* _compiled_rows.c */
 PyObject *packed(PyObject *module, PyObject *arguments);
 
@@ -25,8 +33,10 @@ void looks_ready(void); /* first */
 PyObject *plain_texts(PyObject *module, PyObject *text);
 PyObject *looks_clean(PyObject *module, PyObject *text);
 PyObject *values_look_clean(PyObject *module, PyObject *attributes);
+PyObject *anchors_in(PyObject *module, PyObject *arguments);
+
+/* _compiled_values.c */
 PyObject *values_are_small(PyObject *module, PyObject *arguments);
 PyObject *values_hold_no_media(PyObject *module, PyObject *arguments);
 PyObject *are_short(PyObject *module, PyObject *arguments);
 PyObject *last_words(PyObject *module, PyObject *arguments);
-PyObject *anchors_in(PyObject *module, PyObject *arguments);

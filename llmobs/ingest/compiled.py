@@ -33,7 +33,7 @@ def build() -> str:
         return f"Python's headers are not in {headers} (Debian, Ubuntu: apt install python3-dev)"
     target = Path(__file__).with_name(f"_compiled{sysconfig.get_config_var('EXT_SUFFIX')}")
     made = target.with_name(f".{target.name}.new")
-    options = ["-O2", "-shared", "-fPIC", f"-I{headers}"]
+    options = ["-O2", "-shared", "-fPIC", "-Werror=implicit-function-declaration", f"-I{headers}"]
     if sys.platform == "darwin":
         options += ["-undefined", "dynamic_lookup"]
     command = [*compiler, *options, "-o", str(made), *map(str, SOURCES)]

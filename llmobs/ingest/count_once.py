@@ -19,7 +19,7 @@ around it, an SDK's own span inside. The rule, in steps:
 A claim's fate depends only on claims reachable over these relations, which `ingest.claims` loads.
 """
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import md5
@@ -90,7 +90,8 @@ def _short(text: str) -> str:
     """A name or an id as its claim keeps it: what is long by 64 bits of its MD5, in 12 characters (migration 0009)."""
     if len(text) <= _SHORT:
         return text
-    return b64encode(md5(text.encode("utf-8", "replace"), usedforsecurity=False).digest()[:8]).decode()
+    digest = md5(text.encode("utf-8", "replace"), usedforsecurity=False).digest()
+    return b2a_base64(digest[:8], newline=False).decode()
 
 
 _short_scope = lru_cache(maxsize=1024)(_short)
