@@ -6,8 +6,7 @@
    for words within the newest MOST_SCANNED spans (`unsearched` says from when on).
 3. What the spans name is checked once more against all filters, and put in order.
 
-A bound of cost or duration leads to its own index first (`beyond_bounds`): of few that are so dear or slow, each is
-looked at.
+A short time, or a bound of cost or duration, leads to its own index first (`among_few`): of few each is looked at.
 """
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
@@ -24,7 +23,8 @@ from llmobs.spans.words import LETTERS, lexeme
 
 WALKED = 1_500
 WALKED_FAILED = 12_000  # in another order than time, where most are passed by for having no failed span
-WALKED_BOUND = 2_000  # of those beyond a bound, which are few, or many enough for any other order
+WALKED_BOUND = 2_000  # of those in short a time or beyond a bound: few, or many enough for any other order
+SHORT = timedelta(hours=3)
 WALKED_FAR = 40_000  # where what spans name is neither rare nor passes the other filters
 CANDIDATES = (400, 4_000)
 MOST_CANDIDATES = 20_000  # in another order than time, where all must be known
@@ -48,7 +48,7 @@ class Order:
 
     @property
     def is_by_time(self) -> bool:
-        return self.column == "t.start"
+        return self.column == BY_TIME.column
 
     @property
     def clause(self) -> str:
@@ -64,6 +64,9 @@ class Order:
         value, trace_id = self.after
         condition = f" AND {self.column} {than}= %s AND ({self.column} {than} %s OR t.trace_id {tie} %s)"
         return condition, [value, value, trace_id]
+
+
+BY_TIME = Order("t.start")
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,15 @@ def is_needed(scope: Scope) -> bool:
     return "search" in given or bool(_rare_by(scope))
 
 
-def beyond_bounds(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int) -> list[Head] | None:
-    """Those that pass, where few are beyond a bound of another column than the order's; None where many are."""
-    for column, _ in conditions.bounds:
+def among_few(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int) -> list[Head] | None:
+    """Those that pass, where few began in the window, or few are beyond a bound; None where many are.
+
+    In the order of cost or duration a short time would be looked for among all traces of its day.
+    """
+    columns = [column for column, _ in conditions.bounds]
+    if scope.window.length <= SHORT:
+        columns.insert(0, BY_TIME.column)
+    for column in columns:
         if column != order.column:
             found = _walk(cursor, scope, conditions, order, limit, WALKED_BOUND, Order(column))
             if found is not None:

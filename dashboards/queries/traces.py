@@ -110,8 +110,8 @@ def _found(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, l
     """By the way that leads there soonest."""
     given = scope.filters.given
     has_index = bool({"user", "session"} & given.keys()) or _is_trace_id(scope.filters.search or "")
-    if not has_index and (beyond := finding.beyond_bounds(cursor, scope, conditions, order, limit)) is not None:
-        return Found(beyond)
+    if not has_index and (few := finding.among_few(cursor, scope, conditions, order, limit)) is not None:
+        return Found(few)
     if not has_index and finding.is_needed(scope):
         if "error" in given and finding.fails_alone(cursor, scope):
             conditions = replace(conditions, rest=f"{finding.HAS_FAILED} AND {conditions.rest}", has_failed=True)
@@ -136,14 +136,14 @@ def _in_order(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order
     base, base_values = conditions.bounded
     if conditions.has_failed:
         base += f" AND {finding.HAS_FAILED}"
-    passing = f"{base} AND {conditions.rest} AND {conditions.is_first}"
-    traces = f"SELECT t.* FROM trace t WHERE t.tenant_id = asked.tenant_id AND {passing}"
+    traces = f"SELECT t.* FROM trace t WHERE t.tenant_id = asked.tenant_id AND {base} AND {conditions.rest}"
     # OFFSET 0: what is within is read by itself, and not in the order that is wanted outside.
     inner = f"({traces} OFFSET 0) t WHERE true{beyond}" if of_one else f"({traces}{beyond}) t"
     cursor.execute(
         "SELECT f.* FROM unnest(%s::bigint[]) AS asked(tenant_id) CROSS JOIN LATERAL ("
-        f"SELECT t.tenant_id, t.trace_id, t.day, {order.column} AS place FROM {inner} "
-        f"ORDER BY {order.clause} LIMIT %s) f "
+        # In order first, so that days before are looked at for those alone that are shown.
+        f"SELECT t.* FROM (SELECT t.tenant_id, t.trace_id, t.day, {order.column} AS place FROM {inner} "
+        f"ORDER BY {order.clause} OFFSET 0) t WHERE {conditions.is_first} LIMIT %s) f "
         f"ORDER BY f.place {'ASC' if order.ascending else 'DESC'}, f.trace_id {'DESC' if order.ascending else 'ASC'} "
         "LIMIT %s",
         [list(scope.tenant_ids), *base_values, *conditions.rest_values, *after, limit, limit],

@@ -144,6 +144,17 @@ def test_bounds_of_cost_and_duration_hold_whichever_way_is_gone(
     assert found(written, sort, bounds={"min_duration_ms": 400, "min_cost_nanousd": 10**15}, **given) == []
 
 
+@pytest.mark.parametrize("given", [{}, {"service": "rare"}, {"status": "failed"}, {"search": "refund"}], ids=str)
+@pytest.mark.parametrize("most", [2, 1_000])
+def test_a_short_time_is_put_in_order_whether_few_or_many_began_in_it(
+    written: Connection, given: dict[str, Any], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "WALKED", 4)
+    monkeypatch.setattr(finding, "SHORT", WINDOW.length)
+    monkeypatch.setattr(finding, "WALKED_BOUND", most)
+    assert numbered(written, found(written, "duration", **given)) == expected(given, "duration")
+
+
 def test_in_another_order_than_time_spans_that_are_not_all_do_not_hide_dearer_ones(
     written: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
