@@ -3,6 +3,7 @@
 Of the pains: history that keeps what an old mapping made of it (23), usage mapped wrongly and found out later (14, 16).
 """
 
+import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -22,7 +23,8 @@ from llmobs.core.ids import new_span_id, new_trace_id
 from llmobs.ingest import placing
 from llmobs.ingest.commit import Batch, commit_batch
 from llmobs.ingest.entries import OtlpBody
-from llmobs.ingest.otlp import adapters, genai
+from llmobs.ingest.otlp import adapters, genai, whom
+from llmobs.ingest.otlp import decode as decoding
 from llmobs.ingest.raw_bodies import forget_user, kept, let_go
 from llmobs.ingest.remap import Difference, Remap
 from llmobs.ingest.tails import Found
@@ -103,6 +105,8 @@ def worse() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         known = {name: field for name, field in genai.COUNTS.items() if field != "cache_read"}
         patch.setattr(genai, "COUNTS", known)
+        patch.setattr(genai, "EVERY_NAME", dataclasses.replace(genai.EVERY_NAME, counts=tuple(known)))
+        patch.setattr(decoding, "shape_of", lambda names, scope_name: None)  # nothing of it is remembered
         patch.setattr(adapters, "GEN_AI", adapters.Adapter(2, "gen_ai", 0))
         yield patch
 
@@ -218,9 +222,6 @@ def test_light_changes_write_no_bill(tenant: Connection, worse: pytest.MonkeyPat
 
 
 def test_people_and_names_of_a_trace_follow(tenant: Connection, worse: pytest.MonkeyPatch) -> None:
-    from llmobs.ingest.otlp import decode as decoding
-    from llmobs.ingest.otlp import whom
-
     real = whom.attribute
 
     def nobody(*given: Any) -> Any:
@@ -238,7 +239,7 @@ def test_people_and_names_of_a_trace_follow(tenant: Connection, worse: pytest.Mo
 
 
 def test_content_is_written_into_its_place(tenant: Connection, worse: pytest.MonkeyPatch) -> None:
-    worse.setattr(genai, "_INPUT", ())
+    worse.setattr(genai, "EVERY_NAME", dataclasses.replace(genai.EVERY_NAME, input=()))
     write(tenant, sent(CHAT | {"gen_ai.output.messages": '[{"role":"assistant","parts":[]}]'}, CHAT))
     worse.undo()
     applied(tenant)

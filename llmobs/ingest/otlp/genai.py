@@ -133,8 +133,9 @@ def operation(name: str) -> str:
     return OPERATIONS.get(name, name)
 
 
-def fill(attributes: Attributes, reading: Reading, of: Names = EVERY_NAME) -> None:
-    """Take what these names say, for fields that are still unknown."""
+def fill(attributes: Attributes, reading: Reading, of: Names | None = None) -> None:
+    """Take what these names say (None: every one), for fields that are still unknown."""
+    of = of or EVERY_NAME
     name = attributes.pop(OPERATION, None)
     if not reading.operation_name and isinstance(name, str):
         reading.operation_name = operation(name)
