@@ -131,7 +131,7 @@ class _TextArray(Dumper):
             return _NO_ITEMS + _TEXT_OID
         items = [struct.pack(">ii4siI", 1, 0, _TEXT_OID, len(obj), 1)]
         for text in obj:
-            encoded = text.encode()
+            encoded = str.encode(text)  # TypeError for what is none
             items += (struct.pack(">i", len(encoded)), encoded)
         return b"".join(items)
 
