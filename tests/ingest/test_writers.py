@@ -110,6 +110,7 @@ def test_dead_owners_journals_are_ended_by_one_of_them(
     pg: Connection, tmp_path: Path, start: Start, journals: list[JournalWriter]
 ) -> None:
     children = [start(1), start(2)]
+    wait_until(lambda: pg.execute("SELECT count(*) FROM heartbeat WHERE kind = 'writer'").fetchone() == (2,))
     sent = traffic(journals)
     journals[0].append(begin())  # open when its gateway dies: billed at its hold
     for journal in journals:
