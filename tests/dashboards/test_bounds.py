@@ -15,7 +15,7 @@ MOST_BYTES = 20_000  # of styles, and of own scripts
 PLOTLY = re.compile(r"plotly|htmx")
 # Session, person, tenants, freshness, filters and models' colours are in each; an overview reads each block for itself.
 MOST_QUERIES = {
-    "/": 39,  # with the forecasts of budgets, the count of open alerts, and whose rows may be seen
+    "/": 40,  # with forecasts of budgets, open alerts, whose rows may be seen, and which unpriced calls have no usage
     "/traces/": 16,
     "/traces/?sort=cost": 16,
     "/costs/": 22,
