@@ -17,7 +17,7 @@ from llmobs.client import attribution, carry, headers
 from llmobs.client.carrying import Threads
 from llmobs.client.stamping import Stamp
 from llmobs.ingest.otlp.reading import Reading
-from llmobs.ingest.otlp.whom import attribute
+from llmobs.ingest.otlp.whom import attribute, origin
 from llmobs.tenants.attribution import Attribution
 
 
@@ -71,7 +71,8 @@ def test_every_span_below_is_stamped_and_none_after(spans: Spans) -> None:
 def test_the_collector_reads_it_as_it_is_meant(spans: Spans) -> None:
     with attribution(feature="chat", user="u", session="s", environment="staging"):
         spans.work("call")
-    read = attribute(dict(spans.told()["call"]), {"service.name": "shop"}, Reading(), Attribution(key_id=7))
+    shop = origin({"service.name": "shop"}, Attribution(key_id=7))
+    read = attribute(dict(spans.told()["call"]), shop, Reading())
     assert read == Attribution("shop", "staging", "chat", "u", "s", 7)
 
 
