@@ -191,8 +191,8 @@ def make(url: str, rows: int, days: int) -> None:
         print(f"{rows:,} calls made in {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def measure(url: str, server: int) -> None:
-    """Apply, undo; print what each took and whether the sums tie."""
+def measure(url: str, server: int, is_folded: bool) -> None:
+    """Apply, fold if asked, undo; print what each took and whether the sums tie."""
     with psycopg.connect(url, autocommit=True) as conn:
         row = conn.execute("SELECT count(*), min(begin_at), max(begin_at) FROM bill").fetchone()
         assert row is not None
@@ -213,7 +213,8 @@ def measure(url: str, server: int) -> None:
             lambda: psycopg.connect(url, autocommit=True), row[0], Question(None, since, until), book, lambda _: None
         ))  # fmt: skip
         after = sums(conn)
-        fold_traces(conn, server)
+        if is_folded:
+            fold_traces(conn, server)
         conn.execute("UPDATE repricing SET state = 'undoing'")
         _timed(conn, server, "undone", lambda: adjust_run.undo(
             lambda: psycopg.connect(url, autocommit=True), row[0], lambda _: None
@@ -258,6 +259,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--days", type=int, default=30, help="that they lie in: users and minutes are met once in each")
     parser.add_argument("--make", type=Path, default=None, help="make the calls in this folder, and measure nothing")
     parser.add_argument("--made", type=Path, default=None, help="measure on a folder of --make, which stays")
+    parser.add_argument("--unfolded", action="store_true", help="undo while the totals of traces wait to be folded in")
     options = parser.parse_args(list(arguments))
     folder = options.make or options.made or Path(tempfile.mkdtemp(prefix="llmobs-reprice-"))
     try:
@@ -265,7 +267,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             if options.made is None:
                 make(url, options.rows, options.days)
             if options.make is None:
-                measure(url, server)
+                measure(url, server, not options.unfolded)
     finally:
         if options.make is None and options.made is None:
             shutil.rmtree(folder, ignore_errors=True)
