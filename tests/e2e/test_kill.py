@@ -79,8 +79,11 @@ def wait_written(platform: Platform) -> None:
     with psycopg.connect(platform.database_url, autocommit=True) as conn:
 
         def is_quiet() -> bool:
-            # Each writer says what waits in its share; who comes after one that was killed speaks under its name.
-            sql = "SELECT max(waiting_spans) FROM heartbeat WHERE kind = 'writer'"
+            # Each writer says what waits in its share; who comes after one that was killed speaks under its name. Those
+            # of a host that is gone say for ever what waited then.
+            sql = (
+                "SELECT max(waiting_spans) FROM heartbeat WHERE kind = 'writer' AND seen_at > now() - interval '1 min'"
+            )
             return conn.execute(sql).fetchone() == (0,) and held(platform) == 0
 
         wait_until(is_quiet, 90, "the journals are written and nothing is held")
