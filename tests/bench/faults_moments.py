@@ -30,6 +30,8 @@ from tests.bench.faults_platform import Up
 
 MOST_TRIES = 400
 LOOK_SECONDS = 20.0  # for a moment to come
+SOON_SECONDS = 3.0  # for a backlog to be written
+SPANS_OF_SEVERAL = 4_500  # more than one transaction of a writer
 AGAIN_TIMES = 3  # that a process is killed while it starts
 HEARD_SECONDS = 0.15  # in which a sender has noted what was answered before its gateway was held
 CLOSER = "fault table: closing"
@@ -136,41 +138,42 @@ def _is_unheard(path: Path, offset: int, key: bytes, said: Said) -> bool:
 def committed(up: Up, kinds: tuple[str, ...], said: Said, chance: Random) -> None:
     """Behind a backlog of several transactions: after one of them and before the last, which has the offset."""
     for _ in range(10):
-        with held(up.pids("writer")):
-            _wait_backlog(up, said)
+        writers = up.pids("writer")
+        with held(writers):
+            _wait_backlog(up, said, SPANS_OF_SEVERAL * len(writers))
         with up.connect() as conn:
-            spans, offset = _stored(conn), _offset(conn)
-            until = time.monotonic() + LOOK_SECONDS
+            spans, offset = _written(conn)
+            until = time.monotonic() + SOON_SECONDS
             while time.monotonic() < until:
-                now = _offset(conn)
-                if now != offset:
-                    break  # too late: all of it was written
-                if _stored(conn) == spans:
-                    continue
+                spans_before, offset_before = spans, offset
+                spans, offset = _written(conn)
+                if spans == spans_before or offset != offset_before:
+                    continue  # nothing yet, or a writer's last
                 with held(up.pids("writer")):
-                    if _offset(conn) == offset:
+                    if _written(conn)[1] == offset:
                         kill(up, kinds)
                         return
-                break
     raise NotHit("no batch of several transactions")
 
 
-def _wait_backlog(up: Up, said: Said, spans: int = 4500) -> None:
-    """Until so many spans wait for the writer that they are more than one transaction's."""
+def _wait_backlog(up: Up, said: Said, spans: int) -> None:
+    """Until so many spans wait for the writers."""
     aim, until = said.spans + spans, time.monotonic() + 2 * LOOK_SECONDS
     while said.spans < aim and time.monotonic() < until:
         time.sleep(0.05)
 
 
-def _stored(conn: "psycopg.Connection[tuple[object, ...]]") -> object:
-    # Of the roll-ups, which are written with the spans, compacted or not: counting spans would slow the writer.
-    return conn.execute(
-        "SELECT sum(spans) FROM (SELECT spans FROM rollup_delta UNION ALL SELECT spans FROM rollup_minute) AS r"
+def _written(conn: "psycopg.Connection[tuple[object, ...]]") -> tuple[object, object]:
+    """Spans that are stored, and how far the journals are written: one look at both.
+
+    Of the roll-ups, which are written with the spans, compacted or not: counting spans would slow the writers.
+    """
+    row = conn.execute(
+        "SELECT (SELECT sum(spans) FROM (SELECT spans FROM rollup_delta UNION ALL SELECT spans FROM rollup_minute) r), "
+        "(SELECT sum(committed) FROM journal_offset)"
     ).fetchone()
-
-
-def _offset(conn: "psycopg.Connection[tuple[object, ...]]") -> object:
-    return conn.execute("SELECT sum(committed) FROM journal_offset").fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def closing(up: Up, kinds: tuple[str, ...], said: Said, chance: Random) -> None:
