@@ -17,7 +17,7 @@ import pytest
 
 from llmobs.core.env import Place
 from llmobs.ops.management.commands.up import default_writers
-from llmobs.ops.platform import take_folder
+from llmobs.ops.platform import listen, take_folder
 from tests.ops.test_supervisor import pids, until
 
 ROOT = Path(__file__).parents[2]
@@ -205,3 +205,10 @@ def roles(place: Place) -> set[str]:
 def place_connections(place: Place) -> dict[str, int]:
     found: dict[str, int] = json.loads(place.connections_file.read_bytes())
     return found
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with listen("127.0.0.1", 0, "--web-port") as door, socket.create_connection(door.getsockname()):
+        taken, _ = door.accept()
+        with taken:
+            assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
