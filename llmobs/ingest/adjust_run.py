@@ -8,7 +8,7 @@
  4. The ledger learns every sum that changed, at the end and from a stretch on, by their versions.
 
 Locks as a writer takes them: definitions of budgets (shared), then the tenant, shared among stretches and against its
-writer, for a second at most; then rows in the order of their keys. Gateways do not notice.
+writer, for two seconds at most; then rows in the order of their keys. Gateways do not notice.
 """
 
 # ruff: noqa: S608 -- statements are put together of constants, values are bound
@@ -171,8 +171,9 @@ def _waiting(conn: Connection, repricing_id: int, which: str, mark: str) -> list
 def _open_again(conn: Connection, repricing_id: int) -> None:
     """Open the stretches into which bills came after they were done.
 
-    Row ids are made under the tenant's lock, so a stretch's own rows lie between `seen` and `last_id` and nobody
-    else's do: what came meanwhile is in the gaps, which the key of bills finds among millions of our adjustments.
+    Row ids are made under the tenant's lock (or anew: `commit._was_repriced`), so a stretch's own rows lie between
+    `seen` and `last_id` and nobody else's do: what came meanwhile is in the gaps, which the key of bills finds among
+    millions of our adjustments.
     """
     conn.execute(
         "WITH gaps AS MATERIALIZED (SELECT tenant_id, low, high FROM (SELECT tenant_id, "

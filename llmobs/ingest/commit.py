@@ -141,6 +141,8 @@ def _commit_ahead(conn: Connection, batch: Batch, budgets: Budgets) -> Committed
         copy_spans(conn, ready.rows)
         _copy_blocks(conn, ready)
         lock_tenants(conn, list(gathered))
+        if _was_repriced(conn, ready):
+            raise _NotAsGuessed
         related, counted = _decided(conn, gathered, alone)
         if _own(gathered, counted) != guess:
             raise _NotAsGuessed
@@ -160,6 +162,16 @@ def _decided(
     if all(says_the_same(found, related[tenant]) for tenant, found in gathered.items()):
         return related, alone
     return related, _decide(related)
+
+
+def _was_repriced(conn: Connection, ready: Ready) -> bool:
+    """Whether a re-pricing looked at these tenants' bills since ours got their ids: it takes older ones as seen."""
+    if not ready.accounts.bills:
+        return False
+    first = min(bill.bill_id for bill in ready.accounts.bills)
+    tenants = list({bill.tenant_id for bill in ready.accounts.bills})
+    query = "SELECT 1 FROM repricing_chunk WHERE tenant_id = ANY(%s) AND seen > %s LIMIT 1"
+    return conn.execute(query, (tenants, first)).fetchone() is not None
 
 
 def _own(gathered: dict[int, Gathered], counted: set[SpanKey]) -> set[SpanKey]:

@@ -45,8 +45,13 @@ def journal_bytes(journal: Path) -> int:
 
 def is_owner_alive(folder: Path) -> bool:
     """Whether a living process holds the folder's lock."""
+    return is_locked(folder / "lock")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the file by flock; what is not there nobody holds."""
     try:
-        lock = os.open(folder / "lock", os.O_RDONLY)
+        lock = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

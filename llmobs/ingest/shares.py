@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 
 from llmobs.core.env import host_name
-from llmobs.ingest.journal_folders import owners
+from llmobs.ingest.journal_folders import is_locked, owners
 from llmobs.ingest.suspects import Suspects
 
 WAIT_SECONDS = 0.2  # between two looks whether the writer of our number has ended
@@ -109,7 +109,7 @@ class Share:
     def _living(self) -> int:
         """Writers of these journals that live, ourselves among them."""
         locks = (path for path in self._journal.glob(".writer*.lock") if path.name != self._own)
-        return 1 + sum(_is_locked(path) for path in locks)
+        return 1 + sum(is_locked(path) for path in locks)
 
 
 def lock_name(number: int) -> str:
@@ -162,17 +162,3 @@ def _is(folder: Path, held: int) -> bool:
         return os.path.samestat(folder.stat(), os.fstat(held))
     except OSError:
         return False
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        lock = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False

@@ -15,6 +15,7 @@ from llmobs.budgets import definition
 from llmobs.budgets.spend import count_new_budgets
 from llmobs.core import semconv
 from llmobs.ingest import adjust_run
+from llmobs.ingest import commit as commit_module
 from llmobs.ingest.adjust import Stretch
 from llmobs.ingest.adjust_preview import preview
 from llmobs.ingest.adjust_write import write_rollups
@@ -236,6 +237,29 @@ def test_what_comes_between_two_stretches_opens_the_one_that_it_lies_in(
     adjust_run.apply(runs.connect, repricing_id, asked, book_with(DOUBLE, since=asked.since), runs.folds.extend, 1)
     assert [stretch.since.day for stretch in done] == [done[0].since.day, START.day, done[0].since.day]
     assert pg.execute("SELECT sum(bills) FROM repricing_chunk").fetchone() == (3,)
+    no_difference(pg)
+
+
+def test_a_bill_that_waited_for_a_stretch_has_a_later_id(
+    pg: Connection, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id was made before the lock: the stretch did not see it, and would take it as seen."""
+    commit(pg, call())
+    repricing_id, whole, waited = make(pg), commit_module.lock_tenants, list[int]()
+
+    def behind_a_stretch(conn: Connection, tenants: list[int]) -> None:
+        if not waited:
+            waited.append(runs.apply(repricing_id, book_with(DOUBLE)).bills)
+        whole(conn, tenants)
+
+    monkeypatch.setattr(commit_module, "lock_tenants", behind_a_stretch)
+    late = call()
+    commit(pg, late)
+    assert waited == [1]
+    found = pg.execute(
+        "SELECT bill_id > (SELECT max(seen) FROM repricing_chunk) FROM bill WHERE span_id = %s", (late.span_id,)
+    ).fetchall()
+    assert found == [(True,)]
     no_difference(pg)
 
 
