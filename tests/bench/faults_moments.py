@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing as closing_at_end
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ from tests.bench.faults_platform import Up
 
 MOST_TRIES = 400
 LOOK_SECONDS = 20.0  # for a moment to come
-SOON_SECONDS = 3.0  # for a backlog to be written
+SOON_SECONDS = 5.0  # for a backlog's first transaction to be written
 SPANS_OF_SEVERAL = 4_500  # more than one transaction of a writer
 AGAIN_TIMES = 3  # that a process is killed while it starts
 HEARD_SECONDS = 0.15  # in which a sender has noted what was answered before its gateway was held
@@ -136,24 +137,35 @@ def _is_unheard(path: Path, offset: int, key: bytes, said: Said) -> bool:
 
 
 def committed(up: Up, kinds: tuple[str, ...], said: Said, chance: Random) -> None:
-    """Behind a backlog of several transactions: after one of them and before the last, which has the offset."""
+    """Behind a backlog of several transactions: after one of them and before the last, which has the offset.
+
+    The offsets' rows are locked from here: each writer comes as far as its last transaction and waits there.
+    """
     for _ in range(10):
         writers = up.pids("writer")
         with held(writers):
             _wait_backlog(up, said, SPANS_OF_SEVERAL * len(writers))
-        with up.connect() as conn:
-            spans, offset = _written(conn)
+        with closing_at_end(up.connect()) as conn:
+            conn.execute("BEGIN")
+            conn.execute("SELECT 1 FROM journal_offset ORDER BY owner FOR UPDATE")
+            before = _written(conn)
             until = time.monotonic() + SOON_SECONDS
             while time.monotonic() < until:
-                spans_before, offset_before = spans, offset
                 spans, offset = _written(conn)
-                if spans == spans_before or offset != offset_before:
-                    continue  # nothing yet, or a writer's last
-                with held(up.pids("writer")):
-                    if _written(conn)[1] == offset:
-                        kill(up, kinds)
-                        return
+                if spans != before[0] and offset == before[1]:
+                    kill(up, kinds)
+                    _let_nobody_end(conn)
+                    return
     raise NotHit("no batch of several transactions")
+
+
+def _let_nobody_end(conn: "psycopg.Connection[tuple[object, ...]]") -> None:
+    """Who waits for the offsets would commit when they are free, though its writer is gone."""
+    with suppress(psycopg.Error):
+        conn.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
 
 
 def _wait_backlog(up: Up, said: Said, spans: int) -> None:

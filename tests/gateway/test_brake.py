@@ -93,7 +93,8 @@ def test_the_refusal_says_what_was_seen_and_where_to_release_it(
     token = error["message"].rpartition("/brake/")[2].rstrip("/")
     paused = [entry for entry in gateway.entries() if isinstance(entry, Braked)][-1]
     assert pause_of(token, PLATFORM_SECRET) == paused.id
-    assert pause_of(f"0{token[1:]}", PLATFORM_SECRET) is None
+    another = "1" if token[0] == "0" else "0"
+    assert pause_of(another + token[1:], PLATFORM_SECRET) is None
     refused = gateway.refusals()[-1]
     assert (refused.reason, refused.details["pause"]) == ("runaway_paused", paused.id)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from llmobs.core.clock import utc_from_ns
 from llmobs.core.env import Place
 from llmobs.ingest.stored_spans import load_stored
 from llmobs.keeping import archive, manifest
@@ -26,7 +27,7 @@ from tests.keeping.letting import DAY_NS, Connection, count, read_by_duckdb, run
 from tests.tenants.cast import make_cast, with_key
 
 OLD_NS = START_NS - 6 * DAY_NS
-DAY = today() - timedelta(days=6)
+DAY = utc_from_ns(OLD_NS).date()
 
 
 @pytest.fixture
