@@ -29,7 +29,7 @@ def make_partitions(conn: psycopg.Connection[Any], days: set[date]) -> None:
         for table in DAY_TABLES:
             for day in sorted(days - existing_days(conn, table)):
                 name, parent = sql.Identifier(partition_name(table, day)), sql.Identifier(table)
-                _make_table(cur, table, name)
+                make_table(cur, table, name)
                 cur.execute(
                     sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
                         parent, name, *(sql.Literal(bound) for bound in _bounds(table, day))
@@ -47,10 +47,11 @@ ORDER BY t.typlen < 0, t.typlen DESC, a.attnum
 """
 
 
-def _make_table(cur: psycopg.Cursor[Any], table: str, name: sql.Identifier) -> None:
-    """As the table is, with what has a fixed length first: texts between would push it to its alignment each time.
+def make_table(cur: psycopg.Cursor[Any], table: str, name: sql.Identifier) -> None:
+    """A day's table, not attached yet: as the table is, with what has a fixed length first.
 
-    That is 42 bytes of a span and 21 of a bill. Indexes come as it is attached.
+    Texts between would push it to its alignment each time: 42 bytes of a span and 21 of a bill. Indexes come
+    as it is attached.
     """
     cur.execute(_LAID_OUT, (table,))
     columns = [

@@ -96,3 +96,12 @@ def manage(data: Path, *words: str) -> str:
     if done.returncode:
         raise SystemExit(f"manage.py {words[0]} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def in_the_background(pid: int) -> None:
+    """As slow as this process is: one of a session of its own has a share of its own (Linux's autogroups)."""
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, pid, nice)
+    group = Path(f"/proc/{pid}/autogroup")
+    if nice > 0 and group.exists():
+        group.write_text(str(nice))

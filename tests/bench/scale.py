@@ -1,13 +1,16 @@
 """A platform's database filled with N spans over 30 days by the real trace's pattern, for `queries.py` to ask.
 
 `python -m tests.bench scale --spans 10000000 --keep DIR` (without --keep it is measured, verified and thrown away).
-`--no-content`: neither blocks nor attributes, first words on one span in fifty, so that more of them fit on a disk.
+`--no-content`: no contents, first words on one span in fifty; `--no-claims`: what nothing reads but the writer is left
+out; so that more of them fit on a disk. `--until`, `--most-gb`, `--least-free-gb`: an end, by which all 30 days are
+there with as many spans as fit (`scale_pace`).
 
 1. A migrated database in a folder, five tenants, an operator with a key, budgets, prices, the trace as `shape`.
 2. Day by day, each in one transaction, several beside each other (`--workers`): spans, traces, bills, claims, users'
    days and roll-ups, into tables that are attached as partitions once they are full (indexes are then built by sorting,
    several times faster than row by row).
-3. Days that are over get their roll-ups of days, bills added up and their index of words, as the worker makes them.
+   Days that are over have their indexes of words and of bills' users from the beginning.
+3. Days that are over get their roll-ups of days and bills added up, as the worker makes them.
 4. `--verify` runs `manage.py verify`'s checks: what is made ties as if the writer had written it.
 """
 
@@ -20,18 +23,21 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from random import Random
 from typing import Any
 
+import msgspec
 import psycopg
+from psycopg import sql
 
 from llmobs.budgets.spend import count_new_budgets
 from llmobs.core.clock import ns_from_utc
 from llmobs.core.env import Place
+from llmobs.ingest.otlp.adapters import GEN_AI
 from llmobs.ops.child import spawn
 from llmobs.ops.demo.backfill import DAY_SHAPE, WEEKEND_PART
 from llmobs.ops.demo.trace import read_trace
@@ -39,15 +45,17 @@ from llmobs.ops.embedded_postgres import EmbeddedPostgres
 from llmobs.ops.verify import verify
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.versions import remember
-from llmobs.rollups.bills import close_bills, index_users
+from llmobs.rollups.bills import close_bills
 from llmobs.rollups.compact import TARGETS, target
 from llmobs.rollups.days import close_days
 from llmobs.spans.blocks import make_block
-from llmobs.spans.partitions import existing_days, partition_name
-from llmobs.spans.words import index_days
+from llmobs.spans.details import Detail, make_details
+from llmobs.spans.partitions import DAY_TABLES, existing_days, make_table, partition_name
+from llmobs.spans.words import COLUMNS, index_name
 from llmobs.tenants.keys import secret_hash
 from tests.bench import scale_sql as made
-from tests.bench.machine import manage
+from tests.bench.machine import in_the_background, manage
+from tests.bench.scale_pace import Bounds, Pace
 
 DAYS = 30
 SPANS_PER_TRACE = 3.85  # by the shares in `scale_sql.MADE`
@@ -61,8 +69,8 @@ FILLING = {
     "fsync": "off", "synchronous_commit": "off", "wal_level": "minimal", "max_wal_senders": "0", "autovacuum": "off",
     "max_wal_size": "4GB", "checkpoint_timeout": "30min",
 }  # fmt: skip
-LIKE = "INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING CONSTRAINTS INCLUDING GENERATED"  # no indexes yet
 USERS = 5_000  # of each tenant
+DETAIL_BODIES = 40
 VOCABULARY, SENTENCES = 8_000, 5_000
 SYLLABLES = ("ba", "co", "di", "fu", "ga", "he", "ki", "lo", "mu", "ne", "po", "ri", "sa", "tu", "ve", "zo")
 
@@ -96,61 +104,99 @@ class Plan:
     spans: int
     has_content: bool = True
     workers: int = 2
+    has_claims: bool = True
+    bounds: Bounds = field(default_factory=Bounds)
 
 
-def fill(url: str, plan: Plan, say: Any = print) -> None:
+def fill(url: str, folder: Path, plan: Plan, say: Any = print) -> None:
     """Everything for N spans up to this minute, into a database that is migrated and empty."""
     with psycopg.connect(url, autocommit=True) as conn:
-        _fill(conn, url, plan, say)
+        in_the_background(conn.info.backend_pid)
+        _fill(conn, url, folder, plan, say)
 
 
-def _fill(conn: psycopg.Connection[Any], url: str, plan: Plan, say: Any) -> None:
+def _fill(conn: psycopg.Connection[Any], url: str, folder: Path, plan: Plan, say: Any) -> None:
     now = datetime.now(UTC).replace(second=0, microsecond=0)
-    days = [now.date() - timedelta(days=n) for n in range(DAYS - 1, -1, -1)]
-    _people(conn, days[0])
-    weights = [WEEKEND_PART if day.weekday() >= 5 else 1.0 for day in days]
-    weights[-1] *= sum(DAY_SHAPE[: now.hour + 1]) / sum(DAY_SHAPE)
+    days = [now.date() - timedelta(days=n) for n in range(DAYS)]
+    people(conn, days[-1])
+    weights = {day: WEEKEND_PART if day.weekday() >= 5 else 1.0 for day in days}
+    weights[days[0]] *= sum(DAY_SHAPE[: now.hour + 1]) / sum(DAY_SHAPE)
+    pace = Pace(folder, plan.bounds, plan.spans, list(weights.values()), plan.workers)
     indexes = _without_indexes(conn, "claim")
     todo: SimpleQueue[dict[str, Any]] = SimpleQueue()
-    first = 0
-    for day, weight in zip(days, weights, strict=True):
-        traces = max(int(plan.spans / SPANS_PER_TRACE * weight / sum(weights)), 3)
+    for day in days:  # today first, which is small and shows the pace
         hours = [h for h, part in enumerate(DAY_SHAPE) for _ in range(part) if day < now.date() or h <= now.hour]
         todo.put({
-            "first": first, "traces": traces, "hours": hours, "hour_count": len(hours), "number": day.toordinal(),
-            "has_largest": day == days[-3], "has_content": plan.has_content, "on": day, "until": now,
+            "hours": hours, "hour_count": len(hours), "number": day.toordinal(), "weight": weights[day],
+            "has_largest": day == days[2], "has_content": plan.has_content, "has_claims": plan.has_claims, "on": day,
+            "until": now,
         })  # fmt: skip
-        first += traces
     with ThreadPoolExecutor(plan.workers) as pool:
-        list(pool.map(lambda _: _days(url, todo, say), range(plan.workers)))
-    for statement in indexes:
-        conn.execute(statement)
-    conn.execute("VACUUM ANALYZE")
-    close_days(conn, datetime.now(UTC))
-    close_bills(conn, datetime.now(UTC), most=1_000_000)
-    conn.execute("VACUUM ANALYZE")
-    index_days(conn, datetime.now(UTC).date())
-    index_users(conn, datetime.now(UTC).date())
+        list(pool.map(lambda _: _days(url, pace, todo, say), range(plan.workers)))
+        say(f"  days are there after {time.time() - pace.began:.0f} s", flush=True)
+        for statement in indexes:
+            conn.execute(statement)
+        close_days(conn, datetime.now(UTC))
+        close_bills(conn, datetime.now(UTC), most=1_000_000)
+        say(f"  days are closed after {time.time() - pace.began:.0f} s", flush=True)
+        tables = _tables(conn)
+        list(pool.map(lambda n: _vacuum(url, tables[n :: plan.workers]), range(plan.workers)))
+    for table in (*DAY_TABLES, "claim"):
+        conn.execute(f"ANALYZE ONLY {table}")
     with conn.transaction():
-        count_new_budgets(conn, ns_from_utc(datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)))
+        count_new_budgets(conn, ns_from_utc(datetime(days[-1].year, days[-1].month, days[-1].day, tzinfo=UTC)))
+    conn.execute("VACUUM ANALYZE budget_spend")
+    say(f"  all is there after {time.time() - pace.began:.0f} s", flush=True)
 
 
-def _days(url: str, todo: SimpleQueue[dict[str, Any]], say: Any) -> None:
+def _tables(conn: psycopg.Connection[Any]) -> list[str]:
+    """All tables that hold rows themselves, the largest first."""
+    rows = conn.execute(
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace "
+        "ORDER BY pg_relation_size(oid) DESC"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def _vacuum(url: str, tables: list[str]) -> None:
+    with psycopg.connect(url, autocommit=True) as conn:
+        in_the_background(conn.info.backend_pid)
+        for table in tables:
+            conn.execute(f"VACUUM ANALYZE {table}")
+
+
+def _days(url: str, pace: Pace, todo: SimpleQueue[dict[str, Any]], say: Any) -> None:
     """Days, until none is left, through a connection of its own."""
     with psycopg.connect(url, autocommit=True) as conn:
-        drawn = _prepare(conn)
+        in_the_background(conn.info.backend_pid)
+        drawn = prepare(conn)
         while not todo.empty():
             try:
                 given = todo.get_nowait()
             except Empty:
                 return
             began = time.perf_counter()
-            written = _day(conn, given["on"], given["until"], drawn | given)
+            taken = pace.take(given["weight"], _size(conn))
+            written = make_day(conn, given["on"], given["until"], drawn | given | many(taken, given))
             took = time.perf_counter() - began
+            pace.written(written, took, taken)
             say(f"  {given['on']}: {written:,} spans, {written / took:,.0f} a second", flush=True)
 
 
-def _people(conn: psycopg.Connection[Any], first_day: date) -> None:
+def many(spans: int, given: dict[str, Any]) -> dict[str, Any]:
+    """So many spans of a day: how many traces, from which number on, and how many spans of each hour."""
+    hours = [given["hours"].count(hour) * spans // len(given["hours"]) for hour in range(24)]
+    first = (given["number"] % 10_000) * 1_000_000
+    return {"traces": max(int(spans / SPANS_PER_TRACE), 3), "first": first, "hour_spans": hours}
+
+
+def _size(conn: psycopg.Connection[Any]) -> int:
+    row = conn.execute("SELECT pg_database_size(current_database())").fetchone()
+    return int(row[0]) if row else 0
+
+
+def people(conn: psycopg.Connection[Any], first_day: date) -> None:
+    """Tenants with budgets and keys."""
     for number, slug in enumerate(TENANTS, start=1):
         conn.execute(
             "INSERT INTO tenants_tenant (id, slug, name, plan, content, time_zone, retention_days, is_active, "
@@ -176,10 +222,13 @@ def _people(conn: psycopg.Connection[Any], first_day: date) -> None:
         conn.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), 100)", (table,))
 
 
-def _prepare(conn: psycopg.Connection[Any]) -> dict[str, Any]:
+def prepare(conn: psycopg.Connection[Any]) -> dict[str, Any]:
     """What the statements draw from: the trace, models with their prices, sentences, bodies of blocks."""
     # A day's tables have no statistics yet: joined by hash, whatever the planner guesses.
-    for setting in ("TIME ZONE 'UTC'", "work_mem = '256MB'", "maintenance_work_mem = '256MB'", "enable_nestloop = off"):
+    for setting in (
+        "TIME ZONE 'UTC'", "work_mem = '256MB'", "maintenance_work_mem = '512MB'", "enable_nestloop = off",
+        "max_parallel_maintenance_workers = 0", "max_parallel_workers_per_gather = 0",
+    ):  # fmt: skip
         conn.execute(f"SET {setting}")
     for statement in (made.DRAW, made.SHAPE):
         conn.execute(statement)
@@ -190,6 +239,7 @@ def _prepare(conn: psycopg.Connection[Any]) -> dict[str, Any]:
     sentences = [" ".join(random.choices(words, weights, k=14)) for _ in range(SENTENCES)]
     now_ns = ns_from_utc(datetime.now(UTC))
     book = PriceBook()
+    versions = []
     with conn.cursor() as cur:
         with cur.copy("COPY shape FROM STDIN") as copy:
             for number, row in enumerate(rows):
@@ -202,16 +252,47 @@ def _prepare(conn: psycopg.Connection[Any]) -> dict[str, Any]:
         if price is not None:
             remember(conn, [price])
         rates = price.rates if price is not None else None
+        versions.append(price.version if price is not None else "")
         conn.execute(
             "INSERT INTO model VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
             (number, provider, name, token_ms, price.version if price else "",
              rates.uncached_input if rates else 0, rates.cache_read if rates else 0, rates.output if rates else 0),
         )  # fmt: skip
     bodies = [make_block([(_messages("user", s), _messages("assistant", s))] * 20) for s in sentences[:50]]
+    counted = conn.execute(
+        "SELECT t.id, string_agg(b.id::text, ' ' ORDER BY b.id) FROM tenants_tenant t LEFT JOIN budgets_budget b "
+        "ON b.tenant_id = t.id WHERE t.id <= %s GROUP BY t.id ORDER BY t.id", (len(TENANTS),),
+    ).fetchall()  # fmt: skip
+    kinds = made.DETAIL_KINDS
     return {
         "shapes": len(rows), "sentences": SENTENCES, "users": USERS, "bodies": bodies,
         "models": [number for number, model in enumerate(MODELS) for _ in range(model[3])],
+        "details": [_details(random, versions) for _ in range(DETAIL_BODIES)], "detail_kinds": list(kinds),
+        "detail_slots": [sum(kinds[:n]) for n in range(len(kinds))], "budgets": [ids for _, ids in counted],
+        "scope": made.SCOPE, "adapter": GEN_AI.code,
     }  # fmt: skip
+
+
+def _details(random: Random, versions: list[str]) -> bytes:
+    """The body of a block of details: of each kind its slots, with what no two spans share."""
+    found: list[Detail] = []
+    for kind, slots in enumerate(made.DETAIL_KINDS):
+        for _ in range(slots):
+            attributes: dict[str, Any] = {
+                "service.version": "2026.11.3", "service.instance.id": f"{random.getrandbits(24):06x}-{kind}",
+                "thread.id": 140_000_000_000 + random.randrange(64), "app.request_id": f"{random.getrandbits(96):024x}",
+            }  # fmt: skip
+            if kind:
+                attributes |= {
+                    "server.address": "api.provider.example", "server.port": 443, "gen_ai.request.max_tokens": 2048,
+                    "gen_ai.request.temperature": 0.2, "gen_ai.request.top_p": 1.0,
+                }  # fmt: skip
+            is_answered = kind > 1
+            found.append(Detail(
+                msgspec.json.encode(attributes), made.SCOPE, ("stop",) if is_answered else (),
+                versions[kind - 2] if is_answered else "",
+            ))  # fmt: skip
+    return make_details(found)
 
 
 def _messages(role: str, text: str) -> str:
@@ -236,26 +317,36 @@ def _without_indexes(conn: psycopg.Connection[Any], table: str) -> list[str]:
     return again
 
 
-def _day(conn: psycopg.Connection[Any], day: date, now: datetime, given: dict[str, Any]) -> int:
-    names = {table: partition_name(table, day) for table in ("span", "trace", "bill", "payload_block")}
+def make_day(conn: psycopg.Connection[Any], day: date, now: datetime, given: dict[str, Any]) -> int:
+    """All of a day, in one transaction; how many spans."""
+    names = {table: partition_name(table, day) for table in DAY_TABLES}
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = start + timedelta(days=1)
-    given = given | {"day": start, "end": end, "until": now}
-    with conn.transaction():
+    base = int(start.timestamp() * 1000) << 22
+    given = given | {"day": start, "end": end, "until": now, "detail_base": base}
+    with conn.transaction(), conn.cursor() as cur:
         for table, name in names.items():
             if day in existing_days(conn, table):
                 conn.execute(f"DROP TABLE {name}")
-            conn.execute(f"CREATE TABLE {name} (LIKE {table} {LIKE})")
+            make_table(cur, table, sql.Identifier(name))
         conn.execute(made.MADE, given)
         spans = conn.execute(made.SPAN.format(table=names["span"]), given).rowcount
-        for statement, table in ((made.TRACE, "trace"), (made.BILL, "bill"), (made.BLOCKS, "payload_block")):
+        conn.execute(f"ANALYZE {names['span']}")
+        for statement, table in (
+            (made.TRACE, "trace"), (made.BILL, "bill"), (made.BLOCKS, "payload_block"), (made.DETAILS, "detail_block"),
+        ):  # fmt: skip
             conn.execute(statement.format(table=names[table], spans=names["span"]), given)
-        short = {"short_scope": made.SHORT.format("s.scope_name"), "short_response": made.SHORT.format("s.response_id")}
-        conn.execute(made.CLAIM.format(spans=names["span"], bills=names["bill"], **short))
-        conn.execute(made.USERS.format(spans=names["span"]), given)
+        if given["has_claims"]:
+            conn.execute(made.CLAIM.format(spans=names["span"], bills=names["bill"]), given)
+        for statement in (made.USERS, made.METERED):
+            conn.execute(statement.format(spans=names["span"]), given)
         conn.execute(made.minutes(names["span"]))
         for to in TARGETS[1:]:
             conn.execute(made.coarser(to, target(to.source)), given)
+        if day < now.date():
+            conn.execute(f"CREATE INDEX {index_name(day)} ON {names['span']} USING gin (span_words({COLUMNS}))")
+            conn.execute(f"CREATE INDEX {names['bill']}_users ON {names['bill']} (tenant_id, user_id) "
+                         "WHERE user_id <> ''")  # fmt: skip
         for table, name in names.items():
             bounds = (start, end) if table in ("span", "bill") else (day, day + timedelta(days=1))
             conn.execute(
@@ -289,15 +380,26 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench scale")
     parser.add_argument("--spans", type=int, default=1_000_000)
     parser.add_argument("--keep", type=Path, default=None, help="a folder that is kept, for `queries`")
-    parser.add_argument("--no-content", action="store_true", help="no contents and no attributes")
+    parser.add_argument("--no-content", action="store_true", help="no contents, hardly any first words")
+    parser.add_argument("--no-claims", action="store_true", help="without what only the writer reads")
+    parser.add_argument(
+        "--until", type=datetime.fromisoformat, default=None, help="when it is to be finished, with zone"
+    )
+    parser.add_argument("--most-gb", type=float, default=1e9, help="how large it may become")
+    parser.add_argument("--least-free-gb", type=float, default=0, help="what stays free of the disk")
     parser.add_argument("--workers", type=int, default=2, help="days that are made at once")
+    parser.add_argument("--nice", type=int, default=0, help="how far it stands back for others once it fills")
     parser.add_argument("--verify", action="store_true", help="run verify's checks on what was made")
     options = parser.parse_args(list(arguments))
     folder = options.keep or Path(tempfile.mkdtemp(prefix="llmobs-scale-"))
     try:
         with database(folder) as url, psycopg.connect(url, autocommit=True) as conn:
+            os.setpriority(os.PRIO_PROCESS, 0, options.nice)
             began = time.perf_counter()
-            fill(url, Plan(options.spans, not options.no_content, options.workers))
+            bounds = Bounds(options.until, int(options.most_gb * 1e9), int(options.least_free_gb * 1e9))
+            fill(
+                url, folder, Plan(options.spans, not options.no_content, options.workers, not options.no_claims, bounds)
+            )
             took = time.perf_counter() - began
             print(f"made in {took:.0f} s, {1e6 * took / options.spans:.0f} s a million")
             tell(conn)

@@ -2,10 +2,18 @@
 
 Sizes of prompts and answers, and when in an hour they come, are the real trace's rows (`shape`); whatever it does not
 hold (models, tools, errors, users, words) is drawn by a hash of the trace's number, so that a run can be repeated.
+
+Rows are as the writer leaves them (tests/test_scale.py compares): nothing is kept as null, what a span's own page
+alone shows lies in blocks of details. A block has slots for each kind of span (`DETAIL_KINDS`) in the parts in which
+kinds come; a span picks one of its kind's. So a few bodies do for all blocks, and each span reads what is its own.
 """
 
 from llmobs.rollups.compact import Target
 from llmobs.rollups.delta import DIMENSIONS, MEASURES, SUMS
+
+SCOPE = "opentelemetry.instrumentation.openai_v2"
+# Of 200 slots: what is no call, a call that failed, one that each of `scale.MODELS` answered.
+DETAIL_KINDS = (72, 2, 32, 50, 26, 12, 6)
 
 DRAW = """
 CREATE OR REPLACE FUNCTION pg_temp.draw(number bigint, salt bigint, below int) RETURNS int LANGUAGE sql IMMUTABLE
@@ -27,7 +35,10 @@ SELECT g, tenant_id, n, %(day)s::timestamptz + hour * interval '1 hour' + at_par
     's-' || tenant_id || '-' || draw_user || '-' || %(number)s || '-' || draw_session AS session_id,
     (ARRAY['api', 'worker', 'batch'])[1 + draw_feature %% 3] AS service,
     (ARRAY['production', 'production', 'production', 'staging'])[1 + pg_temp.draw(g, 15, 4)] AS environment,
-    tenant_id * 10 + draw_feature %% 3 AS key_id, %(has_content)s AND pg_temp.draw(g, 16, 100) < 1 AS has_content
+    tenant_id * 10 + draw_feature %% 3 AS key_id, %(has_content)s AND pg_temp.draw(g, 16, 100) < 1 AS has_content,
+    -- What came at one time lies together: as many blocks in an hour as the tenant's spans fill.
+    %(detail_base)s::bigint + hour * 100000 + (at_part * greatest((%(hour_spans)s::int[])[hour + 1]
+        * (ARRAY[0.4, 0.25, 0.2, 0.1, 0.05])[tenant_id] / 200, 1))::int AS detail_base
 FROM (
     SELECT g, hour, s.at_part,
         CASE WHEN g = %(first)s + 1 AND %(has_largest)s THEN 20000 WHEN g = %(first)s + 2 THEN 500
@@ -53,7 +64,7 @@ INSERT INTO {table} (tenant_id, trace_id, span_id, parent_span_id, start, durati
     request_model, response_model, response_id, finish_reasons, input_tokens, output_tokens, cache_read_input_tokens,
     cache_creation_input_tokens, cache_creation_1h_input_tokens, reasoning_output_tokens, cost_nanousd, price_version,
     held_nanousd, ttft_ns, service, environment, feature, user_id, session_id, key_id, prompt_version, scope_name,
-    preview, block_id, block_slot, attributes)
+    preview, block_id, block_slot, attributes, adapter, detail_id, detail_slot)
 SELECT tenant_id, uuid_send(md5('trace' || g)::uuid), int8send(hashint8extended(place, 91)),
     CASE WHEN i = 0 THEN NULL WHEN n <= 40 OR i %% 50 = 1 THEN int8send(hashint8extended(g * 32768, 91))
          ELSE int8send(hashint8extended(place - (i - 1) %% 50, 91)) END,
@@ -71,26 +82,23 @@ SELECT tenant_id, uuid_send(md5('trace' || g)::uuid), int8send(hashint8extended(
     CASE WHEN failed THEN '429: too many requests' ELSE '' END,
     CASE WHEN is_call THEN provider ELSE '' END, CASE WHEN is_call THEN model ELSE '' END,
     CASE WHEN answered THEN model ELSE '' END, CASE WHEN answered THEN 'resp-' || place ELSE '' END,
-    CASE WHEN answered THEN ARRAY['stop'] ELSE ARRAY[]::text[] END,
-    CASE WHEN answered THEN context END, CASE WHEN answered THEN generated END,
-    CASE WHEN answered THEN context * cached_share / 10 END, CASE WHEN answered THEN 0 END,
-    CASE WHEN answered THEN 0 END, CASE WHEN answered THEN 0 END,
+    NULL, CASE WHEN answered THEN context END, CASE WHEN answered THEN generated END,
+    CASE WHEN answered THEN nullif(context * cached_share / 10, 0) END, NULL, NULL, NULL,
     CASE WHEN answered AND version <> '' THEN ((context - context * cached_share / 10) * input
         + context * cached_share / 10 * cached + generated * output + 999999) / 1000000 END,
-    CASE WHEN answered THEN version ELSE '' END, 0, CASE WHEN answered AND is_stream THEN first_ns END,
-    service, environment, feature, user_id, session_id, key_id, '', 'opentelemetry.instrumentation.openai_v2',
+    '', NULL, CASE WHEN answered AND is_stream THEN first_ns END,
+    service, environment, feature, user_id, session_id, key_id, '', '',
     CASE WHEN is_call AND CASE WHEN %(has_content)s THEN i %% 2 = 0 ELSE pg_temp.draw(place, 35, 50) = 0 END
         THEN words || ' order ' || place ELSE '' END,
     CASE WHEN has_content AND n <= 20 THEN g END, CASE WHEN has_content AND n <= 20 THEN i END,
-    CASE WHEN NOT %(has_content)s THEN '{{}}'::jsonb
-        WHEN is_call THEN '{{"server.address": "api.provider.example", "gen_ai.request.max_tokens": 2048, '
-        '"gen_ai.request.temperature": 0.2, "service.version": "2026.11.3"}}'::jsonb
-        ELSE '{{"service.version": "2026.11.3"}}'::jsonb END
+    NULL, %(adapter)s, detail_base + i / 200,
+    (%(detail_slots)s::int[])[kind] + pg_temp.draw(place, 36, (%(detail_kinds)s::int[])[kind])
 FROM (
-    SELECT *, is_call AND NOT failed AS answered, 150000000 + pg_temp.draw(place, 34, 500000000)::bigint AS first_ns
+    SELECT *, is_call AND NOT failed AS answered, 150000000 + pg_temp.draw(place, 34, 500000000)::bigint AS first_ns,
+        CASE WHEN NOT is_call THEN 1 WHEN failed THEN 2 ELSE 3 + number END AS kind
     FROM (
-        SELECT m.*, i, place, s.context, s.generated, o.provider, o.name AS model, o.token_ms, o.version, o.input,
-            o.cached, o.output, e.words, is_call, NOT is_call AND i > 0 AND i %% 50 <> 1 AS is_tool,
+        SELECT m.*, i, place, s.context, s.generated, o.id AS number, o.provider, o.name AS model, o.token_ms,
+            o.version, o.input, o.cached, o.output, e.words, is_call, NOT is_call AND i > 0 AND i %% 50 <> 1 AS is_tool,
             is_call AND pg_temp.draw(place, 25, 1000) < 14 AS failed, pg_temp.draw(place, 26, 10) < 3 AS is_stream,
             greatest(pg_temp.draw(place, 27, 14) - 5, 0) AS cached_share,
             (ARRAY['search_documents', 'find_order', 'read_file'])[1 + i %% 3] AS tool
@@ -124,24 +132,25 @@ BILL = """
 INSERT INTO {table} (tenant_id, bill_id, begin_at, trace_id, span_id, kind, reason, source, requests, provider_name,
     model, response_id, uncached_input_tokens, cache_read_input_tokens, cache_write_5m_input_tokens,
     cache_write_1h_input_tokens, output_tokens, reasoning_output_tokens, cost_nanousd, price_version, held_nanousd,
-    budget_ids, service, environment, feature, user_id, session_id, key_id, created_at)
+    budgets, service, environment, feature, user_id, session_id, key_id, tier, prompt_version)
 SELECT tenant_id, (extract(epoch FROM start) * 1000)::bigint << 22 | row_number() OVER () %% 4194304, start, trace_id,
-    span_id, 'measured', '', source, 1, provider_name, response_model, response_id,
-    input_tokens - cache_read_input_tokens, cache_read_input_tokens, 0, 0, output_tokens, 0, cost_nanousd,
-    price_version, 0, '{{1}}', service, environment, feature, user_id, session_id, key_id, start
-FROM {spans} WHERE is_counted AND input_tokens IS NOT NULL
+    span_id, 'measured', '', source, 1, provider_name, response_model, '',
+    input_tokens - coalesce(cache_read_input_tokens, 0), coalesce(cache_read_input_tokens, 0), 0, 0, output_tokens, 0,
+    cost_nanousd, m.version, 0, (%(budgets)s::text[])[tenant_id], service, environment, feature, user_id, session_id,
+    key_id, '', ''
+FROM {spans} JOIN model m ON m.name = response_model WHERE is_counted AND input_tokens IS NOT NULL
 """
 
-CLAIM = """
+# As `ingest.copying` shortens them: 64 bits of the MD5 of what is longer than 12 characters.
+_SHORT = "CASE WHEN length({0}) > 12 THEN encode(decode(left(md5({0}), 16), 'hex'), 'base64') ELSE {0} END"
+CLAIM = f"""
 INSERT INTO claim (tenant_id, trace_id, span_id, parent_span_id, start, finish, source, scope_name, yields, response_id,
     input_tokens, output_tokens, is_counted, bill_id)
 SELECT s.tenant_id, s.trace_id, s.span_id, s.parent_span_id, s.start,
-    s.start + s.duration_ns / 1000 * interval '1 microsecond', s.source, {short_scope}, false, {short_response},
-    s.input_tokens, s.output_tokens, true, b.bill_id
-FROM {spans} s LEFT JOIN {bills} b USING (tenant_id, trace_id, span_id) WHERE s.is_call
+    s.start + s.duration_ns / 1000 * interval '1 microsecond', s.source, {_SHORT.format("%(scope)s")}, false,
+    {_SHORT.format("s.response_id")}, s.input_tokens, s.output_tokens, true, b.bill_id
+FROM {{spans}} s LEFT JOIN {{bills}} b USING (tenant_id, trace_id, span_id) WHERE s.is_call
 """
-# As `ingest.copying` shortens them: 64 bits of the MD5 of what is longer than 12 characters.
-SHORT = "CASE WHEN length({0}) > 12 THEN encode(decode(left(md5({0}), 16), 'hex'), 'base64') ELSE {0} END"
 
 USERS = """
 INSERT INTO rollup_user_day (tenant_id, day, user_id, calls, errors, input_tokens, output_tokens, cost_nanousd,
@@ -159,10 +168,25 @@ SELECT DISTINCT tenant_id, block_id, %(day)s::date,
 FROM {spans} WHERE block_id IS NOT NULL
 """
 
+DETAILS = """
+INSERT INTO {table} (tenant_id, detail_id, day, body)
+SELECT tenant_id, detail_id, %(day)s::date,
+    (%(details)s::bytea[])[1 + detail_id %% cardinality(%(details)s::bytea[])]
+FROM {spans} GROUP BY tenant_id, detail_id ORDER BY detail_id, tenant_id
+"""
+
+METERED = """
+INSERT INTO conformance (tenant_id, day, scope_name, scope_version, adapter, what, count, trace_id, span_id)
+SELECT c.tenant_id, %(day)s::date, %(scope)s, '', %(adapter)s, w.what, w.number, one.trace_id, one.span_id
+FROM (SELECT tenant_id, count(*) AS spans, count(*) FILTER (WHERE is_call) AS calls FROM {spans} GROUP BY 1) c
+CROSS JOIN LATERAL (SELECT trace_id, span_id FROM {spans} s WHERE s.tenant_id = c.tenant_id LIMIT 1) one
+CROSS JOIN LATERAL (VALUES ('spans', c.spans), ('calls', c.calls)) w (what, number) WHERE w.number > 0
+"""
+
 _SUMS = {
     "spans": "count(*)",
     "calls": "count(*) FILTER (WHERE is_call)",
-    "uncached_input_tokens": "sum(input_tokens - cache_read_input_tokens)",
+    "uncached_input_tokens": "sum(input_tokens - coalesce(cache_read_input_tokens, 0))",
     "cache_read_input_tokens": "sum(cache_read_input_tokens)",
     "output_tokens": "sum(output_tokens)",
     "cost_nanousd": "sum(cost_nanousd)",
