@@ -25,14 +25,13 @@ class Group:
 def translated(translator: Translator, found: list[Found], most_spans: int) -> Generator[Group, None, None]:
     """Groups of about so many spans, entries whole and in their order; at least one.
 
-    The translator's configuration must stay as it is until the last one has come, or the generator is closed.
+    The translator's configuration must stay as it is until the last one has come, or the generator is closed. None is
+    kept here: who lets go of one before it asks for the next has the memory of one.
     """
     entries = deque(found)
-    group = _next_group(translator, entries, most_spans)
-    while not group.is_last:
-        yield group
-        group = _next_group(translator, entries, most_spans)
-    yield group
+    yield _next_group(translator, entries, most_spans)
+    while entries:
+        yield _next_group(translator, entries, most_spans)
 
 
 def _next_group(translator: Translator, entries: deque[Found], most_spans: int) -> Group:

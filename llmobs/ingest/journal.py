@@ -6,7 +6,8 @@
    at once; what was `queue`d is written by `flush`, many frames in one write.
 3. A write that was cut short (kill -9, full disk) leaves a torn frame at a segment's end. The owner cuts it off or
    goes on in a new segment; a reader skips it, once a later segment exists or the owner is dead.
-4. The writer reads owners' folders, living and dead, and deletes segments that lie wholly below what it needs.
+4. The writer reads owners' folders, living and dead, and deletes segments that lie wholly below what it needs
+   (`ingest.journal_reader`).
 5. All owners together are bounded. What its sender sends again (reports) is refused first; the last part of the room
    is the calls'. An owner that finds no room leaves its segment, so that the writer may delete it once it is written.
 
@@ -15,13 +16,10 @@ would cost each call milliseconds). A fork without exec would keep its parent's 
 """
 
 import errno
-import fcntl
 import os
 import struct
 import threading
 import time
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 from zlib import crc32
@@ -30,28 +28,18 @@ import msgspec
 
 from llmobs.core.env import read_int
 from llmobs.ingest.entries import End, Entry, NativeSpans, OtlpBody, OtlpLogs
-from llmobs.ingest.journal_folders import (
-    FolderTaken,
-    end_of,
-    is_owner_alive,
-    journal_bytes,
-    segment_name,
-    segments,
-    take,
-)
-from llmobs.ingest.seal import SealBroken, Sealer
+from llmobs.ingest.journal_folders import FolderTaken, end_of, journal_bytes, segment_name, take
+from llmobs.ingest.seal import Sealer
 
 SEGMENT_BYTES = 32 * 1024 * 1024
 LEAST_SEGMENT_BYTES = 1024 * 1024
 MOST_JOURNAL_MB = 8 * 1024  # of all owners of a data folder together, unless LLMOBS_JOURNAL_MB says otherwise
 CALLS_PART = 8  # one in so many of these bytes is kept for calls
 REPORTS = frozenset((OtlpBody, OtlpLogs, NativeSpans))  # whose senders are told to send again
-MOST_FRAME_BYTES = 256 * 1024 * 1024  # longer is not a frame: a request body is at most 64 MB
 PROBE_BYTES = 64 * 1024
 RECHECK_SECONDS = 1.0  # how often a full journal looks whether the writer has made room
 
-_HEADER = struct.Struct("<II")
-HEADER_BYTES = _HEADER.size
+HEADER = struct.Struct("<II")  # of a frame: how long it is sealed, and the checksum of that
 MOST_QUEUED_BYTES = 1024 * 1024  # then they are written without waiting for the flush
 
 
@@ -177,7 +165,7 @@ class JournalWriter:
 
     def _frame(self, entry: Entry) -> bytes:
         sealed = self._sealer.seal(self._encode(entry))
-        frame = _HEADER.pack(len(sealed), crc32(sealed)) + sealed
+        frame = HEADER.pack(len(sealed), crc32(sealed)) + sealed
         if self._position + self._queued_bytes + len(frame) > self._reports_bound and type(entry) is not End:
             self._look_for_room(self._queued_bytes + len(frame), type(entry) in REPORTS)
         return frame
@@ -278,125 +266,3 @@ class JournalWriter:
 def most_journal_bytes() -> int:
     """The bound of all journals of a data folder together, as the environment sets it. Raises EnvError."""
     return read_int("LLMOBS_JOURNAL_MB", MOST_JOURNAL_MB, least=16, most=1024 * 1024) * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Entries with their positions, where to read on, and how many torn or damaged frames were passed over."""
-
-    entries: list[tuple[int, Entry]]
-    next: int
-    skipped_frames: int = 0
-
-
-class JournalReader:
-    """Reads one owner's journal, of a living or a dead one. It keeps one segment open."""
-
-    def __init__(self, folder: Path, key: bytes) -> None:
-        self.folder = folder
-        self._sealer = Sealer(key)
-        self._decoder: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)
-
-    @property
-    def owner(self) -> str:
-        return self.folder.name
-
-    def start(self) -> int:
-        """The first position that is still kept."""
-        kept = segments(self.folder)
-        return kept[0][0] if kept else 0
-
-    def end(self) -> int:
-        """The end of the last segment (a torn frame included)."""
-        return end_of(self.folder)
-
-    def is_owner_alive(self) -> bool:
-        return is_owner_alive(self.folder)
-
-    def read(self, position: int, most_bytes: int = 4 * 1024 * 1024, most_entries: int = 5000) -> Chunk:
-        """The next whole entries from `position` (which is an entry's, or an end); none: nothing new yet.
-
-        Reads at least one entry where there is one, however long it is.
-        """
-        kept = segments(self.folder)
-        skipped = 0
-        for index, (start, path) in enumerate(kept):
-            is_last = index == len(kept) - 1
-            if not is_last and kept[index + 1][0] <= position:
-                continue
-            position = max(position, start)
-            while True:
-                chunk = self._read_segment(path, start, position, most_bytes, most_entries)
-                skipped += chunk.skipped_frames
-                if chunk.entries:
-                    return Chunk(chunk.entries, chunk.next, skipped)
-                if chunk.next == position:
-                    break
-                position = chunk.next  # nothing but damaged frames so far
-            if not is_last:
-                skipped += position < kept[index + 1][0]  # a torn end
-                position = kept[index + 1][0]
-        return Chunk([], position, skipped)
-
-    def delete_below(self, position: int) -> None:
-        """Delete the segments that lie wholly below; the last one stays, since it may still grow."""
-        kept = segments(self.folder)
-        for (_, path), (following, _) in pairwise(kept):
-            if following <= position:
-                path.unlink(missing_ok=True)
-
-    def delete_folder(self) -> bool:
-        """Remove a dead owner's folder, segments and all; False if an owner lives there (again)."""
-        try:
-            lock = os.open(self.folder / "lock", os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for _, path in segments(self.folder):
-                path.unlink(missing_ok=True)
-            (self.folder / "lock").unlink()
-            self.folder.rmdir()
-        except OSError:
-            return False
-        finally:
-            os.close(lock)
-        return True
-
-    def _read_segment(self, path: Path, start: int, position: int, most_bytes: int, most_entries: int) -> Chunk:
-        try:
-            with path.open("rb") as file:
-                file.seek(position - start)
-                data = file.read(most_bytes)
-                if len(data) >= HEADER_BYTES:
-                    needed = _HEADER.unpack_from(data)[0] + HEADER_BYTES
-                    if len(data) < needed <= MOST_FRAME_BYTES:
-                        data += file.read(needed - len(data))
-        except FileNotFoundError:  # deleted since the folder was listed: nothing there that is still needed
-            return Chunk([], position)
-        return self._frames(memoryview(data), position, most_entries)
-
-    def _frames(self, data: memoryview, position: int, most_entries: int) -> Chunk:
-        entries: list[tuple[int, Entry]] = []
-        at, skipped = 0, 0
-        while len(data) - at >= HEADER_BYTES and len(entries) < most_entries:
-            length, checksum = _HEADER.unpack_from(data, at)
-            sealed = data[at + HEADER_BYTES : at + HEADER_BYTES + length]
-            if length == 0 or length > MOST_FRAME_BYTES or len(sealed) < length:
-                break
-            entry = self._entry(sealed, checksum)
-            if entry is None:
-                skipped += 1
-            else:
-                entries.append((position + at, entry))
-            at += HEADER_BYTES + length
-        return Chunk(entries, position + at, skipped)
-
-    def _entry(self, sealed: memoryview, checksum: int) -> Entry | None:
-        """None: damaged on disk, or of another key; the writer counts and reports it."""
-        if crc32(sealed) != checksum:
-            return None
-        try:
-            return self._decoder.decode(self._sealer.unseal(sealed))
-        except (SealBroken, msgspec.MsgspecError):
-            return None

@@ -20,8 +20,8 @@ from llmobs.budgets.ledger import Fold
 from llmobs.budgets.recovery import HandIn, Offset
 from llmobs.core.clock import NS_PER_SECOND, now_ns
 from llmobs.ingest.entries import Begin, End
-from llmobs.ingest.journal import JournalReader
 from llmobs.ingest.journal_folders import is_owner_alive
+from llmobs.ingest.journal_reader import JournalReader
 
 MOST_WAITING_FOLDS = 50_000
 LOOK_SECONDS = 0.5  # how often the epoch is looked at

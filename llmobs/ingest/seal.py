@@ -40,6 +40,7 @@ class Sealer:
     def unseal(self, sealed: bytes | memoryview) -> bytes:
         """What was sealed; raises SealBroken."""
         try:
-            return self._aead.decrypt(bytes(sealed[:NONCE_BYTES]), bytes(sealed[NONCE_BYTES:]), None)
+            whole = memoryview(sealed)  # of which no copy is made: a body may be long
+            return self._aead.decrypt(whole[:NONCE_BYTES], whole[NONCE_BYTES:], None)
         except (InvalidTag, ValueError):
             raise SealBroken("not sealed with this journal key, or damaged") from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from llmobs.ingest.commit import Offset
 from llmobs.ingest.entries import Begin, Called, End, Entry
-from llmobs.ingest.journal import JournalReader
+from llmobs.ingest.journal_reader import JournalReader
 from llmobs.ingest.untold import Untold, under_its_call
 
 

@@ -30,7 +30,8 @@ from llmobs.core.marks import marks
 from llmobs.ingest.commit import Batch, Offset, OffsetMoved, commit_batch
 from llmobs.ingest.dead_letters import bury
 from llmobs.ingest.groups import Group, translated
-from llmobs.ingest.journal import REPORTS, JournalReader
+from llmobs.ingest.journal import REPORTS
+from llmobs.ingest.journal_reader import JournalReader
 from llmobs.ingest.ledger_keeper import LedgerKeeper
 from llmobs.ingest.seal import Sealer
 from llmobs.ingest.shares import Journals, Whole
@@ -167,6 +168,7 @@ class Writer:
         try:
             for group in translated(self._translator, found, MOST_SPANS):
                 self._write_group(group, offsets if group.is_last else [])
+                del group  # before the next is made: one at a time is in memory
         except OffsetMoved as moved:
             log.warning("journals read again", reason=str(moved))
             self._tails.clear()

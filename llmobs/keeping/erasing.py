@@ -18,8 +18,8 @@ import psycopg
 
 from llmobs.core.env import Place, host_name
 from llmobs.ingest.commit import lock_tenants
-from llmobs.ingest.journal import JournalReader
 from llmobs.ingest.journal_folders import owners
+from llmobs.ingest.journal_reader import JournalReader
 from llmobs.keeping.erasing_bodies import erase_bodies
 from llmobs.keeping.erasing_money import rename_money
 from llmobs.keeping.erasing_spans import Trail, erase_day, sessions_of

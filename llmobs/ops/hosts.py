@@ -23,8 +23,8 @@ from psycopg.types.json import Jsonb
 
 from llmobs.budgets import ledger, recovery, sweep
 from llmobs.core.env import Place
-from llmobs.ingest.journal import JournalReader
 from llmobs.ingest.journal_folders import is_owner_alive, owners, segments
+from llmobs.ingest.journal_reader import JournalReader
 
 SILENT_SECONDS = 60  # a host that was not seen for so long is called silent
 ACTOR = "command line"

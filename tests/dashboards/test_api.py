@@ -17,7 +17,7 @@ from llmobs.evals.models import Score
 from llmobs.ingest import api as ingest_api
 from llmobs.ingest.commit import Batch, commit_batch
 from llmobs.ingest.entries import NativeSpans
-from llmobs.ingest.journal import JournalReader
+from llmobs.ingest.journal_reader import JournalReader
 from llmobs.ingest.otlp import native
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.cost import cost

@@ -18,7 +18,7 @@ import uvloop
 from gateway.plane import Plane
 from gateway.serving import Wiring, serve
 from llmobs.ingest.entries import Begin, End, Entry, OtlpBody, Refused
-from llmobs.ingest.journal import JournalReader
+from llmobs.ingest.journal_reader import JournalReader
 from llmobs.pricing.usage import Usage
 
 PLATFORM_SECRET = "platform secret of the tests"

@@ -23,7 +23,8 @@ from gateway import grpc_collector, grpc_door
 from gateway.grpc_collector import RosterKeeper, serve
 from gateway.snapshot import SnapshotFile
 from llmobs.ingest.entries import Entry, OtlpBody, OtlpLogs
-from llmobs.ingest.journal import JournalFull, JournalReader, JournalWriter
+from llmobs.ingest.journal import JournalFull, JournalWriter
+from llmobs.ingest.journal_reader import JournalReader
 from llmobs.ingest.otlp.decode import decode
 from llmobs.tenants.attribution import Attribution
 from tests.gateway.running import PLATFORM_SECRET

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from gateway.lanes import Lanes, lane_name
-from llmobs.ingest.journal import JournalReader, JournalWriter
+from llmobs.ingest.journal import JournalWriter
+from llmobs.ingest.journal_reader import JournalReader
 from tests.ingest.making import otlp
 
 KEY = bytes(range(32))

@@ -14,7 +14,8 @@ from gateway.recorder import ALLOW, REFUSE, Recorder, unrecorded_policy
 from gateway.turn import Turn
 from llmobs.core.env import EnvError
 from llmobs.ingest.entries import End
-from llmobs.ingest.journal import JournalBroken, JournalReader, JournalWriter
+from llmobs.ingest.journal import JournalBroken, JournalWriter
+from llmobs.ingest.journal_reader import JournalReader
 from tests.gateway.running import Gateway
 from tests.gateway.world import World
 from tests.ingest.making import begin, end

@@ -9,14 +9,9 @@ import pytest
 from llmobs.core.env import EnvError
 from llmobs.ingest import journal
 from llmobs.ingest.entries import Begin, End, Entry, NativeSpans, OtlpBody
-from llmobs.ingest.journal import (
-    JournalBroken,
-    JournalFull,
-    JournalReader,
-    JournalTaken,
-    JournalWriter,
-)
+from llmobs.ingest.journal import JournalBroken, JournalFull, JournalTaken, JournalWriter
 from llmobs.ingest.journal_folders import is_owner_alive, journal_bytes, owners, segments
+from llmobs.ingest.journal_reader import JournalReader
 from llmobs.pricing.usage import Usage
 from llmobs.tenants.attribution import Attribution
 
