@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grpc
 import openai
@@ -24,6 +24,7 @@ HEADERS = {"Content-Type": "application/x-protobuf", "Authorization": f"Bearer {
 AGAIN_SECONDS = 0.2  # after a connection that failed; what says when to come again is believed
 GIVE_UP_SECONDS = 600.0  # for what is under way when the load ends
 ANSWER_SECONDS = 20.0
+BRIEF_WORDS = 5
 LATE_ONE_IN, LATE_NS = 8, 26 * 3600 * NS_PER_SECOND
 
 
@@ -37,10 +38,12 @@ class Load:
     callers: int
     spans: int  # of a request
     pause_seconds: float
+    is_brief: bool = False  # hardly any content, so that a writer reads spans of several transactions at one turn
 
 
 LIGHT = Load("light", http=1, grpc=1, callers=2, spans=10, pause_seconds=0.25)
 HEAVY = Load("heavy", http=4, grpc=2, callers=8, spans=100, pause_seconds=0.02)
+BRIEF = replace(HEAVY, is_brief=True)
 
 
 @dataclass
@@ -66,9 +69,13 @@ class SomeLate(Bodies):
     """Some are of yesterday, which may be closed."""
 
     late_ns = 0
+    is_brief = False
 
     def _trace(self, scope: ScopeSpans, spans: int, start: int) -> None:
         super()._trace(scope, spans, start - self.late_ns)
+
+    def _messages(self, role: str, words: int) -> str:
+        return super()._messages(role, min(words, BRIEF_WORDS) if self.is_brief else words)
 
 
 class Running:
@@ -140,6 +147,7 @@ class Running:
 
     def _export(self, bodies: SomeLate, send: Callable[[bytes], float | None]) -> None:
         number = 0
+        bodies.is_brief = self._load.is_brief
         while not self._stop.wait(self._load.pause_seconds):
             number += 1
             bodies.late_ns = 0 if number % LATE_ONE_IN else LATE_NS

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.bench.faults_load import HEAVY, LIGHT, Load
+from tests.bench.faults_load import BRIEF, HEAVY, LIGHT, Load
 
 ALL = ("gateway", "collector", "writer", "web", "postgres", "valkey")
 DOORS = ("gateway", "collector")
@@ -66,9 +66,8 @@ def rows() -> list[Row]:
         Row(_named(kinds), moment, load, kinds)
         for moment, every in KILLED.items()
         for kinds in every
-        for load in (LIGHT, HEAVY)
-        # A batch of several transactions needs a backlog of some thousand spans.
-        if not (moment == "committed" and load is LIGHT)
+        # A turn of several transactions needs a backlog of some thousand spans.
+        for load in ((BRIEF,) if moment == "committed" else (LIGHT, HEAVY))
     ]
     conditions = [Row(fault, "receiving", load) for fault in CONDITIONS for load in (LIGHT, HEAVY)]
     return killed + sorted(conditions, key=lambda row: row.needs_disk)

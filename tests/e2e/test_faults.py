@@ -15,7 +15,7 @@ from tests.bench.faults_platform import Up, platform
 from tests.bench.proof import alone
 
 FEW = Load("few", http=1, grpc=1, callers=2, spans=10, pause_seconds=0.1)
-MANY = Load("many", http=3, grpc=1, callers=2, spans=200, pause_seconds=0.0)
+MANY = Load("many", http=3, grpc=1, callers=2, spans=200, pause_seconds=0.0, is_brief=True)
 ROWS = (
     Row("doors", "appended", FEW, DOORS),
     Row("writer", "committed", MANY, ("writer",)),
