@@ -14,7 +14,7 @@ from dashboards import figures, numbers
 from dashboards.drawing import Mark
 from dashboards.figures import Figure, Percentiles
 from dashboards.queries.health import unhealthy_between
-from dashboards.queries.rollup import Latency, Totals, latencies, merged, total, totals
+from dashboards.queries.rollup import Latency, Totals, latencies, merged, total, totals, totals_of_each
 from dashboards.queries.scope import Scope
 from dashboards.usual import (
     ABOVE_USUAL,
@@ -37,6 +37,8 @@ LEAST_CALLS_NOW = 100  # under these, "now" widens
 WIDER_NOW = (QUARTER, HOUR)
 LONGEST_FOR_SPIKES = timedelta(days=7)
 NO_USUAL = "it takes two weeks of data"
+COMPARED = ("cost_nanousd", "asked", "failed")  # with other weeks
+OF_ERRORS = ("asked", "failed", "calls", "errors", "refused", "degraded", "cached_calls", "saved_nanousd")
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,16 @@ class Earlier:
     @cached_property
     def now(self) -> list[Totals]:
         """The sums of the last minutes' clock times, week by week."""
-        return [total(self._visit.cursor, self._scope(week)) for week in self.weeks]
+        found = totals_of_each(self._visit.cursor, [self._scope(week) for week in self.weeks], only=COMPARED)
+        return [next(iter(rows), Totals((), None)) for rows in found]
 
     @cached_property
     def series(self) -> list[list[Totals]]:
         """The window's buckets, week by week; a bucket without calls has zeros."""
-        return [self._series(week) for week in self.weeks]
+        window = self._visit.window
+        scopes = [self._visit.scope_of(window.weeks_ago(week)) for week in self.weeks]
+        found = totals_of_each(self._visit.cursor, scopes, over_time=True, bucket=window.bucket, only=COMPARED)
+        return [self._series(scope.window, rows) for scope, rows in zip(scopes, found, strict=True)]
 
     def p95_ms(self) -> float | None:
         """The usual p95 of this time."""
@@ -117,14 +123,13 @@ class Earlier:
 
     def share_of_window(self) -> float | None:
         """The usual share of failed calls over the whole window."""
-        return usual_of([_share(_added(rows)) for rows in self.series])
+        return usual_of([_share(_added(rows, COMPARED)) for rows in self.series])
 
     def _scope(self, week: int) -> Scope:
         return self._visit.scope_of(self._now.window.weeks_ago(week))
 
-    def _series(self, week: int) -> list[Totals]:
-        window, shifted = self._visit.window, self._visit.window.weeks_ago(week)
-        rows = totals(self._visit.cursor, self._visit.scope_of(shifted), over_time=True, bucket=window.bucket)
+    def _series(self, shifted: Window, rows: Sequence[Totals]) -> list[Totals]:
+        window = self._visit.window
         by_start = {row.at: row for row in rows}
         starts = bucket_starts(window.floor(shifted.start), shifted.end, window.bucket, window.zone)
         found = [by_start.get(at, Totals((), at)) for at in starts]
@@ -137,9 +142,10 @@ class Cost:
 
     def __init__(self, visit: Visit, now: Now, earlier: Earlier) -> None:
         self.visit, self.now = visit, now
-        by_feature = totals(visit.cursor, visit.scope, ("feature",), over_time=True)
+        shown = ("cost_nanousd", "unpriced_calls")
+        by_feature = totals(visit.cursor, visit.scope, ("feature",), over_time=True, only=shown)
         starts = visit.window.starts()
-        self.window_total = _added(by_feature)
+        self.window_total = _added(by_feature, shown)
         usual = [usual_of([float(row.cost_nanousd) for row in rows]) for rows in zip(*earlier.series, strict=True)]
         self.figure: Figure = figures.cost_rate(visit.window, _series(by_feature, starts), usual, visit.now)
         usual_now = usual_of([float(row.cost_nanousd) for row in earlier.now])
@@ -161,14 +167,16 @@ class Cost:
     def _context(self) -> list[tuple[str, int, str]]:
         visit = self.visit
         month = current_month(visit.now, visit.zone)
-        spent = total(visit.cursor, visit.scope_of(month)).cost_nanousd
-        day = total(visit.cursor, visit.scope_of(today(visit.now, visit.zone))).cost_nanousd
+        scopes = [visit.scope_of(month), visit.scope_of(today(visit.now, visit.zone))]
+        found = totals_of_each(visit.cursor, scopes, only=("cost_nanousd",))
+        spent, day = (sum(row.cost_nanousd for row in rows) for rows in found)
         expected = month_forecast(visit, spent)
         parts = [("Today", day, ""), ("month", spent, "")]
         return parts + ([("forecast", expected.amount, "rough")] if expected is not None else [])
 
     def _contributors(self, over_time: Sequence[Totals], starts: Sequence[datetime]) -> list[Contributor]:
-        rows = totals(self.visit.cursor, self.visit.scope_of(self.now.window), ("feature",))
+        scope = self.visit.scope_of(self.now.window)
+        rows = totals(self.visit.cursor, scope, ("feature",), only=("calls", "cost_nanousd"))
         found = []
         for row in [row for row in rows if row.calls or row.cost_nanousd][:CONTRIBUTORS]:
             name = row.key[0]
@@ -242,10 +250,10 @@ class Errors:
     def __init__(self, visit: Visit, now: Now, earlier: Earlier) -> None:
         scope, cursor = visit.scope, visit.cursor
         starts = visit.window.starts()
-        by_error = totals(cursor, scope, ("error",), over_time=True)
-        over_time = totals(cursor, scope, over_time=True)
+        by_error = totals(cursor, scope, ("error",), over_time=True, only=("errors",))
+        over_time = totals(cursor, scope, over_time=True, only=OF_ERRORS)
         calls, failed = _sums(over_time, "asked"), _sums(over_time, "failed")
-        whole = _added(over_time)
+        whole = _added(over_time, OF_ERRORS)
         self.total_calls, self.total_failed = whole.asked, whole.failed
         self.total_attempts, self.total_errors = whole.calls, whole.errors
         self.refused, self.degraded = whole.refused, whole.degraded
@@ -266,7 +274,7 @@ class Errors:
     def _spikes(self, visit: Visit, usual: float | None) -> list[Spike]:
         if visit.window.length > LONGEST_FOR_SPIKES + HOUR:
             return []
-        rows = totals(visit.cursor, visit.scope, over_time=True, bucket=SPIKE_BUCKET)
+        rows = totals(visit.cursor, visit.scope, over_time=True, bucket=SPIKE_BUCKET, only=("asked", "failed"))
         return spikes((Share(row.at, row.asked, row.failed) for row in rows if row.at), usual)
 
     def _verdict(self, visit: Visit, now: Now, usual: float | None) -> Verdict:
@@ -321,14 +329,14 @@ def breaker_marks(visit: Visit) -> list[Mark]:
     """When breakers opened at providers that this visit's calls went to."""
     window = visit.window
     opened = [h for h in unhealthy_between(visit.cursor, window.start, window.end) if h.state == "unhealthy"]
-    called = {row.key[0] for row in totals(visit.cursor, visit.scope, ("provider",))} if opened else set()
+    called = {row.key[0] for row in totals(visit.cursor, visit.scope, ("provider",), only=())} if opened else set()
     return [Mark(h.since, f"breaker opened: {h.provider}") for h in opened if h.provider in called]
 
 
 def month_forecast(visit: Visit, spent: int) -> Forecast | None:
     """What this calendar month will have cost."""
     history = Window(visit.now - HISTORY, visit.now, visit.zone)
-    rows = totals(visit.cursor, visit.scope_of(history), over_time=True, bucket=HOUR)
+    rows = totals(visit.cursor, visit.scope_of(history), over_time=True, bucket=HOUR, only=("cost_nanousd",))
     hours = [Spent(row.at, row.cost_nanousd) for row in rows if row.at]
     return forecast(spent, hours, visit.now, month_end(visit.now, visit.zone), zone=visit.zone)
 
@@ -378,6 +386,5 @@ def _series(rows: Sequence[Totals], starts: Sequence[datetime]) -> list[int]:
     return [sums.get(at, 0) for at in starts]
 
 
-def _added(rows: Sequence[Totals]) -> Totals:
-    names = [name for name in Totals.__dataclass_fields__ if name not in ("key", "at")]
-    return Totals((), None, *(sum(getattr(row, name) for row in rows) for name in names))
+def _added(rows: Sequence[Totals], only: Sequence[str]) -> Totals:
+    return Totals((), None, **{name: sum(getattr(row, name) for row in rows) for name in only})

@@ -67,8 +67,10 @@ def rows(
     added = ", ".join(f"r.{name}" for name in ("tenant_id", *names, *MEASURES, "since", "first_at", "last_at"))
     of_gap = ", ".join(f"b.{name}" for name in ("tenant_id", *names, *MEASURES, "begin_at", "first_at", "last_at"))
     return (
-        f"(WITH {_CLEAN}, {_GAPS} SELECT {added.replace('r.since', 'r.since AS begin_at')} FROM {table} r "
-        "JOIN clean USING (tenant_id, since) WHERE r.tenant_id = ANY(%s) AND r.since >= %s AND r.since < %s "
+        # Chunks as an array: joined row by row, PostgreSQL keeps their rows for a second look that never comes.
+        f"(WITH {_CLEAN}, {_GAPS} SELECT {added.replace('r.since', 'r.since AS begin_at')} FROM (SELECT tenant_id, "
+        f"array_agg(since) AS chunks FROM clean GROUP BY tenant_id) k JOIN {table} r ON r.tenant_id = k.tenant_id "
+        "AND r.since = ANY(k.chunks) WHERE r.tenant_id = ANY(%s) AND r.since >= %s AND r.since < %s "
         f"UNION ALL SELECT {of_gap} FROM gaps g CROSS JOIN LATERAL (SELECT {bills} FROM bill i "
         # OFFSET 0: each gap is looked up in its own partitions, where a join would read all of the window's.
         "WHERE i.tenant_id = g.tenant_id AND i.begin_at >= g.low AND i.begin_at < g.high OFFSET 0) b)",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dashboards.queries.costs import cost_of_bills
-from dashboards.queries.rollup import COLUMNS, totals
+from dashboards.queries.rollup import COLUMNS, FIGURES, totals
 from dashboards.queries.scope import Cursor, Filters, Scope
 from dashboards.window import HOUR, Window
 from llmobs.budgets.definition import EACH, TOKENS, BudgetInfo
@@ -74,7 +74,8 @@ def spend_over_time(
     if not fixed.keys() <= COLUMNS.keys():
         found = cost_of_bills(cursor, scope, bucket)
         return [Spent(at, tokens if budget.unit == TOKENS else cost) for at, cost, tokens in found]
-    rows = totals(cursor, scope, over_time=True, bucket=bucket)
+    only = FIGURES if budget.unit == TOKENS else ("cost_nanousd",)
+    rows = totals(cursor, scope, over_time=True, bucket=bucket, only=only)
     return [Spent(row.at, row.tokens if budget.unit == TOKENS else row.cost_nanousd) for row in rows if row.at]
 
 

@@ -59,15 +59,15 @@ def cost_by(cursor: Cursor, scope: Scope, dimension: str) -> list[Totals]:
 
 
 def cost_by_bucket(cursor: Cursor, scope: Scope, dimension: str) -> list[Totals]:
-    """The same sums for each bucket of the window."""
+    """What they cost in each bucket of the window; no other sums."""
     if dimension == "user" or _needs_bills(scope):
         return []
-    return totals(cursor, scope, (dimension,), over_time=True)
+    return totals(cursor, scope, (dimension,), over_time=True, only=("cost_nanousd",))
 
 
 def unpriced_models(cursor: Cursor, scope: Scope) -> list[Unpriced]:
     """Models that were called and have no price, most calls first."""
-    found = totals(cursor, scope, ("provider", "model"))
+    found = totals(cursor, scope, ("provider", "model"), only=("unpriced_calls",))
     rows = [Unpriced(row.key[0], row.key[1], row.unpriced_calls) for row in found if row.unpriced_calls]
     return sorted(rows, key=lambda row: -row.calls)
 
@@ -88,7 +88,7 @@ def unreported_calls(cursor: Cursor, scope: Scope, unpriced_calls: int) -> int:
 
 def unbilled_calls(cursor: Cursor, scope: Scope, requests: int) -> int:
     """How many calls of this scope are none of its `requests`: they bear no bill. 0 as above."""
-    return max(total(cursor, scope).calls - requests, 0) if _same_calls(scope) else 0
+    return max(total(cursor, scope, ("calls",)).calls - requests, 0) if _same_calls(scope) else 0
 
 
 def _same_calls(scope: Scope) -> bool:
@@ -141,7 +141,9 @@ def key_names(cursor: Cursor, key_ids: Sequence[int]) -> dict[int, str]:
 def values_of(cursor: Cursor, scope: Scope, dimension: str) -> list[str]:
     """The values that a filter can take in this window, dearest first."""
     unfiltered = Scope(scope.tenant_ids, scope.window)
-    return [str(row.key[0]) for row in totals(cursor, unfiltered, (dimension,)) if row.key[0] != ""][:MOST_ROWS]
+    return [str(row.key[0]) for row in totals(cursor, unfiltered, (dimension,), only=()) if row.key[0] != ""][
+        :MOST_ROWS
+    ]
 
 
 def usage_of(row: Totals) -> Usage:

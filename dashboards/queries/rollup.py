@@ -103,47 +103,98 @@ class Latency:
         return self.of.quantiles_ms(q)[self.group]
 
 
-MEASURES = tuple(field.name for field in fields(Totals))[8:]
+FIGURES = tuple(field.name for field in fields(Totals))[2:]
+MEASURES = FIGURES[6:]
 TELLS_ATTEMPTS_APART = frozenset({"provider", "model", "status", "error"})
+_FAILED = f"status IN ({', '.join(repr(status) for status in sorted(ERROR_STATUSES))})"
 
 
 def totals(
-    cursor: Cursor, scope: Scope, by: Sequence[str] = (), over_time: bool = False, bucket: timedelta | None = None
+    cursor: Cursor,
+    scope: Scope,
+    by: Sequence[str] = (),
+    over_time: bool = False,
+    bucket: timedelta | None = None,
+    only: Sequence[str] = FIGURES,
 ) -> list[Totals]:
     """Sums by dimensions (names of COLUMNS) and, if asked, by buckets (the window's own, unless one is named).
 
-    Dearest first, or by time.
+    Dearest first, or by time. `only`: the figures that are added up, all others stay 0: of thousands of rows each
+    costs as much as any other.
     """
+    return totals_of_each(cursor, [scope], by, over_time, bucket, only)[0]
+
+
+def totals_of_each(
+    cursor: Cursor,
+    scopes: Sequence[Scope],
+    by: Sequence[str] = (),
+    over_time: bool = False,
+    bucket: timedelta | None = None,
+    only: Sequence[str] = FIGURES,
+) -> list[list[Totals]]:
+    """The same of several scopes, asked at once; each in no order."""
+    if not scopes:
+        return []
+    asked = [_totals(number, scope, by, over_time, bucket, only) for number, scope in enumerate(scopes)]
+    query = " UNION ALL ".join(f"({query})" for query, _ in asked) if len(asked) > 1 else asked[0][0]
+    cursor.execute(query, [value for _, parameters in asked for value in parameters])
+    n, moments = len(by), _Moments()
+    found: list[list[Totals]] = [[] for _ in scopes]
+    is_all = tuple(only) == FIGURES
+    for row in cursor.fetchall():
+        key, at, sums = tuple(row[1 : n + 1]), moments[row[n + 1]], row[n + 2 :]
+        found[row[0]].append(
+            Totals(key, at, *sums) if is_all else Totals(key, at, **dict(zip(only, sums, strict=True)))
+        )
+    return found
+
+
+def _totals(
+    number: int,
+    scope: Scope,
+    by: Sequence[str],
+    over_time: bool,
+    bucket: timedelta | None,
+    only: Sequence[str],
+) -> tuple[str, list[Any]]:
+    """One scope's question, whose rows begin with its number."""
     size = (bucket or scope.window.bucket) if over_time else None
-    tables = levels_of(scope, by, size)
-    sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in MEASURES)
+    figures = _figures(is_whole=TELLS_ATTEMPTS_APART.isdisjoint({*by, *scope.filters.given}))
+    rows, parameters = rows_of(scope, by, levels_of(scope, by, size), f"spans, calls, {', '.join(MEASURES)}")
+    at, at_parameters = _bucket(scope.window, size)
+    picked = [str(number), *(COLUMNS[name] for name in by), at, *(figures[name] for name in only)]
+    return (
+        f"SELECT {', '.join(picked)} FROM ({rows}) r "
+        + _group_by(len(by), over_time)
+        + (f"ORDER BY {len(by) + 2}" if over_time else "ORDER BY sum(cost_nanousd) DESC, sum(calls) DESC, 2"),
+        [*at_parameters, *parameters],
+    )
+
+
+def _figures(is_whole: bool) -> dict[str, str]:
+    """Each figure as SQL. `is_whole`: attempts of one call are not told apart."""
     answered = f"coalesce(sum(calls) FILTER (WHERE status <> '{REFUSED}'), 0)::bigint"
-    errors = "coalesce(sum(calls) FILTER (WHERE status = ANY(%s)), 0)::bigint"
-    degraded = "coalesce(sum(calls + retried_calls) FILTER (WHERE status = 'degraded'), 0)::bigint"
-    refused = f"coalesce(sum(spans) FILTER (WHERE status = '{REFUSED}'), 0)::bigint"
+    errors = f"coalesce(sum(calls) FILTER (WHERE {_FAILED}), 0)::bigint"
     asked, failed = answered, errors
-    is_whole = TELLS_ATTEMPTS_APART.isdisjoint({*by, *scope.filters.given})
     if is_whole:  # an attempt may lie in an earlier bucket than the rest of its call
         asked = f"greatest({answered} + coalesce(sum(retried_calls - retried_attempts), 0)::bigint, 0)"
-        failed_calls = "coalesce(sum(retried_calls) FILTER (WHERE status = ANY(%s)), 0)"
+        failed_calls = f"coalesce(sum(retried_calls) FILTER (WHERE {_FAILED}), 0)"
         failed = f"greatest({errors} + {failed_calls}::bigint - coalesce(sum(retried_errors), 0)::bigint, 0)"
-    rows, parameters = rows_of(scope, by, tables, f"spans, calls, {', '.join(MEASURES)}")
-    at, at_parameters = _bucket(scope.window, size)
-    grouped = [COLUMNS[name] for name in by]
-    cursor.execute(
-        f"SELECT {', '.join([*grouped, at])}, {answered}, {errors}, {degraded}, {refused}, {asked}, {failed}, {sums} "
-        f"FROM ({rows}) r "
-        + _group_by(len(grouped), over_time)
-        + (f"ORDER BY {len(grouped) + 1}" if over_time else "ORDER BY sum(cost_nanousd) DESC, sum(calls) DESC, 1"),
-        [*at_parameters, *[sorted(ERROR_STATUSES)] * (3 if is_whole else 2), *parameters],
-    )
-    n, moments = len(grouped), _Moments()
-    return [Totals(tuple(row[:n]), moments[row[n]], *row[n + 1 :]) for row in cursor.fetchall()]
+    return {
+        "calls": answered,
+        "errors": errors,
+        "degraded": "coalesce(sum(calls + retried_calls) FILTER (WHERE status = 'degraded'), 0)::bigint",
+        "refused": f"coalesce(sum(spans) FILTER (WHERE status = '{REFUSED}'), 0)::bigint",
+        "asked": asked,
+        "failed": failed,
+        **{name: f"coalesce(sum({name}), 0)::bigint" for name in MEASURES},
+    }
 
 
-def total(cursor: Cursor, scope: Scope) -> Totals:
+def total(cursor: Cursor, scope: Scope, only: Sequence[str] = FIGURES) -> Totals:
     """The sums over everything in scope; zeros where nothing was called."""
-    return next(iter(totals(cursor, scope)), Totals((), None))
+    return next(iter(totals(cursor, scope, only=only)), Totals((), None))
 
 
 def latencies(
@@ -239,5 +290,5 @@ def _bucket(window: Window, size: timedelta | None) -> tuple[str, list[Any]]:
 
 
 def _group_by(dimensions: int, over_time: bool) -> str:
-    numbers = range(1, dimensions + 1 + over_time)
+    numbers = range(2, dimensions + 2 + over_time)
     return f"GROUP BY {', '.join(map(str, numbers))} " if numbers else ""

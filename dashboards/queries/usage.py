@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from dashboards.queries import billed
 from dashboards.queries.scope import Cursor, Scope
@@ -61,12 +62,14 @@ SUMS = (
 UNIT_NAMES = tuple(unit.name for unit in UNITS)
 UNIT_SUMS = tuple(f"sum((b.units->>'{name}')::bigint)" for name in UNIT_NAMES)
 Mark = tuple[Any, ...]
-EARLIEST_ZONE, LATEST_ZONE = timedelta(hours=14), timedelta(hours=12)  # how far local days begin from UTC's
+Until = tuple[tuple[str, ...], Mark]  # columns, in order, and their values
+EARLIEST_ZONE = timedelta(hours=14)  # how long before UTC's a local day may begin
+BILLS_A_ROW = 4  # as many are looked at to find where a page ends; of more the rows are too few, and asked for again
 
 
 @dataclass(frozen=True)
 class Part:
-    """The begin of a window: rows up to `last`, a day or an hour, which are those of these bills in any zone."""
+    """The begin of a window: rows up to `last`, a day or an hour, which are those of these bills in their zones."""
 
     unit: str
     start: datetime
@@ -100,9 +103,13 @@ def usage(
     mark = _read_mark(after, groups) if after else None
     rows: list[UsageRow] = []
     for part in _parts(cursor, scope, groups, mark):
-        query, parameters = statement(scope, groups, mark, part=part)
-        cursor.execute(f"{query} LIMIT %s", [*parameters, limit + 1])
-        rows = [read(row, len(groups)) for row in cursor.fetchall()]
+        # The first rows of very many are found by where they end: adding up all of them would take far longer.
+        for until in (_end(cursor, scope, groups, mark, part, limit), None):
+            query, parameters = statement(scope, groups, mark, part=part, until=until)
+            cursor.execute(f"{query} LIMIT %s", [*parameters, limit + 1])
+            rows = [read(row, len(groups)) for row in cursor.fetchall()]
+            if until is None or len(rows) > limit:
+                break
         if len(rows) > limit:
             break
     return rows[:limit], _mark(rows[limit - 1], groups) if len(rows) > limit else ""
@@ -116,13 +123,66 @@ def _parts(cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | Non
     unit = next((name for name in ("day", "hour") if name in groups), None)
     if unit is not None and not billed.is_small(_asked(scope, groups), by_hour=unit == "hour"):
         start, first = _begin(cursor, scope, mark)
+        zones = _zones(cursor, scope.tenant_ids)
         for days in (1, 4, 16, 64):
-            last = first + (timedelta(days=days - 1) if unit == "day" else timedelta(hours=6 * days))
-            end = last + timedelta(days=1) + LATEST_ZONE
+            last: date = first + timedelta(hours=6 * days)
+            end = first + timedelta(hours=6 * days + 1)
+            if unit == "day":
+                last = first.date() + timedelta(days=days - 1)
+                over = last + timedelta(days=1)
+                end = max(datetime(over.year, over.month, over.day, tzinfo=zone).astimezone(UTC) for zone in zones)
             if end >= scope.window.end:
                 break
-            yield Part(unit, start, end, last.date() if unit == "day" else last)
+            yield Part(unit, start, end, last)
     yield None
+
+
+def _zones(cursor: Cursor, tenant_ids: Sequence[int]) -> list[ZoneInfo]:
+    cursor.execute("SELECT DISTINCT time_zone FROM tenants_tenant WHERE id = ANY(%s)", [list(tenant_ids)])
+    return [ZoneInfo(name) for (name,) in cursor.fetchall()] or [ZoneInfo("UTC")]
+
+
+def _end(
+    cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | None, part: Part | None, limit: int
+) -> Until | None:
+    """A place in the order that a page's rows most likely end before; None where all are quickly read, or no more."""
+    if part is not None:
+        return _end_of_bills(cursor, scope, groups, mark, part, limit)
+    if _in_order(groups)[:1] == ["g_user"] and _asked(scope, groups) == {"user_id"} and not TIMES.keys() & {*groups}:
+        return _end_of_users(cursor, scope, str(mark[0]) if mark else None, limit)
+    return None
+
+
+def _end_of_bills(
+    cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | None, part: Part, limit: int
+) -> Until | None:
+    """Where so many bills of a part end: in order there is no need to tell rows apart."""
+    bills, parameters = _bills(scope, groups, part, mark, ())
+    names = _in_order(groups)
+    cursor.execute(
+        f"SELECT {', '.join(names)} FROM ({bills}) k ORDER BY {', '.join(names)} OFFSET %s LIMIT 1",
+        [*parameters, BILLS_A_ROW * limit],
+    )
+    row = cursor.fetchone()
+    return (tuple(names), tuple(row)) if row else None
+
+
+def _end_of_users(cursor: Cursor, scope: Scope, after: str | None, limit: int) -> Until | None:
+    """The user after so many that are added up in this window, found by the index, one by one."""
+    window = "tenant_id = asked.tenant_id AND since >= %s AND since < %s AND user_id"
+    within = [scope.window.start, scope.window.end]
+    cursor.execute(
+        "SELECT DISTINCT user_id FROM unnest(%s::bigint[]) AS asked (tenant_id) CROSS JOIN LATERAL ("
+        "WITH RECURSIVE found (user_id, n) AS ((SELECT user_id, 1 FROM rollup_bill_user "
+        f"WHERE {window} {'>=' if after is None else '>'} %s ORDER BY user_id LIMIT 1) "
+        "UNION ALL SELECT (SELECT r.user_id FROM rollup_bill_user r "
+        f"WHERE {window.replace('user_id', 'r.user_id')} > found.user_id ORDER BY r.user_id LIMIT 1), n + 1 "
+        "FROM found WHERE found.user_id IS NOT NULL AND n <= %s) SELECT user_id FROM found WHERE user_id IS NOT NULL"
+        ") u ORDER BY user_id OFFSET %s LIMIT 1",
+        [list(scope.tenant_ids), *within, after or "", *within, limit, limit],
+    )
+    row = cursor.fetchone()
+    return (("g_user",), tuple(row)) if row else None
 
 
 def _begin(cursor: Cursor, scope: Scope, mark: Mark | None) -> tuple[datetime, datetime]:
@@ -143,8 +203,9 @@ def _begin(cursor: Cursor, scope: Scope, mark: Mark | None) -> tuple[datetime, d
 
 
 def dearest(cursor: Cursor, scope: Scope, groups: Sequence[str], limit: int) -> list[UsageRow]:
-    """The rows that cost most."""
-    query, parameters = statement(scope, groups, order="cost_nanousd DESC NULLS LAST, requests DESC")
+    """The rows that cost most; which come first of those that cost the same does not change from time to time."""
+    order = ", ".join(["cost_nanousd DESC NULLS LAST", "requests DESC", *_in_order(groups)])
+    query, parameters = statement(scope, groups, order=order)
     cursor.execute(f"{query} LIMIT %s", [*parameters, limit])
     return [read(row, len(groups)) for row in cursor.fetchall()]
 
@@ -158,35 +219,61 @@ def usage_total(cursor: Cursor, scope: Scope) -> UsageRow:
 
 
 def statement(
-    scope: Scope, groups: Sequence[str], after: Mark | None = None, order: str = "", part: Part | None = None
+    scope: Scope,
+    groups: Sequence[str],
+    after: Mark | None = None,
+    order: str = "",
+    part: Part | None = None,
+    until: Until | None = None,
 ) -> tuple[str, list[Any]]:
-    """The question as SQL and its parameters; `read` makes rows of the answer's. `part`: of the window alone."""
-    columns = {name: TIMES.get(name) or DIMENSIONS[name] for name in groups}
-    given = {name: value for name, value in scope.filters.given.items() if name in DIMENSIONS}
-    conditions = [f"{DIMENSIONS[name]} = %s" for name in given] + ([f"{TIMES[part.unit]} <= %s"] if part else [])
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    start, end = (scope.window.start, scope.window.end) if part is None else (part.start, part.end)
-    bills, of_bills = billed.rows(_asked(scope, groups), scope.tenant_ids, start, end, "hour" in groups)
+    """The question as SQL and its parameters; `read` makes rows of the answer's.
+
+    `part`: of the window alone. `until`: rows up to this place in their order alone.
+    """
     names = [f"g_{name}" for name in groups]
+    bills, parameters = _bills(scope, groups, part, after, billed.MEASURES, until)
     sums = [f"{each}::bigint AS {name}" for name, each in zip(MEASURES, SUMS, strict=True)]
     units = [f"{each}::bigint AS u_{name}" for name, each in zip(UNIT_NAMES, UNIT_SUMS, strict=True)]
-    picked = [f"{column} AS g_{name}" for name, column in columns.items()]
     grouped = f"GROUP BY {', '.join(names)}" if names else ""
     ordered = order or ", ".join(_in_order(groups))
-    beyond = ""
-    parameters = [*of_bills, *given.values(), *([part.last] if part else [])]
-    if after is not None:
-        beyond = f"WHERE ({', '.join(_in_order(groups))}) > ({', '.join(['%s'] * len(names))})"
-        parameters += after
     # A bill and its reversal leave nothing to charge: such rows are left out.
     query = (
-        f"SELECT * FROM (SELECT {', '.join([*picked, *sums, *units])} FROM {bills} b "
-        f"JOIN tenants_tenant t ON t.id = b.tenant_id {where} {grouped} "
+        f"SELECT {', '.join([*names, *sums, *units])} FROM ({bills}) b {grouped} "
         "HAVING sum(b.requests) <> 0 OR coalesce(sum(b.cost_nanousd), 0) <> 0 "
-        "OR sum(b.uncached_input_tokens + b.cache_read_input_tokens + b.output_tokens) <> 0) u "
-        f"{beyond} {f'ORDER BY {ordered}' if ordered else ''}"
+        "OR sum(b.uncached_input_tokens + b.cache_read_input_tokens + b.output_tokens) <> 0 "
+        f"{f'ORDER BY {ordered}' if ordered else ''}"
     )
     return query, parameters
+
+
+def _bills(
+    scope: Scope,
+    groups: Sequence[str],
+    part: Part | None,
+    after: Mark | None,
+    measures: Sequence[str],
+    until: Until | None = None,
+) -> tuple[str, list[Any]]:
+    """Bills between two places in the order of these groups, as SQL with its parameters: groups and measures."""
+    columns = {f"g_{name}": TIMES.get(name) or DIMENSIONS[name] for name in groups}
+    given = {name: value for name, value in scope.filters.given.items() if name in DIMENSIONS}
+    conditions = [f"{DIMENSIONS[name]} = %s" for name in given]
+    start, end = (scope.window.start, scope.window.end) if part is None else (part.start, part.end)
+    bills, parameters = billed.rows(_asked(scope, groups), scope.tenant_ids, start, end, "hour" in groups)
+    parameters = [*parameters, *given.values()]
+    if part is not None:
+        conditions.append(f"{TIMES[part.unit]} <= %s")
+        parameters.append(part.last)
+    beyond = (">", tuple(_in_order(groups)), after) if after is not None else None
+    for sign, names, place in filter(None, (beyond, ("<=", *until) if until else None)):
+        conditions.append(f"({', '.join(columns[name] for name in names)}) {sign} ({', '.join(['%s'] * len(names))})")
+        parameters += place
+    picked = [*(f"{column} AS {name}" for name, column in columns.items()), *(f"b.{name}" for name in measures)]
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    return (
+        f"SELECT {', '.join(picked)} FROM {bills} b JOIN tenants_tenant t ON t.id = b.tenant_id {where}",
+        parameters,
+    )
 
 
 def _asked(scope: Scope, groups: Sequence[str]) -> set[str]:

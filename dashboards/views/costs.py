@@ -115,7 +115,9 @@ def costs(visit: Visit) -> HttpResponse:
         unreported=guarded(
             visit, "unreported", lambda: unreported_calls(visit.cursor, visit.scope, spent.unpriced_calls)
         ),
-        change=numbers.change(spent.cost_nanousd, total(visit.cursor, before).cost_nanousd) if comparable else "",
+        change=numbers.change(spent.cost_nanousd, total(visit.cursor, before, ("cost_nanousd",)).cost_nanousd)
+        if comparable
+        else "",
         expected=expected,
         month_end=month_end(visit.now, visit.zone) - MOMENT,
         figure=guarded(visit, "chart", lambda: _figure(visit, expected)),
@@ -138,7 +140,7 @@ def _nothing(visit: Visit) -> HttpResponse:
 
 
 def _figure(visit: Visit, expected: Forecast | None) -> figures.Figure:
-    rows = totals(visit.cursor, visit.scope, ("model",), over_time=True)
+    rows = totals(visit.cursor, visit.scope, ("model",), over_time=True, only=("cost_nanousd",))
     starts = visit.window.starts()
     sums: dict[str, int] = {}
     for row in rows:

@@ -36,8 +36,8 @@ def provider_note(visit: Visit, states: Sequence[State]) -> None:
 
 def filter_choices(visit: Visit) -> dict[str, list[tuple[str, str, bool]]]:
     """By dimension the values seen in the window, dearest first: (value, word, is chosen)."""
-    rows = totals(visit.cursor, Scope(visit.seen.tenant_ids, visit.window), FILTER_DIMENSIONS)
-    names = key_names(visit.cursor, [row.key[-1] for row in rows])
+    rows = totals(visit.cursor, Scope(visit.seen.tenant_ids, visit.window), FILTER_DIMENSIONS, only=())
+    names = key_names(visit.cursor, list({row.key[-1] for row in rows}))
     given = visit.filters.given
     found: dict[str, list[tuple[str, str, bool]]] = {}
     for i, dimension in enumerate(FILTER_DIMENSIONS):

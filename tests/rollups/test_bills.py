@@ -202,11 +202,18 @@ def test_the_writer_marks_what_is_old(pg: Connection) -> None:
     assert pg.execute("SELECT count(*) FROM bill_late").fetchone() == (1,)
 
 
-@pytest.mark.parametrize("groups", [("day", "user", "model"), ("user", "hour"), ("tenant", "day"), ("month", "user")])
-def test_pages_are_the_whole_in_order(tenants: Connection, groups: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "groups",
+    [
+        ("day", "user", "model"), ("user", "hour"), ("tenant", "day"), ("month", "user"), ("user",), ("user", "tenant"),
+        ("hour", "user", "tier"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("minutes", [211, 41])  # of few bills to a row, and of many
+def test_pages_are_the_whole_in_order(tenants: Connection, groups: tuple[str, ...], minutes: int) -> None:
+    times = range(7, DAYS * 1440 - 60, minutes)
     write(tenants, [
-        bill_at(ago, tenant_id=1 + ago % 2, user_id=f"user-{ago % 5}", model=f"model-{ago % 3}")
-        for ago in range(7, DAYS * 1440 - 60, 211)
+        bill_at(ago, tenant_id=1 + ago % 2, user_id=f"user-{ago % 5}", model=f"model-{ago % 3}") for ago in times
     ])  # fmt: skip
     close_bills(tenants, NOW)
     scope, cursor = Scope((1, 2), WINDOW), tenants.cursor()
@@ -218,7 +225,26 @@ def test_pages_are_the_whole_in_order(tenants: Connection, groups: tuple[str, ..
         found += rows
         pages += 1
     assert found == whole
-    assert sum(row.requests for row in found) == len(range(7, DAYS * 1440 - 60, 211))
+    assert sum(row.requests for row in found) == len(times)
+
+
+@pytest.mark.parametrize("groups", [("user",), ("day", "user", "tier")])
+def test_a_page_does_not_end_with_what_nothing_is_left_of(tenants: Connection, groups: tuple[str, ...]) -> None:
+    nothing = {"requests": 0, "cost_nanousd": 0, "uncached_input_tokens": 0, "cache_read_input_tokens": 0,
+               "cache_write_5m_input_tokens": 0, "cache_write_1h_input_tokens": 0, "output_tokens": 0}  # fmt: skip
+    write(tenants, [bill_at(3 * 1440, user_id=f"user-{n:02}", **(nothing if n < 40 else {})) for n in range(48)])
+    close_bills(tenants, NOW)
+    rows, mark = usage(tenants.cursor(), Scope((1,), WINDOW), 4, "", groups)
+    place = groups.index("user")
+    assert [row.key[place] for row in rows] == ["user-40", "user-41", "user-42", "user-43"]
+    rows, mark = usage(tenants.cursor(), Scope((1,), WINDOW), 4, mark, groups)
+    assert ([row.key[place] for row in rows], mark) == (["user-44", "user-45", "user-46", "user-47"], "")
+
+
+def test_the_dearest_that_cost_the_same_come_in_the_order_of_their_names(tenants: Connection) -> None:
+    write(tenants, [bill_at(1440, user_id=name) for name in ("dan", "ann", "cat", "ben")])
+    rows = dearest(tenants.cursor(), Scope((1,), WINDOW), ("user",), 3)
+    assert [row.key for row in rows] == [("ann",), ("ben",), ("cat",)]
 
 
 def test_days_that_are_over_have_an_index_by_user(tenants: Connection) -> None:
