@@ -3,70 +3,17 @@
    identities(body), received(body): an OTLP traces request in protobuf. They read what is plain. Whatever is odd (cut
    short, a wire type that the schema does not have, a text that is no UTF-8, a message that comes in pieces, deep
    nesting) is answered with None, and protobuf's own library judges it: both never disagree about a body.
+   spans_alike(body, …): the same, with spans that are like others before them ready made (_compiled_usual.c).
    The rest of the module: rows of a binary COPY (_compiled_rows.c), looks at texts (_compiled_looks.c) and at a span's
    values (_compiled_values.c).
 
    Every read is checked against the end of its message; nothing is believed of a length but that it fits. */
 
-#include "_compiled.h"
+#include "_compiled_usual.h"
 
 #define DEEPEST 32 /* nested values; protobuf itself ends at 100 */
 
-typedef struct {
-    const uint8_t *at, *end;
-} Part;
-
-enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 };
-
 /* ---------------------------------------------------------------- the wire */
-
-static int varint(Part *part, uint64_t *value) {
-    uint64_t found = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-        if (part->at == part->end)
-            return ODD;
-        uint8_t byte = *part->at++;
-        if (shift == 63 && byte > 1)
-            return ODD;
-        found |= (uint64_t)(byte & 0x7f) << shift;
-        if (!(byte & 0x80)) {
-            *value = found;
-            return FINE;
-        }
-    }
-    return ODD;
-}
-
-static int fixed64(Part *part, uint64_t *value) {
-    if (part->end - part->at < 8)
-        return ODD;
-    uint64_t found = 0;
-    for (int i = 7; i >= 0; i--)
-        found = found << 8 | part->at[i];
-    part->at += 8;
-    *value = found;
-    return FINE;
-}
-
-static int piece(Part *part, Part *inner) {
-    uint64_t length;
-    TRY(varint(part, &length));
-    if (length > (uint64_t)(part->end - part->at))
-        return ODD;
-    inner->at = part->at;
-    inner->end = part->at += length;
-    return FINE;
-}
-
-static int tag(Part *part, uint32_t *number, int *type) {
-    uint64_t value;
-    TRY(varint(part, &value));
-    if (value > UINT32_MAX || value >> 3 == 0)
-        return ODD;
-    *number = (uint32_t)(value >> 3);
-    *type = (int)(value & 7);
-    return FINE;
-}
 
 static int skipped(Part *part, int type) {
     uint64_t value;
@@ -347,13 +294,6 @@ static int pair_into(PyObject *dict, Part pair, int depth) {
 
 /* ---------------------------------------------------------------- spans */
 
-typedef struct {
-    Part trace_id, span_id, parent_span_id, name, message;
-    uint64_t start, end;
-    int has_status, is_error;
-    PyObject *attributes, *events; /* NULL: they are checked, not read */
-} Seen;
-
 static int status_of(Part status, Seen *seen) {
     if (seen->has_status)
         return ODD;
@@ -414,6 +354,14 @@ static int event_of(Part event, PyObject *events) {
     return became;
 }
 
+/* What was left for later. */
+static int read_pairs(Seen *seen) {
+    for (Py_ssize_t i = 0; i < seen->count; i++)
+        TRY(pair_into(seen->attributes, seen->pairs[i], 0));
+    seen->pairs = NULL;
+    return FINE;
+}
+
 static int span_length(Part *span, uint32_t number, Seen *seen) {
     Part inner;
     TRY(piece(span, &inner));
@@ -433,7 +381,14 @@ static int span_length(Part *span, uint32_t number, Seen *seen) {
         seen->name = inner;
         return is_utf8(&inner) ? FINE : ODD;
     case 9:
-        return seen->attributes ? pair_into(seen->attributes, inner, 0) : checked(inner, PAIR, 0);
+        if (!seen->attributes)
+            return checked(inner, PAIR, 0);
+        if (seen->pairs && seen->count == MOST_PAIRS)
+            TRY(read_pairs(seen));
+        if (!seen->pairs)
+            return pair_into(seen->attributes, inner, 0);
+        seen->pairs[seen->count++] = inner;
+        return FINE;
     case 11:
         return seen->events ? event_of(inner, seen->events) : checked(inner, EVENT, 0);
     case 13:
@@ -477,38 +432,58 @@ static PyObject *identity_of(const Seen *seen) {
 /* What the spans of one scope share; without a resource they are checked, not read. */
 typedef struct {
     PyObject *resource, *name, *version;
+    Usual *usual; /* NULL: all are read the long way */
 } Scope;
+
+/* As a tuple; with `learn`, which may be NULL, where usual ones are made at once. */
+static PyObject *tuple_of(const Seen *seen, const Scope *scope, PyObject *learn) {
+    PyObject *is_error = seen->is_error ? Py_True : Py_False;
+    if (!scope->usual)
+        return Py_BuildValue("(NNOOONOOO)", identity_of(seen), text(&seen->name), seen->attributes, seen->events,
+                             is_error, text(&seen->message), scope->name, scope->resource, scope->version);
+    return Py_BuildValue("(NNOOONOOOO)", identity_of(seen), text(&seen->name), seen->attributes, seen->events, is_error,
+                         text(&seen->message), scope->name, scope->resource, scope->version, learn ? learn : Py_None);
+}
+
+/* A span that is usual, or a tuple. */
+static int read_span(Part span, Seen *seen, const Scope *scope, PyObject **made) {
+    PyObject *learn = NULL;
+    int became = span_of(span, seen);
+    if (became == FINE && seen->pairs) {
+        became = usual_span(seen, scope->name, scope->version, scope->usual, made, &learn);
+        if (became == FINE)
+            return FINE;
+        if (became == ODD)
+            became = read_pairs(seen);
+    }
+    if (became == FINE && !(*made = tuple_of(seen, scope, learn)))
+        became = FAILED;
+    Py_XDECREF(learn);
+    return became;
+}
 
 static int whole_span(Part span, const Scope *scope, PyObject *found) {
     static const uint8_t nothing = 0;
-    Part none = {&nothing, &nothing};
-    Seen seen = {none, none, none, none, none, 0, 0, 0, 0, NULL, NULL};
+    Part none = {&nothing, &nothing}, pairs[MOST_PAIRS];
+    Seen seen = {none, none, none, none, none, 0, 0, 0, 0, NULL, NULL, scope->usual ? pairs : NULL, 0};
     PyObject *made = NULL;
     int became = FAILED;
     if (!scope->resource) {
         became = span_of(span, &seen);
-        if (became != FINE)
-            return became;
-        made = identity_of(&seen);
+        if (became == FINE && !(made = identity_of(&seen)))
+            became = FAILED;
     } else {
         seen.attributes = PyDict_New();
         seen.events = PyList_New(0);
         if (seen.attributes && seen.events)
-            became = span_of(span, &seen);
-        if (became == FINE)
-            made = Py_BuildValue("(NNOOONOOO)", identity_of(&seen), text(&seen.name), seen.attributes, seen.events,
-                                 seen.is_error ? Py_True : Py_False, text(&seen.message), scope->name, scope->resource,
-                                 scope->version);
+            became = read_span(span, &seen, scope, &made);
         Py_XDECREF(seen.attributes);
         Py_XDECREF(seen.events);
-        if (became != FINE)
-            return became;
     }
-    if (!made)
-        return FAILED;
-    int failed = PyList_Append(found, made);
-    Py_DECREF(made);
-    return failed ? FAILED : FINE;
+    if (became == FINE && PyList_Append(found, made))
+        became = FAILED;
+    Py_XDECREF(made);
+    return became;
 }
 
 /* ---------------------------------------------------------------- the request */
@@ -532,8 +507,8 @@ static int scope_texts(Part message, Scope *scope) {
 }
 
 /* Twice over: the scope may stand behind its spans. */
-static int scope_spans(Part message, PyObject *resource, PyObject *found) {
-    Scope scope = {resource, PyUnicode_New(0, 0), PyUnicode_New(0, 0)};
+static int scope_spans(Part message, PyObject *resource, Usual *usual, PyObject *found) {
+    Scope scope = {resource, PyUnicode_New(0, 0), PyUnicode_New(0, 0), usual};
     int became = scope.name && scope.version ? FINE : FAILED, scopes = 0;
     for (int round = 0; round < 2; round++) {
         Part rest = message;
@@ -578,9 +553,12 @@ static int resource_into(Part message, PyObject *resource) {
     return FINE;
 }
 
-static int resource_spans(Part message, int is_whole, PyObject *found) {
+/* `usual`: NULL, or of whom the spans are; then the resource comes before its spans, there too. */
+static int resource_spans(Part message, int is_whole, Usual *usual, PyObject *found) {
     PyObject *resource = is_whole ? PyDict_New() : NULL;
-    int became = is_whole && !resource ? FAILED : FINE;
+    int became = is_whole && !resource ? FAILED : FINE, scopes = 0;
+    if (became == FINE && usual && PyList_Append(found, resource))
+        became = FAILED;
     while (became == FINE && message.at < message.end) {
         uint32_t number;
         int type;
@@ -591,17 +569,18 @@ static int resource_spans(Part message, int is_whole, PyObject *found) {
         if (became != FINE)
             break;
         if (number == 1)
-            became = resource_into(inner, resource);
-        else if (number == 2)
-            became = scope_spans(inner, resource, found);
-        else if (number != 3 || !is_utf8(&inner))
+            became = usual && scopes ? ODD : resource_into(inner, resource);
+        else if (number == 2) {
+            scopes++;
+            became = scope_spans(inner, resource, usual, found);
+        } else if (number != 3 || !is_utf8(&inner))
             became = ODD;
     }
     Py_XDECREF(resource);
     return became;
 }
 
-static PyObject *read_request(PyObject *body, int is_whole) {
+static PyObject *read_request(PyObject *body, int is_whole, Usual *usual) {
     Py_buffer view;
     if (PyObject_GetBuffer(body, &view, PyBUF_SIMPLE))
         return NULL;
@@ -616,19 +595,33 @@ static PyObject *read_request(PyObject *body, int is_whole) {
         if (became == FINE)
             became = number == 1 && type == LENGTH ? piece(&request, &inner) : ODD;
         if (became == FINE)
-            became = resource_spans(inner, is_whole, found);
+            became = resource_spans(inner, is_whole, usual, found);
     }
     PyBuffer_Release(&view);
     return judged(found, became);
 }
 
-static PyObject *identities(PyObject *module, PyObject *body) { return read_request(body, 0); }
+static PyObject *identities(PyObject *module, PyObject *body) { return read_request(body, 0, NULL); }
 
-static PyObject *received(PyObject *module, PyObject *body) { return read_request(body, 1); }
+static PyObject *received(PyObject *module, PyObject *body) { return read_request(body, 1, NULL); }
+
+static PyObject *spans_alike(PyObject *module, PyObject *arguments) {
+    Usual usual;
+    PyObject *body;
+    if (!PyArg_ParseTuple(arguments, "S(O!OOO!)OKK", &body, &PyType_Type, &usual.span, &usual.usage, &usual.official,
+                          &PyDict_Type, &usual.shapes, &usual.tenant_id, &usual.oldest, &usual.newest))
+        return NULL;
+    if (usual_ready(&usual) != FINE)
+        return NULL;
+    PyObject *found = read_request(body, 1, &usual);
+    usual_done(&usual);
+    return found;
+}
 
 static PyMethodDef METHODS[] = {
     {"identities", identities, METH_O, "Ids and times of all spans of a body; None: protobuf must judge."},
     {"received", received, METH_O, "All spans of a body, as tuples; None: protobuf must judge."},
+    {"spans_alike", spans_alike, METH_VARARGS, "Spans of a body, resources and tuples; None: protobuf must judge."},
     {"packed", packed, METH_VARARGS, "Rows in the format of a binary COPY, without its head and tail."},
     {"plain_texts", plain_texts, METH_O, "Roles and texts of messages of one plain text each; None: look closer."},
     {"looks_clean", looks_clean, METH_O, "Whether no personal data or secret can stand in a text, or in JSON of one."},

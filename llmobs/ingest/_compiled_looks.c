@@ -328,6 +328,8 @@ static int message_follows(Letters *rest, Letters *role, Letters *said) {
 }
 
 static int message_into(PyObject *found, const Letters *role, const Letters *said) {
+    if (!found)
+        return FINE;
     PyObject *one = Py_BuildValue("(s#s#)", role->at, role->end - role->at, said->at, said->end - said->at);
     int failed = !one || PyList_Append(found, one);
     Py_XDECREF(one);
@@ -350,19 +352,36 @@ static int messages_into(PyObject *found, Letters rest) {
     return ODD;
 }
 
+/* Into a list; NULL: nowhere, they are looked at alone. */
+static int messages_of(PyObject *found, const char *at, Py_ssize_t length) {
+    Letters rest = {at, at + length};
+    while (rest.end > rest.at && rest.end[-1] == ' ')
+        rest.end--;
+    if (rest.at == rest.end || *--rest.end != ']')
+        return ODD;
+    return messages_into(found, rest);
+}
+
 /* As `guards.sieve.plain_texts`, of texts in ASCII. */
 PyObject *plain_texts(PyObject *module, PyObject *text) {
     if (!PyUnicode_Check(text) || !PyUnicode_IS_COMPACT_ASCII(text))
         Py_RETURN_NONE;
-    const char *at = (const char *)PyUnicode_1BYTE_DATA(text);
-    Letters rest = {at, at + PyUnicode_GET_LENGTH(text)};
-    while (rest.end > rest.at && rest.end[-1] == ' ')
-        rest.end--;
-    if (rest.at == rest.end || *--rest.end != ']')
-        Py_RETURN_NONE;
     PyObject *found = PyList_New(0);
-    int became = found ? messages_into(found, rest) : FAILED;
+    int became = FAILED;
+    if (found)
+        became = messages_of(found, (const char *)PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
     return judged(found, became);
+}
+
+__attribute__((optimize("O3"))) static int has_control(const char *at, Py_ssize_t length) {
+    uint8_t any = 0;
+    for (Py_ssize_t i = 0; i < length; i++)
+        any |= (uint8_t)at[i] < ' ';
+    return any;
+}
+
+int are_plain_messages(const char *at, Py_ssize_t length) {
+    return !has_control(at, length) && messages_of(NULL, at, length) == FINE;
 }
 
 void looks_ready(void) { name_kinds(); }

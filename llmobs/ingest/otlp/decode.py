@@ -7,16 +7,19 @@ its attributes' names are usual (`usual`);
 """
 
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 from llmobs.core import semconv
 from llmobs.ingest.entries import OtlpBody
 from llmobs.ingest.otlp import adapters, names, remarks
+from llmobs.ingest.otlp.alike import Found, Kinds
 from llmobs.ingest.otlp.check import DAY_NS, DEFAULT_RETENTION_DAYS, fault
 from llmobs.ingest.otlp.reading import Attributes, Reading
 from llmobs.ingest.otlp.remains import is_tidy, tidy
 from llmobs.ingest.otlp.tokens import normal_usage
 from llmobs.ingest.otlp.usual import Shape, shape_of
-from llmobs.ingest.otlp.whom import Origin, attribute, origin
+from llmobs.ingest.otlp.whom import Origin, attribute, attributed, origin
 from llmobs.ingest.otlp.wire import Event, Received, received
 from llmobs.spans.record import Span
 from llmobs.tenants.attribution import Attribution
@@ -25,12 +28,16 @@ MOST_CHARACTERS_OF_A_NAME = 200
 MOST_CHARACTERS_OF_A_MESSAGE = 2000
 
 _NO_SPAN = bytes(8)
+_KINDS = Kinds()
 _FIRST_TOKEN_EVENT = "First Token Stream Event"  # noqa: S105
 
 
 def decode(entry: OtlpBody, key_attribution: Attribution, retention_days: int = DEFAULT_RETENTION_DAYS) -> list[Span]:
     """The spans of a checked body, those that `check` rejected left out. Raises OtlpError if it does not parse."""
     oldest_ns, newest_ns = entry.received_ns - retention_days * DAY_NS, entry.received_ns + DAY_NS
+    found = _KINDS.read(entry, oldest_ns, newest_ns)
+    if found is not None and not any(type(each) is dict and adapters.is_marked(each) for each in found):
+        return _by_kinds(found, entry.tenant_id, key_attribution, (oldest_ns, newest_ns))
     spans: list[Span] = []
     resource: Attributes | None = None
     for span in received(entry.body, entry.content_type):
@@ -39,6 +46,29 @@ def decode(entry: OtlpBody, key_attribution: Attribution, retention_days: int = 
         if not fault(span.identity, oldest_ns, newest_ns):
             spans.append(_span(span, entry.tenant_id, of))
     return spans
+
+
+def _by_kinds(found: list[Found], tenant_id: int, key: Attribution, between: tuple[int, int]) -> list[Span]:
+    """Spans that are like others, which were made already, and all others in full."""
+    spans: list[Span] = []
+    of, who = origin({}, key), key
+    said: Any = None  # by the span before: user, session and feature, one tuple as long as they stay
+    for each in found:
+        if isinstance(each, Span):
+            if each.attribution is not said:
+                said = each.attribution
+                who = attributed(of, *said)
+            each.attribution = who
+            spans.append(each)
+        elif isinstance(each, dict):
+            of, said = origin(each, key), None
+        elif (span := _KINDS.learned(each, partial(_possible, tenant_id, of, between))) is not None:
+            spans.append(span)
+    return spans
+
+
+def _possible(tenant_id: int, of: Origin, between: tuple[int, int], span: Received) -> Span | None:
+    return None if fault(span.identity, *between) else _span(span, tenant_id, of)
 
 
 def _span(span: Received, tenant_id: int, of: Origin) -> Span:

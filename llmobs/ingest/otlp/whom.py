@@ -107,11 +107,16 @@ def attribute(attributes: Attributes, of: Origin, reading: Reading, names: Names
         user, session = user or _of(metadata, _USER), session or _of(metadata, _SESSION)
         feature = feature or _of(metadata, _FEATURE)
     workflow = "" if feature or not names.has_more else _workflow(attributes)
+    return attributed(of, user, session, feature or of.feature or workflow, environment)
+
+
+def attributed(of: Origin, user: str, session: str, feature: str, environment: str = "") -> Attribution:
+    """What a span says itself, then its resource, then the key."""
     key = of.key
     return Attribution(
         of.service,
         _cut(environment or of.environment) or key.environment,
-        _cut(feature or of.feature or workflow) or key.feature,
+        _cut(feature or of.feature) or key.feature,
         _cut(user) or key.user_id,
         _cut(session) or key.session_id,
         key.key_id,
