@@ -1,4 +1,4 @@
-"""The writer: the only program that writes spans (`python -m llmobs.ingest.writer [--number N]`).
+"""The writer: the only program that writes spans (`python -m llmobs.ingest [--number N]`).
 
 One process or several a host, each with a number of its own and a share of the host's journals (`ingest.shares`); what
 each does stands in `ingest.writing`. PostgreSQL away: it is asked again with growing pauses.
@@ -8,7 +8,6 @@ import argparse
 import gc
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -45,7 +44,7 @@ log = structlog.get_logger()
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, through losses of PostgreSQL and Valkey."""
-    parser = argparse.ArgumentParser(prog="python -m llmobs.ingest.writer", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m llmobs.ingest", description=__doc__)
     parser.add_argument("--number", type=int, default=FIRST, help="which of this host's writers it is, from 1 on")
     number: int = parser.parse_args(arguments).number
     plain_log.set_up()
@@ -108,7 +107,3 @@ def _run(
             return
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -102,7 +102,7 @@ def writer_programs(count: int) -> list[Program]:
 
     def program(number: int) -> Program:
         name = "writer" if number == 1 else f"writer-{number}"
-        command = _python("llmobs.ingest.writer", "--number", str(number))
+        command = _python("llmobs.ingest", "--number", str(number))
         return Program("writer", name, lambda: command, _WRITER_RANK)
 
     return [program(number) for number in range(1, count + 1)]

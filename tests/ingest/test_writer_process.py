@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 30
 
 def start(folder: Path, database_url: str, valkey_url: str) -> "subprocess.Popen[bytes]":
     named = {"LLMOBS_DATA": str(folder), "DATABASE_URL": database_url, "VALKEY_URL": valkey_url}
-    return subprocess.Popen([sys.executable, "-m", "llmobs.ingest.writer"], env={**os.environ, **named})
+    return subprocess.Popen([sys.executable, "-m", "llmobs.ingest"], env={**os.environ, **named})
 
 
 def wait_for(conn: psycopg.Connection[Any], spans: int) -> None:

@@ -33,7 +33,7 @@ def start(pg: Connection, valkey: object, database_url: str, valkey_url: str, tm
     children = []
 
     def started(number: int) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "llmobs.ingest.writer", "--number", str(number)]
+        command = [sys.executable, "-m", "llmobs.ingest", "--number", str(number)]
         children.append(subprocess.Popen(command, env={**os.environ, **named}))
         return children[-1]
 
