@@ -17,6 +17,7 @@ from llmobs.core.semconv import DEGRADED, FAILED, OK, REFUSED
 from llmobs.spans.trace_deltas import WAITING
 
 PAGE_ROWS = 50
+DEFAULT_SORT = "start"
 SORTS = {
     "start": "t.start",
     "cost": "t.cost_nanousd",
@@ -87,10 +88,12 @@ def traces(
     ascending: bool = False,
     min_cost_nanousd: int | None = None,
     min_duration_ms: int | None = None,
+    newest: Found | None = None,
 ) -> TracePage:
     """Traces that began in the window: newest, dearest or slowest first (SORTS). Raises ValueError on a bad mark.
 
-    Each row has its totals, by which all can be sorted (PAINS 22).
+    Each row has its totals, by which all can be sorted (PAINS 22). `newest`: what `newest_of` said, where a page asks
+    for it besides; the first page of the newest is taken from it.
     """
     order = Order(SORTS[sort], ascending, None if after is None else _read_mark(sort, after))
     conditions = _conditions(scope)
@@ -99,11 +102,36 @@ def traces(
         least.append((SORTS["cost"], min_cost_nanousd))
     if min_duration_ms is not None:
         least.append((SORTS["duration"], timedelta(milliseconds=min_duration_ms)))
-    found = _found(cursor, scope, replace(conditions, bounds=tuple(least)), order, limit + 1)
+    if newest is not None and sort == DEFAULT_SORT and after is None and not ascending and not least:
+        found = _first_of(newest, limit + 1)
+    else:
+        found = _found(cursor, scope, replace(conditions, bounds=tuple(least)), order, limit + 1)
     heads = found.heads
     rows = trace_totals(cursor, [head[:3] for head in heads[:limit]])
     more = len(heads) > limit
     return TracePage(rows, _mark(heads[limit - 1][3], heads[limit - 1][1]) if more else None, found.unsearched)
+
+
+def newest_of(cursor: Cursor, scope: Scope) -> Found | None:
+    """The newest MOST_COUNTED, where they are looked for among spans: asked once for a list and its outcomes."""
+    if not finding.is_needed(scope) or scope.window.length <= finding.SHORT or _is_trace_id(scope.filters.search or ""):
+        return None
+    return _looked_for(cursor, scope, _conditions(scope), Order(SORTS[DEFAULT_SORT]), MOST_COUNTED)
+
+
+def _first_of(found: Found, limit: int) -> Found:
+    """The first of them. What was not looked at is older than a page that is full."""
+    if len(found.heads) < limit:
+        return found
+    heads = found.heads[:limit]
+    is_before = found.unsearched is None or heads[-1][3] >= found.unsearched
+    return Found(heads, None if is_before else found.unsearched)
+
+
+def _looked_for(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int) -> Found:
+    if "error" in scope.filters.given and finding.fails_alone(cursor, scope):
+        conditions = replace(conditions, rest=f"{finding.HAS_FAILED} AND {conditions.rest}", has_failed=True)
+    return finding.find(cursor, scope, conditions, order, limit)
 
 
 def _found(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, limit: int) -> Found:
@@ -113,9 +141,7 @@ def _found(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order, l
     if not has_index and (few := finding.among_few(cursor, scope, conditions, order, limit)) is not None:
         return Found(few)
     if not has_index and finding.is_needed(scope):
-        if "error" in given and finding.fails_alone(cursor, scope):
-            conditions = replace(conditions, rest=f"{finding.HAS_FAILED} AND {conditions.rest}", has_failed=True)
-        return finding.find(cursor, scope, conditions, order, limit)
+        return _looked_for(cursor, scope, conditions, order, limit)
     if not has_index and conditions.has_failed and not order.is_by_time:
         failed = finding.outstanding_failed(cursor, scope, conditions, order, limit)
         if failed is not None:
@@ -151,13 +177,13 @@ def _in_order(cursor: Cursor, scope: Scope, conditions: Conditions, order: Order
     return [(row[0], bytes(row[1]), row[2], row[3]) for row in cursor.fetchall()]
 
 
-def outcomes_by_bucket(cursor: Cursor, scope: Scope) -> list[Outcomes]:
+def outcomes_by_bucket(cursor: Cursor, scope: Scope, newest: Found | None = None) -> list[Outcomes]:
     """Calls by outcome for each bucket of the window; of traces where a filter is set that no roll-up knows.
 
     A call of several attempts counts once, by what became of it in the end.
     """
     counts: dict[datetime, dict[str, int]] = {}
-    for at, status, number in _outcome_counts(cursor, scope):
+    for at, status, number in _outcome_counts(cursor, scope, newest):
         outcome = status if status in (OK, DEGRADED, REFUSED) else "failed"
         bucket = counts.setdefault(scope.window.floor(at), dict.fromkeys(OUTCOMES, 0))
         bucket[outcome] += number
@@ -166,13 +192,14 @@ def outcomes_by_bucket(cursor: Cursor, scope: Scope) -> list[Outcomes]:
     return [Outcomes(at, **found.get(at, dict.fromkeys(OUTCOMES, 0))) for at in scope.window.starts()]
 
 
-def _outcome_counts(cursor: Cursor, scope: Scope) -> list[tuple[datetime, str, int]]:
+def _outcome_counts(cursor: Cursor, scope: Scope, newest: Found | None) -> list[tuple[datetime, str, int]]:
     if not scope.filters.needs_traces:
         rows = totals(cursor, scope, ("status",), over_time=True)
         return [each for row in rows if row.at for each in _outcomes(row.at, row, scope)]
     asked = _conditions(scope)
     if finding.is_needed(scope) and not _is_trace_id(scope.filters.search or ""):
-        heads = finding.find(cursor, scope, asked, Order(SORTS["start"]), MOST_COUNTED).heads
+        found = newest or finding.find(cursor, scope, asked, Order(SORTS[DEFAULT_SORT]), MOST_COUNTED)
+        heads = found.heads
         cursor.execute(
             "SELECT t.start, t.status, 1 FROM trace t JOIN unnest(%s::bigint[], %s::bytea[], %s::date[]) "
             "AS h(tenant_id, trace_id, day) ON t.tenant_id = h.tenant_id AND t.trace_id = h.trace_id "

@@ -6,13 +6,23 @@ from django.http import HttpResponse
 
 from dashboards import figures
 from dashboards.blocks import Failed, guarded
+from dashboards.queries.finding import Found
 from dashboards.queries.rollup import first_call_at
 from dashboards.queries.slots import colour, slots_of
-from dashboards.queries.traces import MOST_COUNTED, SORTS, TracePage, TraceRow, has_any, outcomes_by_bucket, traces
+from dashboards.queries.traces import (
+    DEFAULT_SORT,
+    MOST_COUNTED,
+    SORTS,
+    TracePage,
+    TraceRow,
+    has_any,
+    newest_of,
+    outcomes_by_bucket,
+    traces,
+)
 from dashboards.views.frame import filter_choices, gateway_address
 from dashboards.visit import Visit, page, show
 
-DEFAULT_SORT = "start"
 STATUSES = ("ok", "degraded", "refused", "failed")
 MOST_MODELS = 2  # named in a row; more are counted
 
@@ -41,7 +51,10 @@ def trace_list(visit: Visit) -> HttpResponse:
         visit.problems.append("The order in the address was not taken; newest first is shown.")
         sort = DEFAULT_SORT
     after = visit.request.GET.get("after")
-    found = guarded(visit, "list", lambda: _page(visit, sort, after))
+    is_counted_too = visit.filters.needs_traces and sort == DEFAULT_SORT and after is None
+    both = guarded(visit, "list", lambda: newest_of(visit.cursor, visit.scope)) if is_counted_too else None
+    newest = None if isinstance(both, Failed) else both
+    found = both if isinstance(both, Failed) else guarded(visit, "list", lambda: _page(visit, sort, after, newest))
     older = None if isinstance(found, Failed) else found.older
     noun = "Traces" if visit.filters.needs_traces else "Calls"
     return show(
@@ -49,7 +62,7 @@ def trace_list(visit: Visit) -> HttpResponse:
         "dashboards/traces.html",
         heading="Traces",
         choices=filter_choices(visit),
-        figure=guarded(visit, "outcomes", lambda: _figure(visit, noun)),
+        figure=both if isinstance(both, Failed) else guarded(visit, "outcomes", lambda: _figure(visit, noun, newest)),
         noun=noun,
         rows=found if isinstance(found, Failed) else _rows(visit, found.rows),
         unsearched=None if isinstance(found, Failed) else found.unsearched,
@@ -62,16 +75,16 @@ def trace_list(visit: Visit) -> HttpResponse:
     )
 
 
-def _page(visit: Visit, sort: str, after: str | None) -> TracePage:
+def _page(visit: Visit, sort: str, after: str | None, newest: Found | None) -> TracePage:
     try:
-        return traces(visit.cursor, visit.scope, sort, after)
+        return traces(visit.cursor, visit.scope, sort, after, newest=newest)
     except ValueError:
         visit.problems.append("The place in the list was not found; its beginning is shown.")
         return traces(visit.cursor, visit.scope, sort)
 
 
-def _figure(visit: Visit, noun: str) -> figures.Figure:
-    return figures.outcomes(visit.window, outcomes_by_bucket(visit.cursor, visit.scope), noun)
+def _figure(visit: Visit, noun: str, newest: Found | None) -> figures.Figure:
+    return figures.outcomes(visit.window, outcomes_by_bucket(visit.cursor, visit.scope, newest), noun)
 
 
 def _rows(visit: Visit, found: list[TraceRow]) -> list[Row]:

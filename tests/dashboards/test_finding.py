@@ -9,7 +9,7 @@ import pytest
 
 from dashboards.queries import finding
 from dashboards.queries.scope import Filters, Scope
-from dashboards.queries.traces import traces
+from dashboards.queries.traces import newest_of, outcomes_by_bucket, traces
 from dashboards.window import Window
 from llmobs.core.clock import NS_PER_SECOND
 from llmobs.rollups.compact import compact_all
@@ -223,3 +223,19 @@ def test_words_of_today_are_looked_for_in_the_newest_spans_and_it_says_so(
     assert isinstance(page.unsearched, datetime)
     index_days(written, (NOW + timedelta(days=1)).date())
     assert traces(written.cursor(), Scope((1,), WINDOW, Filters(search="refund"))).unsearched is None
+
+
+@pytest.mark.parametrize("given", FILTERS, ids=str)
+@pytest.mark.parametrize("has_index", [False, True])
+def test_a_page_of_what_was_found_for_its_outcomes_is_the_page(
+    written: Connection, given: dict[str, Any], has_index: bool
+) -> None:
+    if has_index:
+        index_days(written, NOW.date() + timedelta(days=1))
+    scope = Scope((1,), WINDOW, Filters(**given))
+    both = newest_of(written.cursor(), scope)
+
+    page = traces(written.cursor(), scope, limit=4, newest=both)
+
+    assert page == traces(written.cursor(), scope, limit=4)
+    assert outcomes_by_bucket(written.cursor(), scope, both) == outcomes_by_bucket(written.cursor(), scope)
