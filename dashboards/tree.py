@@ -5,6 +5,7 @@ Sums are over counted calls only, so each cent is in them once; what another spa
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from heapq import nlargest
 from itertools import islice
 from operator import attrgetter
@@ -114,8 +115,9 @@ class Tree:
     end_ns: int
     is_folded: bool
 
-    @property
+    @cached_property
     def shown(self) -> list[Node]:
+        """Asked for once it is decided which are."""
         return [node for node in self.nodes if node.is_shown]
 
     def find(self, span_id: str) -> Node | None:
@@ -193,10 +195,12 @@ def _sum_up(ordered: list[Node]) -> None:
         span = node.span
         if span.is_call and span.is_counted:
             node.calls += 1
-            node.sum_nanousd += span.cost_nanousd or 0
+            if span.cost_nanousd is None:
+                node.unpriced += node.has_unknown_own
+            else:
+                node.sum_nanousd += span.cost_nanousd
             node.input_tokens += span.input_tokens or 0
             node.output_tokens += span.output_tokens or 0
-            node.unpriced += node.has_unknown_own
             node.is_estimated |= span.is_estimated
         for child in node.children:
             node.sum_nanousd += child.sum_nanousd
@@ -228,9 +232,12 @@ def _below(nodes: dict[str, Node], span_id: str) -> set[str]:
 
 def _fold(ordered: list[Node], nodes: dict[str, Node], unfolded: str) -> None:
     kept = {node.span.span_id for node in ordered if node.depth <= FOLD_DEPTH}
-    dearest = nlargest(OUTSTANDING, ordered, key=lambda node: node.span.cost_nanousd or 0)
-    slowest = nlargest(OUTSTANDING, (n for n in ordered if not n.children), key=lambda node: node.span.duration_ns)
-    failed = list(islice((node for node in ordered if node.is_failed), OUTSTANDING))
+    costs = [node.span.cost_nanousd or 0 for node in ordered]
+    dearest = [ordered[at] for at in nlargest(OUTSTANDING, range(len(ordered)), key=costs.__getitem__)]
+    leaves = [node for node in ordered if not node.children]
+    durations = [node.span.duration_ns for node in leaves]
+    slowest = [leaves[at] for at in nlargest(OUTSTANDING, range(len(leaves)), key=durations.__getitem__)]
+    failed = list(islice((node for node in ordered if node.span.status in ERROR_STATUSES), OUTSTANDING))
     outstanding = set()
     for node in [*dearest, *slowest, *failed]:
         outstanding.add(node.span.span_id)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import starmap
 from typing import Any
 
 import msgspec
@@ -88,41 +89,37 @@ CLASSES = (
     "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation_1h_input_tokens",
     "reasoning_output_tokens",
 )  # fmt: skip
-# A time that comes as text is read by Python, which of a large trace takes longer than all else of its rows.
-_MICROSECONDS = "(extract(epoch FROM start) * 1000000)::bigint"
+# A time that comes as text is read by Python, which of a large trace takes longer than all else of its rows. In
+# floating point, which PostgreSQL is quicker with, microseconds are off by less than half of one until 2106.
+_MICROSECONDS = "(date_part('epoch', start) * 1000000)::bigint"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _READ = {"start": _MICROSECONDS, "cost_nanousd": "shown_nanousd"}
 _SELECTED = [_READ.get(name, name) for name in COLUMNS]
-# What a tree is built of, of any number of spans. Attributes of the gateway's spans alone say what it must know:
-# attempts, hits, answers instead.
-OUTLINE = {
-    name: name
-    for name in (
-        "duration_ns", "name", "source", "is_call", "is_counted", "is_estimated", "operation_name", "status",
-        "error_type", "request_model", "response_model", "response_id", "input_tokens", "output_tokens", "block_id",
-        "block_slot",
-    )
-} | {
-    "span_id": "encode(span_id, 'hex')",
-    "parent_span_id": "encode(parent_span_id, 'hex')",
-    "start_us": _MICROSECONDS,
-    "cost_nanousd": "shown_nanousd",
-    "attributes": f"CASE WHEN source = {SOURCE_GATEWAY} THEN attributes END",
-}  # fmt: skip
-_BLANK: dict[Any, Any] = {str: "", int: 0, bool: False, tuple[str, ...]: ()}
 
 
-class Outlined(SpanRow):
-    """A span with the columns of OUTLINE; others are blank. Made of a row as it comes: a trace has thousands."""
+class Outlined(msgspec.Struct, gc=False):
+    """Of a span what a tree is built of; what its row says besides is read of those that are shown, and blank here.
 
+    A trace has thousands of them: they are made in C, and nothing that is looked through for cycles.
+    """
+
+    span_id: str
+    parent_span_id: str | None
     start_us: int
-
-    def __init__(self, row: Sequence[Any]) -> None:
-        values = dict(zip(OUTLINE, row, strict=True))
-        if isinstance(values["attributes"], str):  # Django's cursor leaves jsonb as text
-            values["attributes"] = msgspec.json.decode(values["attributes"])
-        values["attributes"] = values["attributes"] or {}
-        object.__setattr__(self, "__dict__", values)
+    duration_ns: int
+    source: int
+    is_call: bool
+    is_counted: bool
+    is_estimated: bool
+    status: str
+    error_type: str
+    response_id: str
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_nanousd: int | None
+    block_id: int | None
+    block_slot: int | None
+    attributes: dict[str, Any]
 
     @property
     def start(self) -> datetime:
@@ -132,9 +129,23 @@ class Outlined(SpanRow):
     def start_ns(self) -> int:
         return 1000 * self.start_us
 
+    @property
+    def model(self) -> str:
+        return ""
 
+
+_OUTLINE_READ = _READ | {
+    "span_id": "encode(span_id, 'hex')",
+    "parent_span_id": "encode(parent_span_id, 'hex')",
+    "start_us": _MICROSECONDS,
+    # They say what a tree must know of the gateway's spans alone: attempts, hits, answers instead.
+    "attributes": f"CASE WHEN source = {SOURCE_GATEWAY} THEN attributes END",
+}
+OUTLINE = [_OUTLINE_READ.get(name, name) for name in Outlined.__struct_fields__]
+_NO_ATTRIBUTES: dict[str, Any] = {}
+_BLANK: dict[Any, Any] = {str: "", int: 0, bool: False, tuple[str, ...]: ()}
 for _name, _field in SpanRow.__dataclass_fields__.items():
-    if _name not in OUTLINE and _name != "start":
+    if not hasattr(Outlined, _name):
         setattr(Outlined, _name, _BLANK.get(_field.type))
 
 
@@ -229,12 +240,16 @@ def spans_of(cursor: Cursor, found: TraceRow, span_ids: Sequence[str] | None = N
 
 
 def outline_of(cursor: Cursor, found: TraceRow) -> Sequence[SpanRow]:
-    """The same spans, at most MOST_OUTLINED, with what a tree is built of; other columns are left empty (PAINS 35)."""
+    """The same spans, at most MOST_OUTLINED, as `Outlined` (PAINS 35)."""
     cursor.execute(
-        f"SELECT {', '.join(OUTLINE.values())} FROM {TRACE_SHOWN} span ORDER BY start, span_id LIMIT {MOST_OUTLINED}",
+        f"SELECT {', '.join(OUTLINE)} FROM {TRACE_SHOWN} span ORDER BY start, span_id LIMIT {MOST_OUTLINED}",
         _of_trace(found),
     )
-    return [Outlined(row) for row in cursor.fetchall()]
+    spans: list[Any] = list(starmap(Outlined, cursor.fetchall()))
+    for span in spans:
+        told = span.attributes  # Django's cursor leaves jsonb as text
+        span.attributes = msgspec.json.decode(told) if isinstance(told, str) else told or _NO_ATTRIBUTES
+    return spans
 
 
 def bills_of(cursor: Cursor, found: TraceRow, span_ids: Sequence[str]) -> dict[str, list[BillRow]]:

@@ -43,7 +43,7 @@ from llmobs.tenants.models import Tenant
 
 SOURCES = {1: "gateway", 2: "OTLP", 3: "REST"}
 DEGRADED = "llmobs.degraded"
-LARGE = 1_000  # spans from which on the tree is built of outlines
+LARGE = 150  # spans from which on the tree is built of outlines: it folds, and few rows are shown
 
 Findings = Mapping[str, Sequence[FindingRow]]  # by span
 
@@ -297,7 +297,8 @@ def _legend(tree: Tree, slots: dict[str, int]) -> list[tuple[str, str]]:
 
 
 def _facts(tree: Tree) -> dict[str, Any]:
-    counted = [node for node in tree.nodes if node.span.is_call and node.span.is_counted]
+    calls = [node for node in tree.nodes if node.span.is_call]
+    counted = [node for node in calls if node.span.is_counted]
     asked = [node for node in counted if node.span.status != REFUSED]
     attempts = sum(node.is_attempt for node in counted)
     several = sum(1 for node in tree.nodes if node.children and node.is_own_call and node.attempts)
@@ -307,17 +308,17 @@ def _facts(tree: Tree) -> dict[str, Any]:
         "attempts": len(asked) if attempts else 0,
         "failed": sum(1 for node in counted if node.span.status in ERROR_STATUSES),
         "cached": sum(1 for node in counted if node.span.attributes and hit_word(node)),
-        "refused": sum(1 for node in tree.nodes if node.span.is_call and node.span.status == REFUSED),
+        "refused": sum(1 for node in calls if node.span.status == REFUSED),
         "estimated": estimated,
     }
 
 
 def _answer(visit: Visit, found: TraceRow, nodes: list[Node]) -> list[panel.Message]:
     """What the last call that was answered said, if it was kept."""
-    calls = [n for n in nodes if (n.span.is_call and n.span.is_counted) or n.span.attributes.get(DEGRADED) in INSTEAD]
+    kept = [node for node in nodes if node.span.block_id is not None]
+    calls = [n for n in kept if (n.span.is_call and n.span.is_counted) or n.span.attributes.get(DEGRADED) in INSTEAD]
     answered = [n for n in calls if n.span.status in ("ok", "degraded") and n.span.error_type != HEDGED]
-    kept = [node for node in answered if node.span.block_id is not None]
-    if not kept:
+    if not answered:
         return []
-    content = content_of(visit.cursor, found.tenant_id, max(kept, key=lambda node: node.end_ns).span)
+    content = content_of(visit.cursor, found.tenant_id, max(answered, key=lambda node: node.end_ns).span)
     return panel.messages_of(content.output if content else None)

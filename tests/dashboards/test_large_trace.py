@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from dashboards.views.trace import LARGE
+from dashboards.tree import FOLD_ABOVE
 from llmobs.core.ids import new_span_id
 from tests.dashboards.cast import Cast
 from tests.ingest.making import START_NS, call, commit, step
@@ -46,7 +46,7 @@ def page(cast: Cast, query: str = "", trace_id: bytes = TRACE) -> str:
 
 def test_the_page_holds_the_steps_and_says_how_much_is_below(trace: Cast) -> None:
     shown = page(trace)
-    assert 1 + STEPS <= len(ROW.findall(shown)) < LARGE / 4
+    assert 1 + STEPS <= len(ROW.findall(shown)) < FOLD_ABOVE
     assert "1,231 spans" in shown
     assert f"+{BELOW} spans" in shown
 
