@@ -28,13 +28,14 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of one letter. `error` "": it is written (`spans` new ones), or was before."""
+    """What became of one letter. `error` "": it is written (`spans` new ones), or was before (`by_others`)."""
 
     letter_id: int
     spans: int
     duplicates: int
     error: str
     folds: list[Fold]
+    by_others: bool = False  # or dropped: nothing was tried
 
 
 class Replayer:
@@ -57,7 +58,7 @@ class Replayer:
                     (letter_id,),
                 ).fetchone()
                 if row is None:
-                    return Replayed(letter_id, 0, 0, "", [])
+                    return Replayed(letter_id, 0, 0, "", [], by_others=True)
                 done = self._write(*row)
                 self._conn.execute(
                     "UPDATE dead_letter SET replayed_at = now(), entry = '' WHERE letter_id = %s", (letter_id,)

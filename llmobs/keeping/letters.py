@@ -14,7 +14,7 @@ from llmobs.budgets.valkey import EpochChanged
 from llmobs.core.clock import now_ns
 from llmobs.ingest.adjust_ledger import teach
 from llmobs.ingest.replay import Replayed, Replayer
-from llmobs.keeping.connecting import connect
+from llmobs.keeping.connecting import connect, first_to_replay
 from llmobs.keeping.models import DeadLetter
 from llmobs.tenants import audit
 
@@ -27,25 +27,37 @@ def ask(chosen: QuerySet[DeadLetter], actor: str) -> int:
 
 
 def go_on() -> int:
-    """Replay what was asked for, in the name of who asked; how many were written. May be killed: the next goes on."""
+    """Replay what was asked for, in the name of who asked; how many were written. May be killed: the next goes on.
+
+    One at a time: a second one, while this takes longer than the pause between two, would try the same letters again.
+    """
     asked = DeadLetter.objects.filter(replayed_at=None, asked_at__isnull=False)
     written = 0
-    for actor in sorted(set(asked.values_list("asked_by", flat=True))):
-        written += sum(not done.error for done in replay(asked.filter(asked_by=actor).order_by("at", "pk"), actor))
+    with connect() as conn:
+        if not first_to_replay(conn):
+            return 0
+        for actor in sorted(set(asked.values_list("asked_by", flat=True))):
+            found = replay(asked.filter(asked_by=actor).order_by("at", "pk"), actor)
+            written += sum(not done.error and not done.by_others for done in found)
     return written
 
 
 def replay(chosen: QuerySet[DeadLetter], actor: str) -> list[Replayed]:
-    """Write each again; what the ledger must learn is sent at once, else its next reader brings it."""
+    """Write each again; what the ledger must learn is sent at once, else its next reader brings it.
+
+    What another has replayed since it was chosen is in the audit trail already, in that one's name.
+    """
     found = []
     with connect() as conn:
         replayer = Replayer(conn, settings.SECRETS)
         for letter in chosen.select_related("tenant"):
             done = replayer.replay(letter.pk)
+            found.append(done)
+            if done.by_others:
+                continue
             with transaction.atomic():
                 audit.record(actor, "replay", letter, {"error": [letter.reason, done.error]})
                 DeadLetter.objects.filter(pk=letter.pk).update(asked_at=None, asked_by="")
-            found.append(done)
         folds = [fold for done in found for fold in done.folds]
         try:
             with redis.Redis.from_url(settings.VALKEY_URL, socket_timeout=10, socket_connect_timeout=2) as client:

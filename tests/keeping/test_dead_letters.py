@@ -17,6 +17,8 @@ from llmobs.ingest.journal import JournalWriter
 from llmobs.ingest.otlp.decode import decode
 from llmobs.ingest.replay import Replayer
 from llmobs.ingest.writing import Writer
+from llmobs.keeping import letters
+from llmobs.keeping.connecting import connect, first_to_replay
 from llmobs.keeping.models import DeadLetter
 from llmobs.keeping.tasks import replay_letters
 from llmobs.ops.verify import verify
@@ -245,3 +247,25 @@ def test_what_fails_again_at_the_worker_is_asked_for_no_more_and_says_why(
     assert letter.reason == "it does not decode: KeyError"
     [entry] = AuditEntry.objects.filter(action="replay")
     assert entry.change["error"][1] == "it does not decode: KeyError"
+
+
+def test_what_another_has_replayed_meanwhile_is_told_once(
+    pg: Connection, buried: OtlpBody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two had chosen it; who comes second finds it written."""
+    monkeypatch.undo()
+    first, second = (letters.replay(DeadLetter.objects.all(), actor) for actor in ("alice", "bob"))
+    assert [(done.spans, done.by_others) for done in first + second] == [(2, False), (0, True)]
+    assert [entry.actor for entry in AuditEntry.objects.filter(action="replay")] == ["alice"]
+
+
+def test_two_tasks_do_not_replay_at_once(pg: Connection, buried: OtlpBody, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first takes longer than the pause between two: the letter would be tried again, and told twice."""
+    letters.ask(DeadLetter.objects.all(), "alice")
+    with connect() as conn:
+        assert first_to_replay(conn)
+        assert letters.go_on() == 0
+        assert not AuditEntry.objects.filter(action="replay").exists()
+    monkeypatch.undo()
+    assert (letters.go_on(), letters.go_on()) == (1, 0)
+    assert AuditEntry.objects.filter(action="replay").count() == 1
