@@ -3,7 +3,7 @@
 Authentication, redaction, pricing and two budgets are on.
 1. As fast as it goes: spans/s, and CPU of each process per 1,000 spans, which other work on the machine hardly changes.
 2. At HALF_LOAD, evenly paced: how long a request of 200 takes, and after how long its last span can be queried.
-3. Bytes a span by table, and the most memory that collector and writer took.
+3. Bytes a span by table, and the most memory that collector and writers took (`memory`: by parts, and resident).
 4. phoenix and mlflow, with the same bodies, one after the other once ours has ended.
 The floor is what PostgreSQL takes of the same rows by a plain COPY into a table without bills, roll-ups or indexes but
 the unique one, in the same run.
@@ -146,17 +146,24 @@ def measure(up: Platform, maker: Bodies, bodies: list[bytes]) -> Figures:
         conn.autocommit = True
         send_all(up.gateway_port, warm, SENDERS, headers=HEADERS)
         wait_stored(conn, len(warm) * SPANS_PER_REQUEST)
-        acknowledged, durable, micros = measure_most(up, conn, bodies)
-        measure_half(up, conn, maker)
+        with memory.Most(lambda: _own(up)) as most:
+            acknowledged, durable, micros = measure_most(up, conn, bodies)
+            measure_half(up, conn, maker)
         spans = stored(conn)
         sizes = bytes_a_span(conn, spans)
         each = ", ".join(f"{table} {size:.0f}" for table, size in sizes.items())
         print(f"  on disk, all tables and indexes       {sum(sizes.values()):9.0f} bytes a span (aim ≤ 2,200): {each}")
         conn.autocommit = False
         print(f"  floor: plain COPY of the rows         {copy_floor(conn, spans):9.0f} spans/s")
-    peak = sum(resident_mb(up.pids(kind), is_peak=True) for kind in ("gateway", "writer"))
-    print(f"  memory of collector and writer        {peak:9.0f} MB at its most (aim ≤ 250)")
+    peak = resident_mb(_own(up), is_peak=True)
+    print(f"  memory of collector and writers       {most.mb:9.0f} MB at its most, each page once (aim ≤ 250)")
+    print(f"    as resident in each of them         {peak:9.0f} MB, what they share as often as they are")
     return Figures("llmobs", acknowledged, durable, micros, sum(sizes.values()), peak)
+
+
+def _own(up: Platform) -> list[int]:
+    """The collector and the writers."""
+    return up.pids("gateway") + up.pids("writer")
 
 
 def compare(ours: Figures, bodies: list[bytes]) -> None:
