@@ -631,6 +631,7 @@ static PyMethodDef METHODS[] = {
     {"are_short", are_short, METH_VARARGS, "Whether all texts of a tuple are plain ASCII, and so short."},
     {"last_words", last_words, METH_VARARGS, "The first words of the last of plain messages; None: look closer."},
     {"anchors_in", anchors_in, METH_VARARGS, "Bits of the groups of which an anchor stands in an ASCII text."},
+    {"look", look, METH_VARARGS, "All looks at a span's contents and attributes, as bits."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define FORM 5 /* of what the module gives, as in compiled.py: a build of another form is not used */
+#define FORM 6 /* of what the module gives, as in compiled.py: a build of another form is not used */
 
 /* What ends a reading: ODD leaves it to Python, FAILED has set a Python exception. */
 enum { FINE = 0, ODD = 1, FAILED = 2 };
@@ -34,10 +34,12 @@ PyObject *plain_texts(PyObject *module, PyObject *text);
 PyObject *looks_clean(PyObject *module, PyObject *text);
 PyObject *values_look_clean(PyObject *module, PyObject *attributes);
 PyObject *anchors_in(PyObject *module, PyObject *arguments);
+PyObject *look(PyObject *module, PyObject *arguments);
 int are_plain_messages(const char *at, Py_ssize_t length); /* in UTF-8: JSON as `otlp.messages` keeps it */
 
 /* _compiled_values.c */
 PyObject *values_are_small(PyObject *module, PyObject *arguments);
+int no_media_in(PyObject *attributes, Py_ssize_t shortest);
 PyObject *values_hold_no_media(PyObject *module, PyObject *arguments);
 PyObject *are_short(PyObject *module, PyObject *arguments);
 PyObject *last_words(PyObject *module, PyObject *arguments);

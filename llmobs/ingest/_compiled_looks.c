@@ -2,7 +2,8 @@
 
    looks_clean(text): whether no personal data or secret can stand in it, as `guards.sensitive.may_hold` says.
    anchors_in(…): which anchors of injections stand in it (`guards.anchors`).
-   plain_texts(text): messages as most are, taken apart. */
+   plain_texts(text): messages as most are, taken apart.
+   look(…): all of it at once, of a span. */
 
 #include "_compiled.h"
 
@@ -172,21 +173,23 @@ PyObject *looks_clean(PyObject *module, PyObject *text) {
     return clean < 0 ? NULL : PyBool_FromLong(clean);
 }
 
-PyObject *values_look_clean(PyObject *module, PyObject *attributes) {
+/* 1, 0, or -1 with an exception. */
+static int values_clean(PyObject *attributes) {
     PyObject *name, *value;
     Py_ssize_t place = 0;
-    if (!PyDict_Check(attributes))
-        Py_RETURN_FALSE;
     while (PyDict_Next(attributes, &place, &name, &value)) {
         if (PyLong_Check(value) || PyFloat_Check(value) || value == Py_None) /* truths are integers */
             continue;
         int clean = PyUnicode_Check(value) ? is_clean_text(value) : 0;
-        if (clean < 0)
-            return NULL;
-        if (!clean)
-            Py_RETURN_FALSE;
+        if (clean <= 0)
+            return clean;
     }
-    Py_RETURN_TRUE;
+    return 1;
+}
+
+PyObject *values_look_clean(PyObject *module, PyObject *attributes) {
+    int clean = PyDict_Check(attributes) ? values_clean(attributes) : 0;
+    return clean < 0 ? NULL : PyBool_FromLong(clean);
 }
 
 /* ---------------------------------------------------------------- anchors of injections */
@@ -198,12 +201,15 @@ PyObject *values_look_clean(PyObject *module, PyObject *attributes) {
 typedef struct {
     const uint8_t *kinds; /* of each byte: its class (5 bits), a sign between letters (1), a letter (1) */
     const uint8_t *heads; /* a bit for each three classes that an anchor begins with */
+    const uint8_t *classes;
     const char *moves, *told;
     size_t states, width;
+    unsigned long long spread;
 } Anchors;
 
 /* The bits of all anchors that begin here. Each state is checked: nothing is believed of the tables. */
-static uint64_t anchors_from(const Anchors *anchors, const uint8_t *at, const uint8_t *end, const uint8_t *classes) {
+static uint64_t anchors_from(const Anchors *anchors, const uint8_t *at, const uint8_t *end) {
+    const uint8_t *classes = anchors->classes;
     uint64_t seen = 0;
     for (size_t state = 0; at < end; at++) {
         uint16_t next;
@@ -219,8 +225,7 @@ static uint64_t anchors_from(const Anchors *anchors, const uint8_t *at, const ui
     return seen;
 }
 
-static uint64_t all_anchors(const Anchors *anchors, const uint8_t *classes, const uint8_t *at, const uint8_t *end,
-                            uint64_t spread) {
+static uint64_t all_anchors(const Anchors *anchors, const uint8_t *at, const uint8_t *end) {
     uint64_t seen = 0;
     uint32_t three = 0, nine = 0;
     for (const uint8_t *last = at; last < end + 2; last++) {
@@ -228,9 +233,9 @@ static uint64_t all_anchors(const Anchors *anchors, const uint8_t *classes, cons
         three = (three << 5 | (kind & 31)) & 0x7fff;
         nine = (nine << 2 | kind >> 5) & LAST_NINE;
         if (nine == SPREAD)
-            seen |= spread;
+            seen |= anchors->spread;
         if (anchors->heads[three >> 3] >> (three & 7) & 1 && last - at >= 2)
-            seen |= anchors_from(anchors, last - 2, end, classes);
+            seen |= anchors_from(anchors, last - 2, end);
     }
     return seen;
 }
@@ -253,32 +258,49 @@ static Py_ssize_t single_blanks(uint8_t *into, const uint8_t *at, Py_ssize_t len
     return filled;
 }
 
+/* As `guards.anchors.tables` makes them; 0 with an exception where they are none. */
+static int anchors_of(PyObject *tables, Anchors *anchors) {
+    Py_ssize_t kind_bytes, head_bytes, class_bytes, move_bytes, told_bytes;
+    if (!PyArg_ParseTuple(tables, "y#y#y#y#y#K", &anchors->kinds, &kind_bytes, &anchors->heads, &head_bytes,
+                          &anchors->classes, &class_bytes, &anchors->moves, &move_bytes, &anchors->told, &told_bytes,
+                          &anchors->spread))
+        return 0;
+    anchors->states = told_bytes / 8;
+    anchors->width = anchors->states ? move_bytes / 2 / anchors->states : 0;
+    if (kind_bytes == 256 && head_bytes == 4096 && class_bytes == 256)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "tables of bytes are needed");
+    return 0;
+}
+
+/* -1 with an exception, 0 otherwise. */
+static int anchors_of_text(const Anchors *anchors, const uint8_t *at, Py_ssize_t length, uint64_t *seen) {
+    if (!has_gaps(at, length)) {
+        *seen |= all_anchors(anchors, at, at + length);
+        return 0;
+    }
+    uint8_t *single = PyMem_Malloc(length);
+    if (!single) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    *seen |= all_anchors(anchors, single, single + single_blanks(single, at, length));
+    PyMem_Free(single);
+    return 0;
+}
+
 PyObject *anchors_in(PyObject *module, PyObject *arguments) {
     Anchors anchors;
-    const uint8_t *classes;
-    Py_ssize_t kind_bytes, head_bytes, class_bytes, move_bytes, told_bytes;
-    unsigned long long spread, seen;
-    PyObject *text;
-    if (!PyArg_ParseTuple(arguments, "(y#y#y#y#y#K)U", &anchors.kinds, &kind_bytes, &anchors.heads, &head_bytes,
-                          &classes, &class_bytes, &anchors.moves, &move_bytes, &anchors.told, &told_bytes, &spread,
-                          &text))
+    PyObject *tables, *text;
+    uint64_t seen = 0;
+    if (!PyArg_ParseTuple(arguments, "O!U", &PyTuple_Type, &tables, &text) || !anchors_of(tables, &anchors))
         return NULL;
-    anchors.states = told_bytes / 8;
-    anchors.width = anchors.states ? move_bytes / 2 / anchors.states : 0;
-    if (kind_bytes != 256 || head_bytes != 4096 || class_bytes != 256 || !PyUnicode_IS_COMPACT_ASCII(text)) {
-        PyErr_SetString(PyExc_ValueError, "tables of bytes and an ASCII text are needed");
+    if (!PyUnicode_IS_COMPACT_ASCII(text)) {
+        PyErr_SetString(PyExc_ValueError, "an ASCII text is needed");
         return NULL;
     }
-    const uint8_t *at = PyUnicode_1BYTE_DATA(text);
-    Py_ssize_t length = PyUnicode_GET_LENGTH(text);
-    if (!has_gaps(at, length))
-        return PyLong_FromUnsignedLongLong(all_anchors(&anchors, classes, at, at + length, spread));
-    uint8_t *single = PyMem_Malloc(length);
-    if (!single)
-        return PyErr_NoMemory();
-    length = single_blanks(single, at, length);
-    seen = all_anchors(&anchors, classes, single, single + length, spread);
-    PyMem_Free(single);
+    if (anchors_of_text(&anchors, PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text), &seen))
+        return NULL;
     return PyLong_FromUnsignedLongLong(seen);
 }
 
@@ -382,6 +404,95 @@ __attribute__((optimize("O3"))) static int has_control(const char *at, Py_ssize_
 
 int are_plain_messages(const char *at, Py_ssize_t length) {
     return !has_control(at, length) && messages_of(NULL, at, length) == FINE;
+}
+
+/* ---------------------------------------------------------------- all at once */
+
+/* What `content.look` is told; above them the anchors of what was asked. */
+enum { CLEAN_INPUT = 1, CLEAN_OUTPUT = 2, CLEAN_VALUES = 4, NO_MEDIA = 8, PLAIN_INPUT = 16, FLAG_BITS = 5 };
+#define LONG_TEXT 20000 /* as in ingest.media */
+
+/* Whether one of the words may stand there that `ingest.media` looks for: by two letters behind a sign. */
+static int may_follow(const uint8_t *at, const uint8_t *end, uint8_t sign, const char *const *beginnings) {
+    while (end - at > 2 && (at = memchr(at, sign, end - at - 2)) != NULL) {
+        for (const char *const *two = beginnings; *two; two++)
+            if (at[1] == (uint8_t)(*two)[0] && at[2] == (uint8_t)(*two)[1])
+                return 1;
+        at++;
+    }
+    return 0;
+}
+
+static int may_hold_media(const uint8_t *at, Py_ssize_t length) {
+    static const char *const NAMES[] = {"da", "by", "b6", "fi", "ba", "bl", "em", "ve", NULL}, *const URL[] = {"ba", NULL};
+    return may_follow(at, at + length, '"', NAMES) || may_follow(at, at + length, ';', URL);
+}
+
+static int is_role(const Letters *role, const char *const *roles) {
+    for (; *roles; roles++)
+        if (strlen(*roles) == (size_t)(role->end - role->at) && !memcmp(role->at, *roles, strlen(*roles)))
+            return 1;
+    return 0;
+}
+
+/* The anchors in what was asked, where these are plain messages and none is a tool's (`guards.texts`). */
+static int anchors_of_messages(const Anchors *anchors, const char *at, Py_ssize_t length, uint64_t *seen) {
+    static const char *const TRUSTED[] = {"system", "developer", "assistant", NULL};
+    static const char *const TOOLS[] = {"tool", "function", NULL};
+    Letters rest = {at, at + length}, role, said;
+    TRY(messages_of(NULL, at, length));
+    while (follows(&rest, rest.at == at ? "[" : ",") && message_follows(&rest, &role, &said)) {
+        if (is_role(&role, TOOLS))
+            return ODD;
+        if (!is_role(&role, TRUSTED) &&
+            anchors_of_text(anchors, (const uint8_t *)said.at, said.end - said.at, seen))
+            return FAILED;
+    }
+    return FINE;
+}
+
+/* Whether a text is clean (*clean), and whether media may stand in it. -1 with an exception, for no text too. */
+static int content_looked_at(PyObject *text, int *clean, int *media) {
+    Py_ssize_t length;
+    *clean = 1;
+    if (text == Py_None)
+        return 0;
+    const char *bytes = PyUnicode_AsUTF8AndSize(text, &length);
+    if (!bytes && !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+        return -1;
+    PyErr_Clear();
+    *clean = bytes && is_clean((const uint8_t *)bytes, length);
+    *media |= !bytes || length >= LONG_TEXT || may_hold_media((const uint8_t *)bytes, length);
+    return 0;
+}
+
+/* look(input, output, attributes, tables, shortest): all looks at a span's content and values in one. */
+PyObject *look(PyObject *module, PyObject *arguments) {
+    PyObject *input, *output, *attributes, *tables;
+    Py_ssize_t shortest;
+    Anchors anchors;
+    int given, answered, media = 0, became = FINE;
+    uint64_t seen = 0;
+    if (!PyArg_ParseTuple(arguments, "OOO!O!n", &input, &output, &PyDict_Type, &attributes, &PyTuple_Type, &tables,
+                          &shortest) ||
+        !anchors_of(tables, &anchors) || content_looked_at(input, &given, &media) ||
+        content_looked_at(output, &answered, &media))
+        return NULL;
+    int clean = values_clean(attributes), none = media ? 0 : no_media_in(attributes, shortest);
+    if (clean < 0 || none < 0)
+        return NULL;
+    if (input != Py_None)
+        became = PyUnicode_IS_COMPACT_ASCII(input)
+                     ? anchors_of_messages(&anchors, (const char *)PyUnicode_1BYTE_DATA(input),
+                                           PyUnicode_GET_LENGTH(input), &seen)
+                     : ODD;
+    if (became == FAILED)
+        return NULL;
+    if (became == ODD || seen >> (63 - FLAG_BITS))
+        seen = 0, became = ODD;
+    return PyLong_FromUnsignedLongLong(seen << FLAG_BITS | (given ? CLEAN_INPUT : 0) | (answered ? CLEAN_OUTPUT : 0) |
+                                       (clean ? CLEAN_VALUES : 0) | (none ? NO_MEDIA : 0) |
+                                       (became == FINE ? PLAIN_INPUT : 0));
 }
 
 void looks_ready(void) { name_kinds(); }

@@ -39,25 +39,31 @@ PyObject *values_are_small(PyObject *module, PyObject *arguments) {
     Py_RETURN_TRUE;
 }
 
-/* Whether `otlp.media` finds nothing in them: no list or object, and no data URL. */
-PyObject *values_hold_no_media(PyObject *module, PyObject *arguments) {
+/* Whether `ingest.media` finds nothing in them: no list or object, and no data URL. */
+int no_media_in(PyObject *attributes, Py_ssize_t shortest) {
     static const char sign[] = ";base64,";
-    PyObject *attributes, *name, *value;
-    Py_ssize_t shortest, place = 0;
-    if (!PyArg_ParseTuple(arguments, "O!n", &PyDict_Type, &attributes, &shortest))
-        return NULL;
+    PyObject *name, *value;
+    Py_ssize_t place = 0;
     while (PyDict_Next(attributes, &place, &name, &value)) {
         if (PyDict_CheckExact(value) || PyList_CheckExact(value))
-            Py_RETURN_FALSE;
+            return 0;
         if (!PyUnicode_CheckExact(value) || PyUnicode_GET_LENGTH(value) < shortest)
             continue;
         if (!PyUnicode_IS_COMPACT_ASCII(value))
-            Py_RETURN_FALSE; /* looked at by others */
+            return 0; /* looked at by others */
         const char *at = (const char *)PyUnicode_1BYTE_DATA(value);
         if (strstr(at, sign) || strlen(at) != (size_t)PyUnicode_GET_LENGTH(value))
-            Py_RETURN_FALSE;
+            return 0;
     }
-    Py_RETURN_TRUE;
+    return 1;
+}
+
+PyObject *values_hold_no_media(PyObject *module, PyObject *arguments) {
+    PyObject *attributes;
+    Py_ssize_t shortest;
+    if (!PyArg_ParseTuple(arguments, "O!n", &PyDict_Type, &attributes, &shortest))
+        return NULL;
+    return PyBool_FromLong(no_media_in(attributes, shortest));
 }
 
 /* Whether these texts are in ASCII, without NUL, and no longer than that. */

@@ -120,7 +120,9 @@ def decide(claims: Iterable[ClaimInfo], parents: Mapping[Key, bytes | None]) -> 
     `claims` are of one tenant. `parents` gives the parent of every known span of their traces, also of those that are
     no calls; a span that is missing there ends its chain, but for a claim's own parent, which is known from the claim.
     """
-    by_key = {claim.key: claim for claim in claims}
+    by_key = {(claim.trace_id, claim.span_id): claim for claim in claims}
+    if _are_all_alone(by_key, parents):
+        return set(by_key)
     chains = {key: _call_ancestors(claim, by_key, parents) for key, claim in by_key.items()}
     board = _Board(chains, by_key)
     ordered = sorted(by_key.values(), key=lambda claim: _rank(claim, len(chains[claim.key])))
@@ -136,6 +138,22 @@ def decide(claims: Iterable[ClaimInfo], parents: Mapping[Key, bytes | None]) -> 
         if not board.has_counted(claim):
             board.count(claim)
     return board.counted
+
+
+def _are_all_alone(by_key: Mapping[Key, ClaimInfo], parents: Mapping[Key, bytes | None]) -> bool:
+    """Whether none of the relations holds between any two, as in most batches: then each counts."""
+    named = [claim.response_id for claim in by_key.values() if claim.response_id]
+    if len(set(named)) < len(named) or any(claim.yields for claim in by_key.values()):
+        return False
+    passed: set[Key] = set()  # above which there is no claim, as far as was looked
+    for claim in by_key.values():
+        span_id = claim.parent_span_id
+        while span_id is not None and (key := (claim.trace_id, span_id)) not in passed:
+            if key in by_key:
+                return False
+            passed.add(key)
+            span_id = parents.get(key)
+    return True
 
 
 def _rank(claim: ClaimInfo, depth: int) -> tuple[bool, bool, bool, int, int, int, bytes, bytes]:

@@ -93,8 +93,10 @@ class Translator:
         piece.spans = list(self._spans(found, piece, now_ns))
         piece.findings = [(span, finding) for span in piece.spans[:1] for finding in _journalled(found)]
         for span in piece.spans:
-            refer(span)
             clean = look(span)
+            if not clean.is_without_media:
+                refer(span)
+                clean = look(span)
             found_by_guards = self.config.watch.findings(span, clean)
             if found_by_guards:
                 piece.findings += [(span, finding) for finding in found_by_guards]

@@ -39,6 +39,8 @@ class Watch:
         tenant = self._tenants.get(span.tenant_id)
         if tenant is None or not span.is_call or (span.input is None and span.output is None):
             return []
+        if clean.input and clean.output and not _may_reach(clean.anchors, tenant.injection_threshold_permille):
+            return []
         is_ours = span.source == SOURCE_GATEWAY
         is_repeated = "llmobs.attempt" in span.attributes
         signs: list[Sign] = []
@@ -56,6 +58,10 @@ class Watch:
         if key is None:
             key = self._tenant_keys[tenant_id] = tenant_key(self._key, tenant_id)
         return key
+
+
+def _may_reach(anchors: int | None, threshold_permille: int) -> bool:
+    return anchors is None or may_reach(anchors, threshold_permille)
 
 
 def _looks(action: str, is_ours: bool) -> bool:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from llmobs.core.semconv import SOURCE_GATEWAY, SOURCE_OTLP
+from llmobs.ingest import count_once
 from llmobs.ingest.count_once import ClaimInfo, Key, claim_of, decide
 from tests.ingest.otlp import captured
 
@@ -172,3 +173,31 @@ def test_the_outcome_depends_on_the_set_alone(case: str, seed: object) -> None:
     expected = decide(claims, parents)
     seed.shuffle(claims)  # type: ignore[attr-defined]
     assert decide(claims, dict(reversed(parents.items()))) == expected
+
+
+some = st.integers(1, 6)
+
+
+@given(
+    st.lists(st.tuples(some, st.none() | some, st.sampled_from(["", "", "r1", "r2", "r3", "r4"]),
+                       st.sampled_from(["library", "library", "framework", SDK]),
+                       st.sampled_from([SOURCE_OTLP, SOURCE_OTLP, SOURCE_GATEWAY])),
+             unique_by=lambda each: each[0], max_size=5),
+    st.dictionaries(st.integers(1, 9), st.none() | st.integers(1, 9), max_size=6),
+)  # fmt: skip
+@settings(max_examples=400, deadline=None)
+def test_those_that_are_all_alone_count_as_they_would_one_by_one(
+    given_claims: list[tuple[int, int | None, str, str, int]], above: dict[int, int | None]
+) -> None:
+    claims = [
+        claim(span, parent=parent, response_id=response_id, scope=scope, source=source)
+        for span, parent, response_id, scope, source in given_claims
+    ]
+    parents = {
+        ((1).to_bytes(16), span.to_bytes(8)): None if parent is None else parent.to_bytes(8)
+        for span, parent in above.items()
+    }
+    at_once = decide(claims, parents)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(count_once, "_are_all_alone", lambda *_: False)
+        assert at_once == decide(claims, parents)

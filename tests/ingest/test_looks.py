@@ -1,6 +1,8 @@
 """Looks at texts in C: what they let go holds nothing, and they say what Python says."""
 
+import functools
 import json
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -123,6 +125,48 @@ def test_guards_policy_and_preview_come_to_the_same_without_it(parts: list[str],
         content.Door({1: content.REDACTED}, b"key").apply(span, clean)
         found.append((span.input, span.output, span.attributes, findings, content.preview(span)))
     assert found[0] == found[1]
+
+
+SIGNS = ['"data"', '"bytes":', "iVBORw0KGgo" * 9, ";base64,", '"b64_json"', '"embedding":[1,2,3,4,5,6,7,8]', '"vector']
+
+
+@given(
+    st.lists(st.sampled_from(VALUES + HARMLESS + LISTED + SIGNS) | st.text(max_size=9), min_size=1, max_size=4),
+    st.sampled_from(["user", "tool", "assistant", "system", "odd"]),
+    st.sampled_from(["", "x" * 20_000, "cut"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_one_look_says_what_each_would(parts: list[str], role: str, more: str) -> None:
+    texts = [{"role": role, "parts": [{"type": "text", "content": said}]} for said in (*parts, more)]
+    given, answered = json.dumps(texts, ensure_ascii=False), "".join(parts)
+    span = call(input=given[:-1] if more == "cut" else given, output=answered, attributes={"note": parts[0], "n": 3})
+    clean, module = content.look(span), compiled.loaded()
+    if module is None:
+        assert clean == content.UNKNOWN
+        return
+    assert clean[:3] == (module.looks_clean(span.input), module.looks_clean(answered),
+                         module.values_look_clean(span.attributes))  # fmt: skip
+    if clean.is_without_media:
+        before = (span.input, span.output, dict(span.attributes))
+        media.refer(span)
+        assert (span.input, span.output, span.attributes) == before
+    asked = module.plain_texts(span.input or "") if (span.input or "").isascii() else None
+    if asked is None or role == "tool":
+        assert clean.anchors is None
+    else:
+        seen = [] if role in ("assistant", "system") else [module.anchors_in(OF_INJECTIONS, said) for _, said in asked]
+        anchors = functools.reduce(operator.or_, seen, 0)
+        assert clean.anchors == (None if anchors & SPREAD else anchors)  # for which there is no room
+
+
+def test_a_look_needs_tables_and_attributes() -> None:
+    module = compiled.loaded()
+    if module is not None:
+        for tables in ((b"", b"", b"", b"", b"", 0), (b"",)):
+            with pytest.raises((ValueError, TypeError)):
+                module.look("x", None, {}, tables, 64)
+        with pytest.raises(TypeError):
+            module.look(3, None, {}, OF_INJECTIONS, 64)
 
 
 plain_words = st.text('ab "\\n\t', max_size=6) | st.sampled_from(["x" * 500, " " * 300, "a  b", " a", "é", "\x1c"])
