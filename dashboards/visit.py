@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property, wraps
+from functools import cached_property, lru_cache, wraps
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,7 +14,7 @@ from django.core.cache import cache
 from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -56,6 +56,12 @@ RAIL = (
     ("Service", (("providers", "Providers"), ("alerts", "Alerts"))),
     ("Quality", (("prompts", "Prompts"),)),
 )
+
+
+@lru_cache(maxsize=1024)
+def _path(page: str, arguments: tuple[str, ...], prefix: str) -> str:
+    """A page of a trace has hundreds of addresses of itself. `prefix`: what Django puts before each."""
+    return reverse(f"dashboards:{page}", args=arguments)
 
 
 @dataclass
@@ -107,7 +113,7 @@ class Visit:
             for name in {"from", "to", "last"} - changes.keys():
                 query.pop(name, None)
         text = urlencode({name: value for name, value in query.items() if value is not None and value != ""})
-        path = reverse(f"dashboards:{page}", args=arguments)
+        path = _path(page, arguments, get_script_prefix())
         return f"{path}?{text}" if text else path
 
     def local(self, at: datetime) -> datetime:

@@ -36,13 +36,15 @@ class Filters:
     @property
     def given(self) -> dict[str, str | int]:
         """Those that are set, by name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name in _FILTERS if (value := getattr(self, name)) is not None}
 
     @property
     def needs_traces(self) -> bool:
         """Whether a filter is set that no roll-up knows."""
         return any(name in ("user", "session", "search") for name in self.given)
+
+
+_FILTERS = tuple(field.name for field in fields(Filters))
 
 
 @dataclass(frozen=True)
