@@ -1,7 +1,8 @@
 """How many spans each day of `scale` gets, so that all days are there when the time or the disk has an end.
 
-Before each day: what is still wanted, or what fits into the time (by the pace of the last days) and onto the disk (by
-the bytes of a span so far) if the days that are left share it by their weights. The smallest is taken.
+Before each day: what is still wanted, or what fits into the time (by the best pace of a day so far: small ones are slow
+by themselves, and would make the next ones smaller still) and onto the disk (by the bytes of a span so far) if the days
+that are left share it by their weights. The smallest is taken.
 """
 
 import shutil
@@ -12,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 
 FINISHING_PART = 0.3  # of all the time: roll-ups of days, VACUUM, claims' indexes
-LAST_DAYS = 4  # that the pace is taken of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Pace:
     workers: int
     began: float = field(default_factory=time.time)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _rates: list[float] = field(default_factory=list)
+    _best: float = 0.0  # spans a second of one worker
     _written: int = 0
     _under_way: int = 0
 
@@ -54,16 +54,16 @@ class Pace:
     def written(self, spans: int, seconds: float, taken: int) -> None:
         """A day is there."""
         with self._lock:
-            self._rates = [*self._rates, spans / seconds][-LAST_DAYS:]
+            self._best = max(self._best, spans / seconds)
             self._written += spans
             self._under_way -= taken
 
     def _in_time(self) -> float:
-        if self.bounds.until is None or not self._rates:
+        if self.bounds.until is None or not self._best:
             return float("inf")
         end = self.bounds.until.timestamp()
         left = end - FINISHING_PART * (end - self.began) - time.time()
-        return max(left, 0) * self.workers * sum(self._rates) / len(self._rates) - self._under_way / 2
+        return max(left, 0) * self.workers * self._best - self._under_way / 2
 
     def _on_disk(self, size: int) -> float:
         free = shutil.disk_usage(self.folder).free - self.bounds.least_free_bytes
