@@ -2,11 +2,10 @@
 
 import sys
 
-from llmobs.core.lean import give_back, leave_out
+from llmobs.core.lean import leave_out
 
 if __name__ == "__main__":
     leave_out()
-    give_back()
     from llmobs.ingest.writer import main
 
     sys.exit(main())
