@@ -122,8 +122,7 @@ def _parts(cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | Non
     """
     unit = next((name for name in ("day", "hour") if name in groups), None)
     if unit is not None and not billed.is_small(_asked(scope, groups), by_hour=unit == "hour"):
-        start, first = _begin(cursor, scope, mark)
-        zones = _zones(cursor, scope.tenant_ids)
+        start, first, zones = _begin(cursor, scope, mark)
         for days in (1, 4, 16, 64):
             last: date = first + timedelta(hours=6 * days)
             end = first + timedelta(hours=6 * days + 1)
@@ -135,11 +134,6 @@ def _parts(cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | Non
                 break
             yield Part(unit, start, end, last)
     yield None
-
-
-def _zones(cursor: Cursor, tenant_ids: Sequence[int]) -> list[ZoneInfo]:
-    cursor.execute("SELECT DISTINCT time_zone FROM tenants_tenant WHERE id = ANY(%s)", [list(tenant_ids)])
-    return [ZoneInfo(name) for (name,) in cursor.fetchall()] or [ZoneInfo("UTC")]
 
 
 def _end(
@@ -185,21 +179,23 @@ def _end_of_users(cursor: Cursor, scope: Scope, after: str | None, limit: int) -
     return (("g_user",), tuple(row)) if row else None
 
 
-def _begin(cursor: Cursor, scope: Scope, mark: Mark | None) -> tuple[datetime, datetime]:
-    """From when on bills are read, and the first moment that the page can show: the mark's, or the first bill's."""
+def _begin(cursor: Cursor, scope: Scope, mark: Mark | None) -> tuple[datetime, datetime, list[ZoneInfo]]:
+    """From when on bills are read, the first moment that the page can show, the mark's or the first bill's; zones."""
     window = scope.window
+    cursor.execute(
+        "SELECT min(b.begin_at), array_agg(DISTINCT t.time_zone) FROM tenants_tenant t LEFT JOIN LATERAL (SELECT "
+        "begin_at FROM bill WHERE tenant_id = t.id AND begin_at >= %s AND begin_at < %s ORDER BY begin_at LIMIT 1) b "
+        "ON true WHERE t.id = ANY(%s)",
+        [window.start, window.start if mark else window.end, list(scope.tenant_ids)],
+    )
+    begin, names = cursor.fetchone()
+    zones = [ZoneInfo(name) for name in names or ["UTC"]]
     if mark is not None:
         at = mark[0]
         first = at if isinstance(at, datetime) else datetime(at.year, at.month, at.day, tzinfo=UTC)
-        return max(window.start, first - EARLIEST_ZONE), first
-    cursor.execute(
-        "SELECT min(b.begin_at) FROM unnest(%s::bigint[]) AS asked (tenant_id) CROSS JOIN LATERAL (SELECT begin_at "
-        "FROM bill WHERE tenant_id = asked.tenant_id AND begin_at >= %s AND begin_at < %s ORDER BY begin_at LIMIT 1) b",
-        [list(scope.tenant_ids), window.start, window.end],
-    )
-    row = cursor.fetchone()
-    first = (row[0] if row and row[0] else window.start).astimezone(UTC)
-    return max(window.start, first), first
+        return max(window.start, first - EARLIEST_ZONE), first, zones
+    first = (begin or window.start).astimezone(UTC)
+    return max(window.start, first), first, zones
 
 
 def dearest(cursor: Cursor, scope: Scope, groups: Sequence[str], limit: int) -> list[UsageRow]:
