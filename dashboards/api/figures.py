@@ -15,7 +15,7 @@ from dashboards.api.asked import Figures
 from dashboards.api.traces import slugs_of, usd
 from dashboards.queries.costs import key_names
 from dashboards.queries.quality import quality
-from dashboards.queries.rollup import COLUMNS, Latency, Totals, latencies, totals
+from dashboards.queries.rollup import COLUMNS, FIGURES, Totals, latencies, totals
 from dashboards.queries.scope import Cursor, Scope
 from dashboards.reading import figures
 from llmobs.tenants.problem import TooLarge
@@ -116,21 +116,29 @@ def _rows(
     # Sums of no use are not asked for, if the sketches tell all groups as well (of many, that is half the time).
     has_sums = bool(sums) or not asked or not over_time
     if has_sums:
-        for row in totals(cursor, scope, groups, over_time=over_time, bucket=size):
+        only = FIGURES if sums else ()  # else groups alone
+        for row in totals(cursor, scope, groups, over_time, size, only):
             rows[row.at, row.key] = {**empty, **{name: figure(row) for name, figure in sums.items()}}
     for number, (of, names) in enumerate(asked):
         with_empty = not (has_sums or number)
-        for latency in latencies(cursor, scope, groups, over_time, of, bucket=size, with_empty=with_empty):
-            rows.setdefault((latency.at, latency.key), dict(empty)).update(_quantiles(latency, names))
+        found = latencies(cursor, scope, groups, over_time, of, bucket=size, with_empty=with_empty)
+        columns = [(name, _rounded(found[0].of.quantiles_ms(q))) for name, q in names.items()] if found else []
+        for latency in found:
+            metrics = rows.get(key := (latency.at, latency.key))
+            if metrics is None:
+                metrics = rows[key] = empty.copy()
+            for name, values in columns:
+                metrics[name] = values[latency.group]
     if "quality" in wanted:
-        for found in quality(cursor, scope, groups, size):
-            rows.setdefault((found.at, found.key), dict(empty))["quality"] = round(found.mean, 3)
+        for judged in quality(cursor, scope, groups, size):
+            rows.setdefault((judged.at, judged.key), dict(empty))["quality"] = round(judged.mean, 3)
     return rows
 
 
-def _quantiles(latency: Latency, names: Mapping[str, float]) -> dict[str, float | None]:
-    found = {name: latency.quantile_ms(q) for name, q in names.items()}
-    return {name: None if ms is None else round(ms, 3) for name, ms in found.items()}
+def _rounded(values: list[float | None]) -> list[float | None]:
+    """To three places: of many values that are few different ones."""
+    known = {ms: ms if ms is None else round(ms, 3) for ms in set(values)}
+    return [known[ms] for ms in values]
 
 
 def _shown(
@@ -144,11 +152,12 @@ def _shown(
         elif group == "key":
             names[group] = key_names(cursor, list(ids))
 
+    named = [(group, names.get(group)) for group in groups]
     shown = []
     for (at, key), metrics in rows.items():
         row: dict[str, Any] = {} if size is None else {"at": at}
-        for group, raw in zip(groups, key, strict=True):
-            row[group] = names[group].get(raw) if group in names else raw or None
+        for (group, known), raw in zip(named, key, strict=True):
+            row[group] = raw or None if known is None else known.get(raw)
         row.update(metrics)
         shown.append(row)
     return shown

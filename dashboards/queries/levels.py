@@ -7,7 +7,7 @@ and minutes at the edges: a month of any size is some thousand rows (PAINS 34, 3
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -98,10 +98,15 @@ def _aligned(window: Window, size: timedelta) -> timedelta:
     return QUARTER if any(offset % HOUR for offset in offsets) else HOUR
 
 
-def rows_of(scope: Scope, by: Sequence[str], levels: Sequence[Level], measures: str) -> tuple[str, list[Any]]:
-    """The rows in scope as (at, status, dimensions, measures): days that are over, hours, finer edges, deltas."""
+def rows_of(
+    scope: Scope, by: Sequence[str], levels: Sequence[Level], measures: Callable[[str], str]
+) -> tuple[str, list[Any]]:
+    """The rows in scope as (at, status, dimensions, measures): days that are over, hours, finer edges, deltas.
+
+    `measures`: what is read of a table, by its name.
+    """
     names = dict.fromkeys(["status", *(COLUMNS[name] for name in by)])
-    columns = f"{', '.join(names)}, {measures}"
+    dimensions = ", ".join(names)
     start, end = scope.window.start.astimezone(UTC).replace(second=0, microsecond=0), scope.window.end.astimezone(UTC)
     filters, filter_parameters = _filters(scope)
     where = f"tenant_id = ANY(%s){filters}"
@@ -111,7 +116,8 @@ def rows_of(scope: Scope, by: Sequence[str], levels: Sequence[Level], measures: 
     def read(table: str, column: str, low: datetime, high: datetime, also: str = "") -> None:
         if low < high:
             within = f"{column} >= %s AND {column} < %s{also}"
-            parts.append(f"SELECT {column} AS at, {columns} FROM {table} WHERE {where} AND {within}")
+            columns = f"{column} AS at, {dimensions}, {measures(table)}"
+            parts.append(f"SELECT {columns} FROM {table} WHERE {where} AND {within}")
             parameters.extend([*base, low, high])
 
     def cover(low: datetime, high: datetime, depth: int) -> None:

@@ -1,7 +1,7 @@
 """Sums and latencies out of the roll-ups: compacted rows plus the deltas that still wait, so exact at any moment.
 
-`levels` says which tables are read. Latencies come as sketches, added up here (`sketches`): PostgreSQL hands their
-arrays over as they lie, which takes it a fraction of what unpacking and grouping them would.
+`levels` says which tables are read. Latencies come as sketches, added up here (`sketches`): PostgreSQL hands them over
+as they lie, packed, which takes it a fraction of what unpacking and grouping them would.
 """
 
 # ruff: noqa: S608 - names in the SQL are constants of this package, values are always bound
@@ -20,6 +20,7 @@ from dashboards.queries.sketches import Sketches, added_up, sketches_of
 from dashboards.window import DAY, Window
 from llmobs.core.semconv import ERROR_STATUSES, REFUSED
 from llmobs.rollups import compact
+from llmobs.rollups.packed import packed
 from llmobs.rollups.sketch import add
 
 COLUMNS, BIN_ORIGIN = levels.COLUMNS, compact.BIN_ORIGIN
@@ -81,7 +82,7 @@ class Totals:
         return 1000 * self.streamed_output_tokens / self.streaming_ms if self.streaming_ms else None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: of tens of thousands that alone would be half the time
 class Latency:
     """A sketch of durations, mergeable; quantiles are within 1 % of the exact ones."""
 
@@ -161,7 +162,7 @@ def _totals(
     """One scope's question, whose rows begin with its number."""
     size = (bucket or scope.window.bucket) if over_time else None
     figures = _figures(is_whole=TELLS_ATTEMPTS_APART.isdisjoint({*by, *scope.filters.given}))
-    rows, parameters = rows_of(scope, by, levels_of(scope, by, size), f"spans, calls, {', '.join(MEASURES)}")
+    rows, parameters = rows_of(scope, by, levels_of(scope, by, size), lambda _: f"spans, calls, {', '.join(MEASURES)}")
     at, at_parameters = _bucket(scope.window, size)
     picked = [str(number), *(COLUMNS[name] for name in by), at, *(figures[name] for name in only)]
     return (
@@ -214,17 +215,13 @@ def latencies(
     if of not in ("duration", "ttft"):
         raise ValueError(f"{of!r} is no latency; one is duration or ttft")
     size = (bucket or scope.window.bucket) if over_time else None
-    measures = f"{of}_buckets AS buckets, {of}_counts AS counts"
-    rows, parameters = rows_of(scope, by, levels_of(scope, by, size), measures)
+    levels = levels_of(scope, by, size)
+    rows, parameters = rows_of(scope, by, levels, lambda table: f"{packed(table, of)} AS packed")
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
     only = "" if among is None else f" AND {grouped[0]} = ANY(%s)"
-    has_latency = f"status <> '{REFUSED}' AND buckets <> '{{}}'"
-    sent = "array_send(buckets), array_send(counts)"
-    if with_empty:
-        sent = ", ".join(
-            f"array_send(CASE WHEN {has_latency} THEN {name} ELSE '{{}}' END)" for name in ("buckets", "counts")
-        )
+    has_latency = f"status <> '{REFUSED}' AND packed <> ''"
+    sent = f"CASE WHEN status <> '{REFUSED}' THEN packed ELSE '' END" if with_empty else "packed"
     cursor.execute(
         f"SELECT {', '.join([*grouped, at])}, {sent} FROM ({rows}) r "
         f"WHERE {'true' if with_empty else has_latency}{only}",
@@ -232,12 +229,13 @@ def latencies(
     )
     n, moments = len(grouped), _Moments()
     keys, sketches = sketches_of(cursor.fetchall(), n + 1)
-    found = [
-        Latency(key[:n], moments[key[n]], sketches, group)
-        for group, (key, size_) in enumerate(zip(keys, sketches.sizes, strict=True))
-        if size_ or with_empty
+    groups = sorted(range(len(keys)), key=lambda group: keys[group][n]) if over_time else range(len(keys))
+    sizes = sketches.sizes
+    return [
+        Latency(keys[group][:n], moments[keys[group][n]], sketches, group)
+        for group in groups
+        if sizes[group] or with_empty
     ]
-    return sorted(found, key=lambda latency: latency.at or BIN_ORIGIN) if over_time else found
 
 
 def merged(found: Iterable[Latency]) -> Latency:

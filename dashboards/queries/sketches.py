@@ -1,4 +1,4 @@
-"""Latency sketches by the thousand: read as PostgreSQL sends their arrays, added up and asked for quantiles at once.
+"""Latency sketches by the thousand: read packed (llmobs.rollups.packed), added up and asked for quantiles at once.
 
 A month of hours by feature is a hundred thousand rows with millions of buckets: nothing here works sketch by sketch.
 """
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llmobs.rollups.packed import ABOVE, BITS, LOWEST, ZERO
 from llmobs.rollups.sketch import middle_ms
 
-# An array as `array_send` writes it: five integers (three, if it is empty), then each element after its length.
-_ARRAY_HEADER = 20
-_BUCKET = np.dtype([("length", ">i4"), ("value", ">i2")])
-_COUNT = np.dtype([("length", ">i4"), ("value", ">i8")])
+_WORD = np.dtype(">i4")
+_SIGN = 1 << (BITS - 1)
+MOST_EMPTY = 4  # places to a bucket that is stored, up to which adding into all of them beats putting these in order
 
 Integers = NDArray[np.int64]
 
@@ -64,14 +64,18 @@ class Sketches:
 
 
 def sketches_of(rows: Sequence[tuple[Any, ...]], width: int) -> tuple[list[Any], Sketches]:
-    """Keys (the first `width` columns of a row) and their sketches, of rows that end in the two arrays as sent."""
+    """Keys (the first `width` columns of a row) and their sketches, of rows that end in one packed."""
     numbers: dict[Hashable, int] = {}
     groups = np.array([numbers.setdefault(row[:width], len(numbers)) for row in rows], np.int64)
     order = np.argsort(groups, kind="stable").tolist()
-    sent = [rows[place][width:] for place in order]
-    buckets = np.frombuffer(b"".join([each[0][_ARRAY_HEADER:] for each in sent]), _BUCKET)["value"].astype(np.int64)
-    counts = np.frombuffer(b"".join([each[1][_ARRAY_HEADER:] for each in sent]), _COUNT)["value"].astype(np.int64)
-    lengths = [max(len(each[0]) - _ARRAY_HEADER, 0) // _BUCKET.itemsize for each in sent]
+    sent = [rows[place][width] for place in order]
+    words = np.frombuffer(b"".join(sent), _WORD).astype(np.int64) - ZERO
+    counts = words & ((1 << BITS) - 1)
+    is_above = words & ABOVE != 0
+    if is_above.any():  # a count so large that it takes two words
+        counts = np.where(is_above, ((counts ^ _SIGN) - _SIGN) << BITS, counts)
+    lengths = [len(each) // _WORD.itemsize for each in sent]
+    buckets = (words >> (BITS + 1)) + LOWEST
     return list(numbers), added_up(np.repeat(groups[order], lengths), buckets, counts, len(numbers))
 
 
@@ -82,15 +86,26 @@ def added_up(groups: Integers, buckets: Integers, counts: Integers, number: int)
     least = int(buckets.min())
     wide = int(buckets.max()) - least + 1
     places = groups * wide + (buckets - least)
+    if number * wide <= MOST_EMPTY * len(places):
+        sums = np.bincount(places, counts, number * wide)  # in floats, which are exact up to 2**53
+        places = np.flatnonzero(sums)
+        counts = sums[places].astype(np.int64)
+    else:
+        places, counts = _in_order(places, counts)
+    is_left = counts > 0  # what was taken back is as if it had not been there
+    if not is_left.all():
+        places, counts = places[is_left], counts[is_left]
+    return Sketches(places % wide + least, counts, np.searchsorted(places, np.arange(1, number + 1) * wide))
+
+
+def _in_order(places: Integers, counts: Integers) -> tuple[Integers, Integers]:
+    """Each place once, ascending, with the sum of its counts."""
     steps = np.diff(places)
     if (steps < 0).any():  # within groups alone: nearly sorted, which a stable sort makes use of
         order = np.argsort(places, kind="stable")
         places, counts = places[order], counts[order]
         steps = np.diff(places)
-    if not steps.all():
-        starts = np.flatnonzero(np.concatenate(([1], steps)))
-        places, counts = places[starts], np.add.reduceat(counts, starts)
-    is_left = counts > 0  # what was taken back is as if it had not been there
-    if not is_left.all():
-        places, counts = places[is_left], counts[is_left]
-    return Sketches(places % wide + least, counts, np.searchsorted(places, np.arange(1, number + 1) * wide))
+    if steps.all():
+        return places, counts
+    starts = np.flatnonzero(np.concatenate(([1], steps)))
+    return places[starts], np.add.reduceat(counts, starts)
