@@ -10,9 +10,10 @@ knows the budget as counted: each bill is in the sum or is added to it, never bo
 for READ COMMITTED, PostgreSQL's default: each statement must see what was committed while it waited for the lock.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, LiteralString
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -60,15 +61,18 @@ class Billed(msgspec.Struct, frozen=True, gc=False):
     prompt_version: str = ""
 
 
-@dataclass(frozen=True, order=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SpendKey:
-    """A row of `budget_spend`; sorted, so that every writer locks rows in the same order."""
+    """A row of `budget_spend`; sorted by all of it (IN_ORDER), so that every writer locks rows in the same order."""
 
     tenant_id: int
     budget_id: int
     revision: int
     value: str
     window_start_s: int
+
+
+IN_ORDER = attrgetter("tenant_id", "budget_id", "revision", "value", "window_start_s")
 
 
 def current_budgets(conn: Connection, budgets: Budgets) -> Budgets:
@@ -121,6 +125,11 @@ def add_spend(
     return _folds(rows, attempts)
 
 
+def add_amounts(conn: Connection, budgets: Budgets, amounts: Mapping[SpendKey, int]) -> None:
+    """Add what is summed up already, by budgets that `current_budgets` gave in this transaction."""
+    _record_thresholds(conn, budgets, _upsert(conn, _ADD, {key: amount for key, amount in amounts.items() if amount}))
+
+
 def _counted_in(budgets: Budgets, bill: Billed) -> CountedIn:
     """Keys that a bill is added to, each with its budget."""
     found: dict[int, tuple[SpendKey, BudgetInfo]] = {}
@@ -167,7 +176,7 @@ def _upsert(conn: Connection, statement: str, amounts: dict[SpendKey, int]) -> l
     """Write rows in sorted order, which is the order of their locks."""
     if not amounts:
         return []
-    keys = sorted(amounts)
+    keys = sorted(amounts, key=IN_ORDER)
     columns = (
         [key.tenant_id for key in keys],
         [key.budget_id for key in keys],
@@ -344,9 +353,17 @@ TOKENS_OF_BILL = (
 
 def billed_by_value(conn: Connection, budget: BudgetInfo, from_s: int, to_s: int) -> dict[str, int]:
     """What the bills begun from `from_s` to before `to_s` take of a budget, by value: its spend, from the bills."""
+    return taken_by_value(conn, budget, from_s, to_s, "bill", USD_OF_BILL if budget.unit == USD else TOKENS_OF_BILL)
+
+
+def taken_by_value(
+    conn: Connection, budget: BudgetInfo, from_s: int, to_s: int, table: LiteralString, amount: LiteralString
+) -> dict[str, int]:
+    """The same of any table that has a bill's columns. `amount`: what a row of it takes of the budget."""
     each = sql.SQL(", ").join([_column(name) for name in budget.each])
-    query = sql.SQL("SELECT sum({amount}) {each} FROM bill WHERE {conditions} {group}").format(
-        amount=sql.SQL(USD_OF_BILL if budget.unit == USD else TOKENS_OF_BILL),
+    query = sql.SQL("SELECT sum({amount})::bigint {each} FROM {table} WHERE {conditions} {group}").format(
+        amount=sql.SQL(amount),
+        table=sql.Identifier(table),
         each=sql.SQL(", {}").format(each) if budget.each else sql.SQL(""),
         conditions=scope_condition(budget),
         group=sql.SQL("GROUP BY {}").format(each) if budget.each else sql.SQL(""),

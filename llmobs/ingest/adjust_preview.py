@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from llmobs.budgets.definition import Budgets
-from llmobs.budgets.spend import SpendKey
+from llmobs.budgets.spend import IN_ORDER, SpendKey
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.core.money import exact_usd
 from llmobs.ingest import adjust
@@ -79,10 +79,8 @@ def preview(conn: Connection, question: Question, book: PriceBook, budgets: Budg
         with conn.transaction(force_rollback=True):
             adjust.find_changed(conn, stretch, question, book, priced_as)
             _add(conn, stretch, found)
-            billed, matched = of_budgets(conn, stretch, budgets)
-            for bill, counted in zip(billed, matched, strict=True):
-                for key, _ in counted:
-                    spend[key] = spend.get(key, 0) + (bill.cost_nanousd or 0)
+            for key, amount in of_budgets(conn, stretch, budgets).items():
+                spend[key] = spend.get(key, 0) + amount
     found.budgets = _budgets(conn, budgets, spend)
     return found
 
@@ -110,11 +108,11 @@ def _budgets(conn: Connection, budgets: Budgets, spend: dict[SpendKey, int]) -> 
             limit = budget.limit_in(key.window_start_s, key.value)
             limit = budget.limit if limit is None else limit
             found.append(BudgetChange(key, budget.name, spent.get(key, 0), difference, limit))
-    return sorted(found, key=lambda each: (not each.passes, -abs(each.difference_nanousd), each.key))
+    return sorted(found, key=lambda each: (not each.passes, -abs(each.difference_nanousd), IN_ORDER(each.key)))
 
 
 def _spent(conn: Connection, keys: Iterable[SpendKey]) -> dict[SpendKey, int]:
-    asked = sorted(keys)
+    asked = list(keys)
     rows = conn.execute(
         "SELECT tenant_id, budget_id, revision, value, extract(epoch FROM window_start)::bigint, spent "
         "FROM budget_spend JOIN unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::text[], %s::timestamptz[]) "

@@ -4,31 +4,25 @@
     it, two: one takes the bill back, the other is the bill anew, so that counts of unpriced requests stay sums.
  2. What waits for the totals of traces (`spans.trace_deltas`); roll-ups of minutes and hours, and users' days. Roll-ups
     go into the compacted rows at once: a million pending deltas would burden every page until they are compacted.
- 3. Budgets: by the same functions as the writer's, one amount for each window and value.
+ 3. Budgets: one amount for each window and value, by the conditions that a new budget is counted by.
 The rows of each table are locked in the order of their keys. What retention has dropped is not brought back.
 """
 
 # ruff: noqa: S608 -- statements are put together of constants and of a table's own columns, values are bound
 
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from llmobs.budgets.definition import COLUMNS, USD, BudgetInfo, Budgets
-from llmobs.budgets.ledger import Fold
-from llmobs.budgets.spend import Billed, CountedIn, add_spend, match
-from llmobs.budgets.window import window_bounds
-from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
+from llmobs.budgets.definition import USD, BudgetInfo, Budgets
+from llmobs.budgets.spend import SpendKey, add_amounts, taken_by_value
+from llmobs.budgets.window import NEVER_S, window_bounds
+from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
 from llmobs.core.ids import new_row_id
 from llmobs.ingest.adjust import CLASSES, Connection, Stretch
 from llmobs.rollups.bills import mark_all
 from llmobs.rollups.compact import DAY_TARGETS, TARGETS, Target, keep_out
 from llmobs.rollups.delta import DIMENSIONS, MEASURES, SKETCHES
 from llmobs.rollups.retention import MINUTES_KEPT_DAYS
-from llmobs.tenants.attribution import Attribution
-
-QUARTER_S = 900  # no time zone's midnight lies between two quarters of an hour
 
 _DIFFERENCE = "new - old"
 # Of a budget, which counts what was held until a call has its first price.
@@ -153,67 +147,32 @@ def _add(conn: Connection, target: Target, stretch: Stretch, which: str) -> None
 # ---------------------------------------------------------------- budgets
 
 
-def write_spend(conn: Connection, stretch: Stretch, budgets: Budgets) -> list[Fold]:
-    """Add the differences to the durable spend; answers what the ledger must learn."""
-    billed, matched = of_budgets(conn, stretch, budgets)
-    return add_spend(conn, budgets, billed, matched) if billed else []
+def write_spend(conn: Connection, stretch: Stretch, budgets: Budgets) -> None:
+    """Add the differences to the durable spend. `budgets`: as they are in this transaction."""
+    add_amounts(conn, budgets, of_budgets(conn, stretch, budgets))
 
 
-def of_budgets(conn: Connection, stretch: Stretch, budgets: Budgets) -> tuple[list[Billed], list[CountedIn]]:
-    """What budgets must know of `changed`: differences by what budgets tell apart, and which budgets they are in."""
-    infos = [b for b in budgets.infos if b.tenant_id == stretch.tenant_id and b.is_counted and b.unit == USD]
-    if not infos:
-        return [], []
-    starts = list(_starts(infos, stretch))
-    names = [name for name in COLUMNS if name in _told_apart(infos)]
-    columns = "".join(f", {COLUMNS[name]}" for name in names)
-    rows = conn.execute(
-        f"SELECT width_bucket(begin_at, %s::timestamptz[]), sum({_TAKEN})::bigint{columns} FROM changed "
-        f"GROUP BY 1{columns} HAVING sum({_TAKEN}) <> 0",
-        (starts,),
-    ).fetchall()
-    billed = [
-        _billed(stretch, starts[at - 1], nanousd, dict(zip(names, values, strict=True)))
-        for at, nanousd, *values in rows
-    ]
-    return billed, match(budgets, billed)
+def of_budgets(conn: Connection, stretch: Stretch, budgets: Budgets) -> dict[SpendKey, int]:
+    """What `changed` adds to each window and value of the budgets that count it."""
+    found = {}
+    for budget in budgets.infos:
+        counted_s = budget.counted_from_s
+        if budget.tenant_id != stretch.tenant_id or budget.unit != USD or counted_s is None:
+            continue
+        for starts_s, ends_s in _windows(budget, stretch):
+            amounts = taken_by_value(conn, budget, max(starts_s, counted_s), ends_s, "changed", _TAKEN)
+            for value, amount in amounts.items():
+                found[SpendKey(budget.tenant_id, budget.id, budget.revision, value, starts_s)] = amount
+    return found
 
 
-def _starts(infos: list[BudgetInfo], stretch: Stretch) -> Iterator[datetime]:
-    """The stretch in parts in which no window of any budget ends."""
-    kinds = {(budget.window, budget.zone) for budget in infos}
-    seen: Any = None
-    first_s = ns_from_utc(stretch.since) // NS_PER_SECOND
-    for at_s in range(first_s - first_s % QUARTER_S, ns_from_utc(stretch.until) // NS_PER_SECOND + 1, QUARTER_S):
-        windows = [window_bounds(window, ZoneInfo(zone), at_s)[0] for window, zone in sorted(kinds)]
-        if windows != seen:
-            seen = windows
-            yield utc_from_ns(at_s * NS_PER_SECOND)
-
-
-def _told_apart(infos: list[BudgetInfo]) -> set[str]:
-    return {name for budget in infos for scope in budget.scopes for name, _ in scope} | {
-        name for budget in infos for name in budget.each
-    }
-
-
-def _billed(stretch: Stretch, at: datetime, nanousd: int, values: dict[str, Any]) -> Billed:
-    """The sum of many as one bill: budgets do not tell it from the others."""
-    who = Attribution(
-        service=values.get("service", ""),
-        environment=values.get("environment", ""),
-        feature=values.get("feature", ""),
-        user_id=values.get("user", ""),
-        session_id=values.get("session", ""),
-        key_id=values.get("key", 0),
-    )
-    return Billed(
-        tenant_id=stretch.tenant_id,
-        attribution=who,
-        model=values.get("model", ""),
-        provider_name=values.get("provider", ""),
-        begin_ns=max(ns_from_utc(at), ns_from_utc(stretch.since)),
-        cost_nanousd=nanousd,
-        tokens=0,
-        prompt_version=values.get("prompt", ""),
-    )
+def _windows(budget: BudgetInfo, stretch: Stretch) -> Iterator[tuple[int, int]]:
+    """Begin and end of those that the stretch meets; of a rolling one its days."""
+    zone = ZoneInfo(budget.zone)
+    until_s = -(-ns_from_utc(stretch.until) // NS_PER_SECOND)
+    starts_s, ends_s = window_bounds(budget.window, zone, ns_from_utc(stretch.since) // NS_PER_SECOND)
+    while starts_s < until_s:
+        yield starts_s, ends_s
+        if ends_s == NEVER_S:
+            return
+        starts_s, ends_s = window_bounds(budget.window, zone, ends_s)
