@@ -14,9 +14,17 @@ import pytest
 import redis
 from django.conf import settings
 from django.test import TransactionTestCase
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from tests.shard_rules import Watch, watched
 from tests.stores import Stores, set_environment
+
+# A busy machine is no fault, and our fixtures that are made once for all examples are meant so.
+examples.register_profile(
+    "llmobs", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+examples.load_profile("llmobs")
 
 _stores = pytest.StashKey[Stores]()
 _kept = pytest.StashKey[frozenset[str]]()

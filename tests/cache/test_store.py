@@ -1,7 +1,7 @@
 """The cache in a real Valkey: look-up, time to live, memory, invalidation, flights; and tenants apart, by a model."""
 
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmobs.cache import status, store
@@ -189,7 +189,7 @@ _steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(_steps)
 def test_no_tenant_ever_gets_anothers_answer(valkey: redis.Redis, steps: list[tuple[str, int, str, str]]) -> None:
     """S4-11, trap: tenants apart, against a model that is a dict for each tenant."""

@@ -4,7 +4,7 @@ from itertools import count
 from typing import Any
 
 import psycopg
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmobs.core import semconv
@@ -97,7 +97,7 @@ def billed(conn: Connection, tenant_id: int) -> dict[str, tuple[int, int]]:
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, derandomize=True)
 def test_any_order_and_any_batches_come_to_the_same_bills(pg: Connection, data: st.DataObject) -> None:
     """PAINS 26: each provider response is billed once, failed attempts beside it not at all."""
     made, expected = scene()

@@ -75,7 +75,8 @@ def test_a_restored_day_is_what_it_was_and_no_money_is_counted_twice(acme: Conne
         assert sum(each.rows for each in done) == (8 if times == 1 else 0)
         assert acme.execute(f"SELECT {columns} FROM span s ORDER BY span_id").fetchall() == before
         assert acme.execute("SELECT to_jsonb(t) FROM trace t ORDER BY trace_id").fetchall() == traces
-    rows = acme.execute("SELECT block_id, block_slot FROM span WHERE block_id IS NOT NULL AND start < %s", (today(),))
+    of_day = "SELECT block_id, block_slot FROM span WHERE block_id IS NOT NULL AND start < %s"
+    rows = acme.execute(of_day, (DAY + timedelta(days=1),))
     for block_id, slot in rows.fetchall():
         assert "hello" in (read_content(acme, 1, block_id, DAY, slot)[0] or "")
     assert acme.execute("SELECT count(*), sum(cost_nanousd) FROM bill").fetchall() == billed

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmobs.limits import admission, scripts
@@ -194,7 +194,7 @@ Moves = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None)
 @given(moves=Moves, limit=st.integers(1, 12))
 def test_in_no_window_is_more_than_the_limit_and_nothing_is_refused_for_what_left(
     valkey: redis.Redis, moves: list[tuple[int, int, int | None]], limit: int

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashboards.queries import billed, costs
@@ -112,7 +112,7 @@ def differences(conn: Connection) -> list[Any]:
     return [each for each in verify(conn).differences if each.check in {f"{t} = bills" for t in rolled_up.TABLES}]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None)
 @given(
     first=st.lists(made_bill, max_size=25), late=st.lists(made_bill, max_size=8), later=st.integers(0, 90),
     zone=st.sampled_from(ZONES),

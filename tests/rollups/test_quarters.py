@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashboards.queries.levels import LEVELS
@@ -108,7 +108,7 @@ def sketches(found: list[Latency]) -> dict[Any, dict[int, int]]:
     return {(row.key, row.at): dict(row.counts) for row in found}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(edges=windows, asked=questions)
 def test_any_question_is_answered_as_the_spans_would(
     written: Connection, spans: list[Span], edges: tuple[int, int], asked: Any

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import psycopg
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmobs.core.clock import utc_from_ns
@@ -25,13 +25,13 @@ DETAILS = st.builds(
 DAY = utc_from_ns(START_NS).date()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None)
 @given(st.lists(DETAILS, max_size=6))
 def test_a_block_gives_back_what_it_was_made_of(details: list[Detail]) -> None:
     assert read_details(make_details(details)) == details
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None)
 @given(DETAILS)
 def test_a_detail_tells_a_row_its_columns(detail: Detail) -> None:
     values = detail.values()
