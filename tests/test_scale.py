@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from llmobs.spans.bill import bill_of
 from llmobs.spans.details import details_at
 from llmobs.spans.partitions import DAY_TABLES, partition_name
 from tests.bench import scale
+from tests.bench.scale_pace import Bounds, Pace
 
 DAY = date(2011, 5, 14)
 SPANS = 1500
@@ -90,6 +92,21 @@ def test_bills_and_claims_are_those_that_the_writer_would_write(made: psycopg.Co
             assert (ours[1], *ours[5:]) == bill
         assert claim_row(1, claim_of(each.span), True, bill_id)[6:] == claims[key]
     assert not bills
+
+
+def test_days_share_what_is_wanted_by_their_weights(tmp_path: Path) -> None:
+    pace = Pace(tmp_path, Bounds(), 900, [1.0, 2.0], workers=1)
+
+    assert [pace.take(1.0, 0), pace.take(2.0, 0)] == [300, 600]
+
+
+def test_no_day_is_made_where_the_disk_or_the_time_is_at_its_end(tmp_path: Path) -> None:
+    full = Pace(tmp_path, Bounds(most_bytes=1000), 900, [1.0], workers=1)
+    late = Pace(tmp_path, Bounds(until=datetime(2011, 5, 14, tzinfo=UTC)), 900, [1.0, 2.0], workers=1)
+    late.written(300, 1.0, late.take(1.0, 0))
+
+    assert full.take(1.0, 1001) == 0
+    assert late.take(2.0, 0) == 0
 
 
 def _stored(conn: psycopg.Connection[Any]) -> list[Stored]:
