@@ -141,7 +141,8 @@ def _end(
 ) -> Until | None:
     """A place in the order that a page's rows most likely end before; None where all are quickly read, or no more."""
     if part is not None:
-        return _end_of_bills(cursor, scope, groups, mark, part, limit)
+        is_many = bool({"user", "session"} & {*groups} - scope.filters.given.keys())
+        return _end_of_bills(cursor, scope, groups, mark, part, limit) if is_many else None
     if _in_order(groups)[:1] == ["g_user"] and _asked(scope, groups) == {"user_id"} and not TIMES.keys() & {*groups}:
         return _end_of_users(cursor, scope, str(mark[0]) if mark else None, limit)
     return None
