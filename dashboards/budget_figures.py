@@ -15,9 +15,10 @@ from dashboards.queries.budgets import (
 from dashboards.queries.scope import Cursor, Scope
 from dashboards.svg import BudgetBar
 from dashboards.window import Window
-from llmobs.budgets.definition import EACH, USD, BudgetInfo, Budgets
+from llmobs.budgets.definition import USD, BudgetInfo, Budgets
 from llmobs.budgets.forecast import Forecast
 from llmobs.budgets.outlook import Outlook, budget_forecasts
+from llmobs.budgets.scope import EACH
 from llmobs.budgets.status import Status, status
 from llmobs.budgets.valkey import Client
 from llmobs.budgets.window import window_words

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 from gateway.call import Call
 from gateway.errors import Refusal
-from llmobs.budgets.definition import EACH, USD, Applied
+from llmobs.budgets.definition import USD, Applied
 from llmobs.budgets.ledger import Exhausted
+from llmobs.budgets.scope import EACH
 from llmobs.budgets.window import TOTAL, rolling_days, window_words
 from llmobs.core.money import exact_usd
 

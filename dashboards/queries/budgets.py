@@ -13,8 +13,9 @@ from dashboards.queries.costs import cost_of_bills
 from dashboards.queries.rollup import COLUMNS, FIGURES, totals
 from dashboards.queries.scope import Cursor, Filters, Scope
 from dashboards.window import HOUR, Window
-from llmobs.budgets.definition import EACH, TOKENS, BudgetInfo
+from llmobs.budgets.definition import TOKENS, BudgetInfo
 from llmobs.budgets.forecast import Spent
+from llmobs.budgets.scope import EACH
 from llmobs.budgets.spend import TOKENS_OF_BILL, scope_condition, scope_values
 from llmobs.budgets.window import counted_since, window_end
 

@@ -13,7 +13,8 @@ from dashboards.queries.explained import Which
 from dashboards.queries.rollup import total
 from dashboards.queries.scope import Cursor, Scope
 from dashboards.queries.trace import spans_of, trace
-from llmobs.budgets.definition import COLUMNS, TOKENS, BudgetInfo
+from llmobs.budgets.definition import TOKENS, BudgetInfo
+from llmobs.budgets.scope import COLUMNS
 from llmobs.budgets.window import counted_since, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 

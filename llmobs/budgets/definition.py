@@ -10,11 +10,9 @@ A parent counts and holds what its own scope says and what the scope of any budg
 follows from the definitions alone, and can be added up from the bills at any time.
 """
 
-import json
 import logging
 from collections.abc import Iterable
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,6 +21,8 @@ import psycopg
 from msgspec.structs import replace
 
 from llmobs.budgets.ledger import budget_key
+from llmobs.budgets.scope import DIMENSIONS, EACH, INDEX, NO_SUCH_KEY, TENANT, Scope, canonical_value, fixed_part
+from llmobs.budgets.scope import dimensions as dimensions_of
 from llmobs.budgets.window import counted_since, is_window, other_days, rolling_days, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
 from llmobs.tenants.attribution import Attribution
@@ -37,35 +37,8 @@ BLOCK, ALERT = "block", "alert"
 # Actions that block too, and answer in another way: from a cheaper candidate, the cache, a text of the budget's own.
 DOWNGRADE, CACHE_ONLY, STATIC = "downgrade", "cache_only", "static"
 ACTIONS = (BLOCK, DOWNGRADE, CACHE_ONLY, STATIC, ALERT)
-EACH = "*"
-
-# Scope dimension -> column of `bill`, in the order in which `_dimensions` answers.
-COLUMNS = {
-    "feature": "feature",
-    "environment": "environment",
-    "service": "service",
-    "user": "user_id",
-    "session": "session_id",
-    "key": "key_id",
-    "model": "model",
-    "provider": "provider_name",
-    "prompt": "prompt_version",
-}
-_INDEX = {dimension: index for index, dimension in enumerate(COLUMNS)}
-# "tenant" may be said too, with the tenant's own slug: it is what every budget is within.
-TENANT = "tenant"
-DIMENSIONS = (TENANT, *COLUMNS)
-
-NO_SUCH_KEY = "-1"  # a scope that names a key which is not there applies to no call
-
-# A value is part of a primary key in PostgreSQL (at most 2,700 bytes in an index): longer ones are kept by their hash.
-LONGEST_VALUE = 400
-
 # Values of one "each" budget remembered between calls; when full they are forgotten and made anew.
 MOST_REMEMBERED = 4096
-
-
-Scope = tuple[tuple[str, str], ...]
 
 
 class Raise(msgspec.Struct, frozen=True, array_like=True):
@@ -202,7 +175,7 @@ class Budgets:
         answer = self._answers.get(asked)
         if answer is not None and answer[0] <= at_s < answer[1]:
             return answer[2]
-        dimensions = _dimensions(attribution, model, provider_name, prompt_version)
+        dimensions = dimensions_of(attribution, model, provider_name, prompt_version)
         found = tuple([slot.applied(dimensions, at_s) for slot in slots if slot.applies(dimensions, at_s)])
         if len(self._answers) >= MOST_REMEMBERED:
             self._answers.clear()
@@ -221,9 +194,9 @@ class _Slot:
         self.budget = budget
         self.counted_from_s = counted_from_s
         self.zone = ZoneInfo(budget.zone)
-        scopes = [tuple((_INDEX[name], value) for name, value in scope) for scope in budget.scopes]
+        scopes = [tuple((INDEX[name], value) for name, value in scope) for scope in budget.scopes]
         self.scopes = [()] if () in scopes else scopes  # one that fixes nothing says it all
-        self.each = tuple(_INDEX[name] for name in budget.each)
+        self.each = tuple(INDEX[name] for name in budget.each)
         self.starts_s = self.ends_s = 0
         self.remembered: dict[str | tuple[str, ...], Applied] = {}
 
@@ -271,46 +244,6 @@ def _other_keys(budget: BudgetInfo, value: str, day_starts_s: int) -> tuple[str,
 def apply_at(budget: BudgetInfo, value: str, at_s: int) -> Applied:
     """The budget for one value, in the window that holds `at_s`."""
     return apply(budget, value, *window_bounds(budget.window, ZoneInfo(budget.zone), at_s))
-
-
-def canonical_value(values: str | tuple[str, ...]) -> str:
-    """One text for what an "each" budget is kept by: the value itself, or a JSON list of several; bounded."""
-    if isinstance(values, str):
-        text = values
-    else:
-        text = json.dumps(values, ensure_ascii=False, separators=(",", ":")) if values else ""
-    if len(text) <= LONGEST_VALUE:
-        return text
-    return f"{text[:64]}…{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
-def fixed_part(scope: Scope) -> Scope:
-    """The dimensions that a scope names a value of."""
-    return tuple((dimension, value) for dimension, value in scope if value != EACH)
-
-
-def _dimensions(attribution: Attribution, model: str, provider_name: str, prompt_version: str) -> tuple[str, ...]:
-    return (
-        attribution.feature,
-        attribution.environment,
-        attribution.service,
-        attribution.user_id,
-        attribution.session_id,
-        key_value(attribution.key_id),
-        model,
-        provider_name,
-        prompt_name(prompt_version),
-    )
-
-
-def prompt_name(prompt_version: str) -> str:
-    """The prompt of "name@3": budgets are for all versions of one."""
-    return prompt_version.partition("@")[0]
-
-
-def key_value(key_id: int) -> str:
-    """A key as a scope names it: its id, "" for none."""
-    return str(key_id) if key_id else ""
 
 
 BUDGETS = """

@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from llmobs.budgets.definition import COLUMNS, TOKENS, BudgetInfo, Scope, canonical_value, key_value
+from llmobs.budgets.definition import TOKENS, BudgetInfo
 from llmobs.budgets.forecast import HOUR, Slots
 from llmobs.budgets.pace import Floats, Ints
+from llmobs.budgets.scope import COLUMNS, Scope, canonical_value, key_value
 from llmobs.budgets.window import counted_since, window_bounds
 
 ROLLED_UP = ("feature", "environment", "service", "key", "model", "provider")

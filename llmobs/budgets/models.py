@@ -3,7 +3,7 @@
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from llmobs.budgets.definition import DIMENSIONS, EACH, TENANT
+from llmobs.budgets.scope import DIMENSIONS, EACH, TENANT
 from llmobs.budgets.window import SPELLED, is_window
 from llmobs.core.money import MOST_NANOUSD
 from llmobs.tenants.models import Key, Tenant

@@ -19,18 +19,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from psycopg import sql
 
-from llmobs.budgets.definition import (
-    COLUMNS,
-    USD,
-    BudgetInfo,
-    Budgets,
-    Connection,
-    Scope,
-    canonical_value,
-    key_value,
-    load,
-)
+from llmobs.budgets.definition import USD, BudgetInfo, Budgets, Connection, load
 from llmobs.budgets.ledger import Fold
+from llmobs.budgets.scope import COLUMNS, Scope, canonical_value, key_value
 from llmobs.budgets.window import NEVER_S, counted_since, rolling_days, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 from llmobs.spans.bill import HoldLike

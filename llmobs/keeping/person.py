@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from llmobs.budgets.definition import canonical_value
+from llmobs.budgets.scope import canonical_value
 
 PREFIX = "erased-"
 FEWEST_TELLING = 6  # characters of an id that can hardly be a word of its own

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from llmobs.budgets.definition import COLUMNS, USD, BudgetInfo, canonical_value, key_value, load
+from llmobs.budgets.definition import USD, BudgetInfo, load
+from llmobs.budgets.scope import COLUMNS, canonical_value, key_value
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
 from tests.bench.proof_account import Findings
 

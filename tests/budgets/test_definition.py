@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from llmobs.budgets.definition import LONGEST_VALUE, NONE_APPLY, Budgets, canonical_value, load
+from llmobs.budgets.definition import NONE_APPLY, Budgets, load
+from llmobs.budgets.scope import LONGEST_VALUE, canonical_value
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.tenants.attribution import Attribution
 from tests.budgets.made import AT_NS, AT_S, Conn, info, make_budget, make_key, make_tenant

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from llmobs.budgets.definition import ACTIONS, DIMENSIONS
+from llmobs.budgets.definition import ACTIONS
 from llmobs.budgets.models import Budget
+from llmobs.budgets.scope import DIMENSIONS
 from llmobs.budgets.window import LEAST_DAYS, MOST_DAYS, WINDOWS
 from llmobs.ops.apply import apply
 from llmobs.ops.configuration import parse
