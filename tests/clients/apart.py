@@ -8,7 +8,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 INSTALLED = ROOT / ".work" / "clients"
-INSTALL_SECONDS, ASK_SECONDS = 300, 30
+INSTALL_SECONDS, ASK_SECONDS = 300, 120
 
 
 def node(base_url: str, key: str, *asked: str) -> Any:
