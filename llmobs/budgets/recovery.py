@@ -9,16 +9,21 @@ recoverer that died. One writer at a time, under an advisory lock:
 4. Wait for the living owners' acknowledgements, within bounds.
 5. From the journals, what lies past those offsets: what has ended, as pending; what was begun without End, as held,
    for owners that have not acknowledged (those that have did it themselves, and may release it any moment).
-6. "open E", if it still is "closed E".
+6. What of all this has a bill by now goes, with the base that holds it: a writer that died between two transactions of
+   a turn has left bills past its offset.
+7. "open E", if it still is "closed E".
 
 Why it neither loses nor doubles: an attempt's End is either before the offset, thus in the base of the same snapshot;
 or past it, and step 5 reads it, because a gateway that acknowledged had appended every End of what it did not hand
 in. Commits are not made meanwhile by this writer; another writer's folds answer EPOCH until it has joined, which is
 `join`: the same bases and hand-ins for its own journals. Versions let the newest base win in any order.
+
+A base never comes before the fold that drops what is in it: others commit at any time, so the ledger is asked for its
+attempts after the moment that the base is of. Whatever has a bill then, and is there still, goes in the same step.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,7 +33,7 @@ from llmobs.budgets.canary import BUDGET as CANARY
 from llmobs.budgets.definition import Budgets, Connection, load
 from llmobs.budgets.ledger import CLOSED, EPOCH_KEY, OPEN, PREFIX, WIPING, Fold, text
 from llmobs.budgets.spend import announcement, fold_of, spent_row
-from llmobs.budgets.sweep import SWEEP_AFTER_S, Waiting, billed_folds, live_attempts, one_moment
+from llmobs.budgets.sweep import SWEEP_AFTER_S, Waiting, billed_folds, drop_billed, live_attempts, one_moment
 from llmobs.budgets.valkey import Client, batches, fold, scan, send
 from llmobs.budgets.window import TOTAL, longest_s
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
@@ -123,6 +128,7 @@ def recover(conn: Connection, client: Client, journals: Journals, at_ns: int) ->
         publish(client, epoch, snapshot)
         acknowledged = _await_owners(client, epoch, journals)
         hand_in(client, epoch, journals.hand_ins(snapshot.offsets, acknowledged))
+        drop_billed(conn, client, epoch, at_ns, older_than_s=0)
         _turn(client, f"{CLOSED} {epoch}", f"{OPEN} {epoch}")
         return epoch
     finally:
@@ -140,12 +146,13 @@ def join(conn: Connection, client: Client, journals: Journals, owner: str, at_ns
     epoch = sound_epoch(run_id(client), word)
     if epoch is None:
         return None
-    snapshot = read_snapshot(conn, at_ns, list(live_attempts(client)))
+    snapshot = read_snapshot(conn, at_ns, lambda: list(live_attempts(client)))
     publish(client, epoch, snapshot)
     if word.startswith(f"{CLOSED} "):
         hand_in(
             client, epoch, journals.hand_ins(snapshot.offsets, acknowledged_owners(client, epoch, journals.living()))
         )
+        drop_billed(conn, client, epoch, at_ns, older_than_s=0)
     client.execute_command("SET", ledger.owner_key(owner), epoch)
     return epoch
 
@@ -164,14 +171,14 @@ def _turn(client: Client, was: str, becomes: str) -> None:
     send(client, [ledger.turn(was, becomes)])
 
 
-def read_snapshot(conn: Connection, at_ns: int, live: Waiting = ()) -> Snapshot:
-    """Bases and offsets of one moment; first those that take `live` attempts out of the ledger, since they hold them.
+def read_snapshot(conn: Connection, at_ns: int, live: Callable[[], Waiting] = tuple) -> Snapshot:
+    """Bases and offsets of one moment; first those that take attempts out of the ledger, since they hold them.
 
-    `conn` must not be in a transaction.
+    `live`: what lives in the ledger, asked for after that moment. `conn` must not be in a transaction.
     """
     with one_moment(conn):
-        budgets = load(conn)
-        folds = (*billed_folds(conn, live), *_bases(conn, budgets, at_ns))
+        budgets = load(conn)  # begins the moment
+        folds = (*billed_folds(conn, live()), *_bases(conn, budgets, at_ns))
         rows = conn.execute("SELECT owner, low_water, committed FROM journal_offset").fetchall()
     offsets = {owner: Offset(low_water, committed) for owner, low_water, committed in rows}
     return Snapshot(folds, offsets)

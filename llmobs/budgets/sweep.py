@@ -25,7 +25,7 @@ SWEEP_AFTER_S = 86_400
 # Holds this old are nobody's: the longest call takes an hour, and a host that is back within days bills its own.
 LAPSE_S = 3 * 86_400
 
-# Attempts younger than this are left alone by `drop_billed`: their fold is on its way.
+# Keys without attempts older than this are left alone by `drop_billed`: their folds are on their way.
 SETTLING_S = 10
 
 
@@ -68,17 +68,12 @@ def _dropping(parts: KeyParts, attempts: Sequence[str]) -> Fold:
 def drop_billed(conn: Connection, client: Client, epoch: str, at_ns: int, older_than_s: int = SETTLING_S) -> int:
     """Drop attempts whose bill is committed but whose fold never came, with the base that holds it; how many.
 
-    Attempts are read first, PostgreSQL after: what has a bill in the snapshot is in the snapshot's base.
+    A key with an old one is brought to one moment as a whole: its base holds what others have just committed, too.
     """
     before_s = at_ns // NS_PER_SECOND - older_than_s
-    waiting = [
-        (parts, old)
-        for parts, found in live_attempts(client)
-        if (old := [live for live in found if live.begin_s <= before_s])
-    ]
-    if not waiting:
-        return 0
     with one_moment(conn):
+        conn.execute("SELECT 1")  # begins the moment
+        waiting = [each for each in live_attempts(client) if any(live.begin_s <= before_s for live in each[1])]
         folds = billed_folds(conn, waiting)
     return fold(client, epoch, folds)
 
@@ -115,7 +110,7 @@ WHERE tenant_id = %s AND budget_id = %s AND revision = %s AND value = %s AND win
 def billed_folds(conn: Connection, waiting: Waiting) -> list[Fold]:
     """For each key those of its attempts that have a bill, with the base that holds it: one step drops and counts.
 
-    Call it in `one_moment`, after the attempts were read.
+    Call it in `one_moment`, with attempts that were read after that moment had begun.
     """
     billed = _billed(conn, waiting)
     folds = []

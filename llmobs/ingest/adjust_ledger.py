@@ -20,5 +20,5 @@ def teach(conn: Connection, client: Client, folds: list[Fold], at_ns: int) -> No
     epoch = recovery.open_epoch(client)
     if epoch is None or not folds:
         return
-    recovery.publish(client, epoch, recovery.read_snapshot(conn, at_ns, list(live_attempts(client))))
+    recovery.publish(client, epoch, recovery.read_snapshot(conn, at_ns, lambda: list(live_attempts(client))))
     valkey.fold(client, epoch, folds)

@@ -43,6 +43,7 @@ SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "256MB",
     "recovery_init_sync_method": "syncfs",  # after a kill: one call, not one fsync for each of thousands of files
+    "work_mem": "16MB",  # a page adds up some hundred thousand rows by user; the usual 4 MB spill to disk
     "jit": "off",  # compiling costs more than it saves on our short statements
     "timezone": "UTC",
     "log_timezone": "UTC",

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from llmobs.budgets import ledger, recovery, sweep
-from llmobs.budgets.definition import Applied, apply_at, load
+from llmobs.budgets.definition import Applied, Budgets, apply_at, load
 from llmobs.budgets.ledger import Granted
 from llmobs.budgets.recovery import HandIn, Offset
 from llmobs.budgets.valkey import EpochChanged, fold
@@ -221,6 +221,36 @@ def test_at_no_moment_does_a_writer_that_starts_again_count_an_attempt_twice(
     watched = Watched(valkey, lambda: seen.append(sum(sums(valkey, budget))))
     assert recovery.join(pg, watched, Journals(), "writer-2", AT_NS) == epoch
     assert set(seen) == {100}
+
+
+def test_at_no_moment_is_counted_twice_what_another_writer_commits_while_one_joins(
+    pg: Conn, database_url: str, valkey: redis.Redis, budget: Applied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has committed and not folded yet when the other brings the bases."""
+    epoch = recovered(pg, valkey, Journals())
+
+    def load_late(conn: Conn) -> Budgets:
+        reserve(valkey, A.hex(), (budget, 80), epoch=epoch)
+        with psycopg.connect(database_url, autocommit=True) as other:
+            make_bill(other, budget.budget.tenant_id, 80, span_id=A)
+            write_spend(other, budget, 100, 4)
+        return load(conn)
+
+    monkeypatch.setattr(recovery, "load", load_late)
+    seen: list[int] = []
+    watched = Watched(valkey, lambda: seen.append(sum(sums(valkey, budget))))
+    assert recovery.join(pg, watched, Journals(), "writer-2", AT_NS) == epoch
+    assert seen[-1] == max(seen) == 100
+
+
+def test_what_a_writer_committed_before_its_offset_is_not_brought_in_again(
+    pg: Conn, valkey: redis.Redis, budget: Applied
+) -> None:
+    """One that dies between two transactions of a turn has bills of Ends past its offset."""
+    make_bill(pg, budget.budget.tenant_id, 9, span_id=A)
+    write_spend(pg, budget, 29, 4)
+    recovered(pg, valkey, Journals(found=[HandIn(A.hex(), ledger.PENDING, AT_S, OWNER, [(budget.key, 9)])]))
+    assert sums(valkey, budget) == (29, 0, 0)
 
 
 def test_attempts_with_a_bill_are_dropped_and_younger_or_unbilled_ones_stay(
