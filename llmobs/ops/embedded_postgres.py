@@ -44,6 +44,7 @@ SETTINGS = {
     "shared_buffers": "256MB",
     "recovery_init_sync_method": "syncfs",  # after a kill: one call, not one fsync for each of thousands of files
     "work_mem": "16MB",  # a page adds up some hundred thousand rows by user; the usual 4 MB spill to disk
+    "io_method": "sync",  # two cores: processes that read for others cost a tenth of a re-pricing's CPU
     "jit": "off",  # compiling costs more than it saves on our short statements
     "timezone": "UTC",
     "log_timezone": "UTC",
