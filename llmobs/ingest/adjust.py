@@ -23,7 +23,7 @@ from llmobs.ingest.repricing_reasons import reasons_of
 from llmobs.pricing.book import PriceBook
 from llmobs.pricing.cost import cost
 from llmobs.pricing.price import Price
-from llmobs.pricing.repricing import COST_SQL, MOST_SQL_TOKENS, QUARTER, Called, Question, rate_rows, rated
+from llmobs.pricing.repricing import COST_SQL, MOST_SQL_TOKENS, QUARTER, Called, Question, is_for_sql, rate_rows, rated
 from llmobs.pricing.stated import stated_version
 from llmobs.pricing.usage import stored_usage
 
@@ -55,8 +55,8 @@ def find_changed(
         # The provider's own word counts: no rates of ours replace it.
         trusted = (f"{stated_version('')}%", sorted(book.trusted))
         conn.execute("DELETE FROM candidate WHERE version_now LIKE %s AND provider_name = ANY(%s)", trusted)
-    prices = _make_rates(conn, stretch, book, priced_as)
-    _compute_others(conn, prices)
+    prices, is_all_in_sql = _make_rates(conn, stretch, book, priced_as)
+    _compute_others(conn, [] if is_all_in_sql else prices)
     conn.execute(
         "CREATE TEMP TABLE changed ON COMMIT DROP AS "
         "SELECT c.*, x.new, x.version_then, CASE WHEN c.is_unpriced THEN 1 ELSE 0 END AS gains "
@@ -127,17 +127,21 @@ _RATE = (
     "AND r.model = c.model AND r.asked = c.asked AND c.begin_at >= r.since AND c.begin_at < r.until "
     f"AND {_INPUT} > r.above AND {_INPUT} <= r.upto"
 )
-_IN_SQL = f"r.is_for_sql AND c.units IS NULL AND c.tier = '' AND {_INPUT} + c.output_tokens <= {MOST_SQL_TOKENS}"
+_IS_PLAIN = f"c.units IS NULL AND c.tier = '' AND {_INPUT} + c.output_tokens <= {MOST_SQL_TOKENS}"
+_IN_SQL = f"r.is_for_sql AND {_IS_PLAIN}"
 
 
-def _make_rates(conn: Connection, stretch: Stretch, book: PriceBook, priced_as: Mapping[str, str]) -> list[Price]:
-    """The rates of the candidates; answers the prices, each at its number."""
+def _make_rates(
+    conn: Connection, stretch: Stretch, book: PriceBook, priced_as: Mapping[str, str]
+) -> tuple[list[Price], bool]:
+    """The rates of the candidates; answers the prices, each at its number, and whether SQL computes them all."""
     rows = conn.execute(
-        f"SELECT DISTINCT source = {semconv.SOURCE_GATEWAY}, provider_name, model, asked, "
-        "date_bin(%s, begin_at, timestamptz '2000-01-01 00:00+00') FROM candidate",
+        f"SELECT source = {semconv.SOURCE_GATEWAY}, provider_name, model, asked, "
+        f"date_bin(%s, begin_at, timestamptz '2000-01-01 00:00+00'), bool_and({_IS_PLAIN}) FROM candidate c "
+        "GROUP BY 1, 2, 3, 4, 5",
         (QUARTER,),
     ).fetchall()
-    found = rated(book, stretch.tenant_id, [Called(*row) for row in rows], priced_as)
+    found = rated(book, stretch.tenant_id, [Called(*row[:5]) for row in rows], priced_as)
     prices: dict[Price, int] = {}
     conn.execute(
         "CREATE TEMP TABLE rate (is_gateway boolean, provider_name text, model text, asked text, since timestamptz, "
@@ -150,12 +154,17 @@ def _make_rates(conn: Connection, stretch: Stretch, book: PriceBook, priced_as: 
             for row in rate_rows(prices.setdefault(each.price, len(prices)), each):
                 copy.write_row(row)
     conn.execute("ANALYZE rate")
-    return list(prices)
+    return list(prices), all(row[5] for row in rows) and all(is_for_sql(price) for price in prices)
 
 
 def _compute_others(conn: Connection, prices: list[Price]) -> None:
-    """What text tokens alone do not say, and what is too large for SQL. Equal usages are computed once."""
+    """What text tokens alone do not say, and what is too large for SQL. Equal usages are computed once.
+
+    `prices`: none where there is nothing of the kind.
+    """
     conn.execute("CREATE TEMP TABLE computed (bill_id bigint, new bigint, version_then text) ON COMMIT DROP")
+    if not prices:
+        return
     classes = ", ".join(f"c.{name}" for name in CLASSES)
     rows = conn.execute(
         f"SELECT c.bill_id, r.number, c.units, c.tier, {classes} FROM candidate c JOIN rate r ON {_RATE} "
