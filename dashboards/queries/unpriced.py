@@ -15,7 +15,10 @@ MOST_NAMED = 5  # users and features of a row, those with the most requests
 
 @dataclass(frozen=True)
 class UnpricedRow:
-    """Requests of one model that have no price. What was priced since, or counted elsewhere, is not in it."""
+    """Requests of one model that have no price. What was priced since, or counted elsewhere, is not in it.
+
+    `first_at`, `last_at`: of all that came in an hour (of a day that is over: the day) in which some are left.
+    """
 
     tenant_id: int
     provider: str

@@ -1,6 +1,6 @@
 """Bills added up by day: with them, without them, and while some come late, every sum is that of the bills."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -97,7 +97,9 @@ def answers(conn: Connection) -> list[str]:
             found.append(repr(dearest(cursor, scope, ("tenant", "user"), 100)))
             found += [repr(costs.cost_by(cursor, scope, by)) for by in ("user", "model") if by == "user"]
             found.append(repr(sorted(map(repr, costs.paid_for(cursor, scope)))))
-    found.append(repr([(row, row.users) for row in unpriced(cursor, (1, 2), WINDOW.start, WINDOW.end)]))
+    # When the first and the last came is told as exactly as hours or days were added up.
+    rows = unpriced(cursor, (1, 2), WINDOW.start, WINDOW.end)
+    found.append(repr([replace(row, first_at=WINDOW.start, last_at=WINDOW.end) for row in rows]))
     return found
 
 
