@@ -53,11 +53,12 @@ def unpriced(
         "sum(uncached_input_tokens + cache_read_input_tokens + cache_write_5m_input_tokens "
         f"+ cache_write_1h_input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens FROM {bills} b "
         "WHERE cost_nanousd IS NULL "
-        "GROUP BY 1, 2, 3, 4, date_trunc('hour', begin_at) HAVING sum(requests) <> 0), "
+        "GROUP BY 1, 2, 3, 4, date_trunc('hour', begin_at)), "
         "users AS MATERIALIZED (SELECT tenant_id, provider_name, model, user_id, sum(requests) AS requests "
         f"FROM {of_users} b WHERE cost_nanousd IS NULL GROUP BY 1, 2, 3, 4 HAVING sum(requests) <> 0) "
         "SELECT f.tenant_id, f.provider_name, f.model, sum(f.requests)::bigint, sum(f.input_tokens)::bigint, "
-        "sum(f.output_tokens)::bigint, min(f.first_at), max(f.last_at), "
+        "sum(f.output_tokens)::bigint, min(f.first_at) FILTER (WHERE f.requests <> 0), "
+        "max(f.last_at) FILTER (WHERE f.requests <> 0), "
         f"{_largest('user_id', 'users')}, {_largest('feature', 'found')} "
         "FROM found f GROUP BY 1, 2, 3 HAVING sum(f.requests) > 0 ORDER BY 4 DESC, 1, 2, 3 LIMIT %s",
         [*parameters, *user_parameters, limit],
