@@ -39,6 +39,7 @@ def page(browser: Browser, cast: Cast, live_server, complaints: list[str]) -> It
     page.fill("input[name=password]", PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+    page.wait_for_load_state()  # keys are heard once the page's scripts run
     yield page
     context.close()
 
@@ -64,10 +65,19 @@ def test_keys_lead_from_page_to_page(page: Page, complaints: list[str]) -> None:
         page.keyboard.press("g")
         page.keyboard.press(key)
         expect(page.get_by_role("heading", level=1)).to_have_text(heading)
-        page.wait_for_load_state()  # keys are heard once the page's scripts run
+        page.wait_for_load_state()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     assert complaints == []
+
+
+def test_a_letter_alone_leads_nowhere(page: Page) -> None:
+    """Not on a page that has just opened either."""
+    page.goto("/costs/")
+    page.keyboard.press("t")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Costs")
 
 
 def test_costs_open_a_second_level_and_another_dimension(page: Page, complaints: list[str]) -> None:

@@ -3,7 +3,7 @@
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
   const EVERY_MS = 15000;
-  let goPressedAt = 0;
+  let goPressedAt = -Infinity;
 
   const isTyping = (element) => element && (/^(INPUT|SELECT|TEXTAREA)$/.test(element.tagName) || element.isContentEditable);
   const go = (page) => { const link = $(`[data-go="${page}"]`); if (link) location.assign(link.href); };
@@ -14,7 +14,7 @@
     if (event.key === "Escape") { document.querySelectorAll("details.menu[open]").forEach((menu) => { menu.open = false; }); return; }
     if (event.key === "?") { $("#keys")?.showModal(); event.preventDefault(); return; }
     if (event.timeStamp - goPressedAt < 1200) {
-      goPressedAt = 0;
+      goPressedAt = -Infinity;
       const page = { o: "overview", t: "traces", c: "costs", b: "budgets", p: "prompts", h: "providers",
         a: "alerts", u: "usage", n: "unpriced", r: "reconcile" }[event.key];
       if (page) { go(page); event.preventDefault(); }
