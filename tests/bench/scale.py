@@ -67,7 +67,7 @@ MODELS = (
 TENANTS = ("atlas", "forge", "harbor", "meadow", "orchid")
 FILLING = {
     "fsync": "off", "synchronous_commit": "off", "wal_level": "minimal", "max_wal_senders": "0", "autovacuum": "off",
-    "max_wal_size": "4GB", "checkpoint_timeout": "30min",
+    "max_wal_size": "1GB", "checkpoint_timeout": "30min",
 }  # fmt: skip
 USERS = 5_000  # of each tenant
 DETAIL_BODIES = 40
