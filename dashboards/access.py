@@ -53,7 +53,8 @@ def seen_by(request: HttpRequest) -> Seen:
         seen = _choose(tenants, asked, is_operator)
         if seen is None:
             raise Http404("There is no such tenant.")
-        request.session[SESSION_KEY] = asked
+        if request.session.get(SESSION_KEY) != asked:  # a session that changes is written, by each page anew
+            request.session[SESSION_KEY] = asked
         return seen
     kept = _choose(tenants, str(request.session.get(SESSION_KEY, "")), is_operator)
     first = ALL if is_operator and len(tenants) != 1 else next((tenant.slug for tenant in tenants), "")

@@ -19,7 +19,7 @@ from llmobs.budgets.definition import USD, BudgetInfo, Budgets
 from llmobs.budgets.forecast import Forecast
 from llmobs.budgets.outlook import Outlook, budget_forecasts
 from llmobs.budgets.scope import EACH
-from llmobs.budgets.status import Status, status
+from llmobs.budgets.status import Status, statuses
 from llmobs.budgets.valkey import Client
 from llmobs.budgets.window import window_words
 from llmobs.core.clock import ns_from_utc
@@ -188,11 +188,7 @@ def budget_figures(
     earliest = max(min(starts.values()), now - LONGEST_LOOK_BACK)
     refused = refusals_by_budget(cursor, Scope(scope.tenant_ids, Window(earliest, now, ZoneInfo("UTC"))))
     passed = thresholds_passed(cursor, scope.tenant_ids, min(starts.values()))
-    standings: dict[int, list[Status]] = {}
-    for info in infos:
-        standings[info.id] = standing = status(cursor, client, info, ns_from_utc(now))
-        if standing and not standing[0].is_live:
-            client = None  # away or recovering: not asked again for each budget
+    standings = statuses(cursor, client, infos, ns_from_utc(now))
     expected = _expected(cursor, infos, standings, now)
     figures = []
     for info in infos:

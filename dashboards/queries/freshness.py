@@ -45,10 +45,10 @@ def freshness(cursor: Cursor, now: datetime, replicated_at: datetime | None = No
     cursor.execute(
         # A writer that ended in order takes its row away: then the last figures are of its last commit.
         "SELECT coalesce(max(seen_at) FILTER (WHERE kind = 'writer'), (SELECT max(updated_at) FROM journal_offset)), "
-        "coalesce(sum(waiting_spans) FILTER (WHERE seen_at > %s), 0)::bigint FROM heartbeat",
+        "coalesce(sum(waiting_spans) FILTER (WHERE seen_at > %s), 0)::bigint, v.finished_at, v.differences "
+        "FROM (SELECT 1) one LEFT JOIN heartbeat ON true LEFT JOIN (SELECT finished_at, differences FROM verification "
+        "ORDER BY finished_at DESC LIMIT 1) v ON true GROUP BY v.finished_at, v.differences",
         [now - timedelta(minutes=5)],
     )
-    written_at, waiting = cursor.fetchone()
-    cursor.execute("SELECT finished_at, differences FROM verification ORDER BY finished_at DESC LIMIT 1")
-    verified_at, differences = cursor.fetchone() or (None, None)
+    written_at, waiting, verified_at, differences = cursor.fetchone()
     return Freshness(now, written_at, waiting, verified_at, differences, replicated_at)

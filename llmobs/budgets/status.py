@@ -59,7 +59,22 @@ def status(cursor: Cursor, client: Client | None, budget: BudgetInfo, at_ns: int
 
     `client` None is a Valkey that is known to be away.
     """
-    durable = _durable(cursor, budget, at_ns)
+    return statuses(cursor, client, [budget], at_ns)[budget.id]
+
+
+def statuses(
+    cursor: Cursor, client: Client | None, budgets: Sequence[BudgetInfo], at_ns: int
+) -> dict[int, list[Status]]:
+    """The same of many budgets, by their ids, whose durable spend is asked for at once."""
+    found: dict[int, list[Status]] = {}
+    for budget, durable in zip(budgets, _durable(cursor, budgets, at_ns), strict=True):
+        found[budget.id] = standing = _standing(client, budget, durable, at_ns)
+        if standing and not standing[0].is_live:
+            client = None  # away or recovering: not asked again for each budget
+    return found
+
+
+def _standing(client: Client | None, budget: BudgetInfo, durable: dict[Applied, int], at_ns: int) -> list[Status]:
     try:
         if client is not None and (live := _live(client, budget, durable, at_ns)) is not None:
             return _sorted(live)
@@ -72,18 +87,35 @@ def _sorted(found: Iterable[Status]) -> list[Status]:
     return sorted(found, key=lambda each: (-each.spent - (each.held or 0), each.applied.value))[:MOST_VALUES]
 
 
-def _durable(cursor: Cursor, budget: BudgetInfo, at_ns: int) -> dict[Applied, int]:
-    """Spend in PostgreSQL of each value in the current window."""
-    whole = apply_at(budget, "", at_ns // NS_PER_SECOND)
-    starts = [utc_from_ns(at_s * NS_PER_SECOND) for at_s in sorted(_starts(whole))]
+def _durable(cursor: Cursor, budgets: Sequence[BudgetInfo], at_ns: int) -> list[dict[Applied, int]]:
+    """Of each budget the spend in PostgreSQL of each value in the current window."""
+    if not budgets:
+        return []
+    wholes = [apply_at(budget, "", at_ns // NS_PER_SECOND) for budget in budgets]
+    starts = [[utc_from_ns(at_s * NS_PER_SECOND) for at_s in sorted(_starts(whole))] for whole in wholes]
     cursor.execute(
-        "SELECT value, sum(spent)::bigint FROM budget_spend WHERE tenant_id = %s AND budget_id = %s AND revision = %s "
-        "AND window_start BETWEEN %s AND %s GROUP BY value ORDER BY 2 DESC, value LIMIT %s",
-        [budget.tenant_id, budget.id, budget.revision, starts[0], starts[-1], MOST_VALUES],
+        "SELECT a.n, s.value, s.spent FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::timestamptz[], "
+        "%s::timestamptz[]) WITH ORDINALITY AS a (tenant_id, budget_id, revision, low, high, n) CROSS JOIN LATERAL ("
+        "SELECT value, sum(spent)::bigint AS spent FROM budget_spend s WHERE s.tenant_id = a.tenant_id "
+        "AND s.budget_id = a.budget_id AND s.revision = a.revision AND s.window_start BETWEEN a.low AND a.high "
+        "GROUP BY value ORDER BY 2 DESC, value LIMIT %s) s ORDER BY a.n, s.spent DESC, s.value",
+        [
+            [budget.tenant_id for budget in budgets],
+            [budget.id for budget in budgets],
+            [budget.revision for budget in budgets],
+            [each[0] for each in starts],
+            [each[-1] for each in starts],
+            MOST_VALUES,
+        ],
     )
-    found = {
-        apply(budget, value, whole.window_start_s, whole.window_end_s): spent for value, spent in cursor.fetchall()
-    }
+    spent: list[dict[str, int]] = [{} for _ in budgets]
+    for number, value, amount in cursor.fetchall():
+        spent[number - 1][value] = amount
+    return [_applied(*each) for each in zip(budgets, wholes, spent, strict=True)]
+
+
+def _applied(budget: BudgetInfo, whole: Applied, spent: dict[str, int]) -> dict[Applied, int]:
+    found = {apply(budget, value, whole.window_start_s, whole.window_end_s): n for value, n in spent.items()}
     return found if budget.each else {whole: found.get(whole, 0)}
 
 
