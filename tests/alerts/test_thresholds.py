@@ -1,5 +1,7 @@
 """A threshold that was passed becomes one alert, delivered to every channel of its tenant and to no other."""
 
+from datetime import UTC, datetime
+
 import psycopg
 import pytest
 from django.core import mail
@@ -9,8 +11,12 @@ from llmobs.alerts.models import Alert, Channel, Delivery
 from llmobs.alerts.tasks import raise_and_deliver
 from llmobs.budgets.models import Budget
 from llmobs.core.money import NANOUSD_PER_USD
+from llmobs.providers.models import Overrun, Provider
+from llmobs.tenants.config_version import config_version
 from llmobs.tenants.models import Tenant
 from tests.alerts.far_end import Receiver
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -41,6 +47,21 @@ def test_a_passed_threshold_reaches_webhook_and_mail_once(
     ]
     assert [message.to for message in mail.outbox] == [["ops@example.com"]]
     assert Delivery.objects.filter(state=Delivery.State.SENT).count() == 2
+
+
+def test_looking_for_what_to_tell_is_no_change_of_configuration(pg: psycopg.Connection, budget: Budget) -> None:
+    provider = Provider.objects.create(name="p", dialect="openai", base_url="http://127.0.0.1:1/v1")
+    passed(pg, budget, 80)
+    Overrun.objects.create(
+        provider=provider, model="m", tier="flex", held_nanousd=1, cost_nanousd=2, trace_id=bytes(16), seen_at=NOW
+    )
+    before = config_version(pg)
+    raise_and_deliver()
+    raise_and_deliver()
+    assert Alert.objects.count() == 2
+    assert config_version(pg) == before
+    Overrun.objects.update(tier="priority")
+    assert config_version(pg) > before
 
 
 def test_another_tenants_channel_hears_nothing(pg: psycopg.Connection, budget: Budget, receiver: Receiver) -> None:
