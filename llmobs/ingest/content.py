@@ -9,7 +9,7 @@ Every span passes, whatever way it came in. An unknown policy keeps nothing: it 
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +19,7 @@ from llmobs.guards.anchors import OF_INJECTIONS
 from llmobs.guards.fingerprint import fingerprint, tenant_key
 from llmobs.guards.redactor import Redactor
 from llmobs.guards.sieve import may_be_sensitive
+from llmobs.guards.texts import decode, encode, rewritten
 from llmobs.ingest import compiled
 from llmobs.ingest.media import SHORTEST_BASE64
 from llmobs.spans.record import Span
@@ -203,13 +204,30 @@ def _first_unusual_text(text: str, from_end: bool) -> str:
 def _redact(span: Span, clean: Clean) -> None:
     if _is_clean(span, clean):
         return
-    redactor = Redactor()
-    span.input = _redact_json(span.input, redactor)
-    span.output = _redact_json(span.output, redactor)
+    redact = partial(_redacted, Redactor())
+    span.input = _redact_json(span.input, redact)
+    span.output = _redact_json(span.output, redact)
     if span.status_message:
-        span.status_message = redactor.redact(span.status_message)
+        span.status_message = redact(span.status_message)
     if span.attributes:
-        span.attributes = {name: _rewritten(value, redactor.redact) for name, value in span.attributes.items()}
+        span.attributes = {name: rewritten(value, redact, False) for name, value in span.attributes.items()}
+
+
+# Letters that an encoder of JSON wrote as escapes (but quotes and backslashes); its blanks, for which others stand.
+_ESCAPED = re.compile(r"\\(?:u00(?!22|5[cC])([2-7][0-9a-fA-F])|/)")
+_BREAK = re.compile(r"\\([bfnrt])")
+_BLANKS = dict(zip("bfnrt", "\x1c\x1d\x1e\x1f\x0b", strict=True))
+_BREAKS = {ord(blank): f"\\{letter}" for letter, blank in _BLANKS.items()}
+
+
+def _redacted(redactor: Redactor, text: str) -> str:
+    """A text without what should not be kept: also one that is JSON itself, or the beginning of it that was cut off."""
+    if "\\" not in text or any(blank in text for blank in _BLANKS.values()):
+        return redactor.redact(text)
+    plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else "/", text)
+    plain = _BREAK.sub(lambda found: _BLANKS[found[1]], plain)  # else its letter would be one of the word behind it
+    redacted = redactor.redact(plain)
+    return text if redacted == plain else redacted.translate(_BREAKS)
 
 
 def _is_clean(span: Span, clean: Clean) -> bool:
@@ -235,15 +253,16 @@ def _is_clean(span: Span, clean: Clean) -> bool:
 def _is_clean_json(text: str | None) -> bool:
     if not text or (_compiled is not None and _compiled.looks_clean(text)):
         return True
-    return "\\u" not in text and not may_be_sensitive(text)
+    return "\\u" not in text and "\\/" not in text and not may_be_sensitive(text)
 
 
-def _redact_json(text: str | None, redactor: Redactor) -> str | None:
-    # An escape (backslash u0040) would hide an @ from the search, and a match must not eat half an escape: whatever
-    # may hold something is decoded, rewritten string by string, and encoded again.
+def _redact_json(text: str | None, redact: Rewrite) -> str | None:
+    # An escape (backslash u0040, or the one that PHP writes before each slash) would hide a letter from the search,
+    # and a match must not eat half an escape: whatever may hold something is decoded, rewritten string by string, and
+    # encoded again.
     if text is None or _is_clean_json(text):
         return text
-    return _rewrite_messages(text, redactor.redact, only_content=False)
+    return _rewrite_messages(text, redact, only_content=False)
 
 
 def _rewrite_messages(text: str | None, rewrite: Rewrite, only_content: bool) -> str | None:
@@ -251,11 +270,11 @@ def _rewrite_messages(text: str | None, rewrite: Rewrite, only_content: bool) ->
     if text is None:
         return None
     try:
-        value = msgspec.json.decode(text)
-        rewritten = _content_rewritten(value, rewrite) if only_content else _rewritten(value, rewrite)
-        return msgspec.json.encode(rewritten).decode()
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return msgspec.json.encode([{"role": "", "parts": [{"type": "text", "content": rewrite(text)}]}]).decode()
+        value = decode(text.encode("utf-8", "surrogatepass"))
+        changed = _content_rewritten(value, rewrite) if only_content else rewritten(value, rewrite)
+        return encode(changed).decode()
+    except (ValueError, RecursionError):
+        return encode([{"role": "", "parts": [{"type": "text", "content": rewrite(text)}]}]).decode()
 
 
 _LABELS = frozenset({"role", "type", "finish_reason"})
@@ -276,22 +295,12 @@ def _content_rewritten(value: Any, rewrite: Rewrite) -> Any:
     return value
 
 
-def _rewritten(value: Any, rewrite: Rewrite) -> Any:
-    if isinstance(value, str):
-        return rewrite(value)
-    if isinstance(value, list):
-        return [_rewritten(item, rewrite) for item in value]
-    if isinstance(value, dict):
-        return {rewrite(key): _rewritten(item, rewrite) for key, item in value.items()}
-    return value
-
-
 def _guarded(name: str, value: Any, rewrite: Rewrite) -> Any:
     """An attribute whose text is content by its name or its length is rewritten, others stay."""
     if isinstance(value, bool | int | float) or value is None:
         return value
     if _CONTENT_NAME.search(name):
-        return _rewritten(value, rewrite)
+        return rewritten(value, rewrite, False)
     if isinstance(value, str):
         return rewrite(value) if len(value) > LONGEST_LABEL else value
     if isinstance(value, list):

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmobs.guards.redactor import Redactor
 from llmobs.ingest import content
 from llmobs.ingest.content import Door, preview
 from llmobs.spans.record import Span
+from tests.guards.test_sieve import VALUES
 from tests.ingest.making import call
 
 SECRET = "bob@example.com"
@@ -69,6 +71,54 @@ def test_redaction_sees_through_escapes() -> None:
     made = call(input='[{"role":"user","parts":[{"type":"text","content":"bob\\u0040example.com\\nalice@x.org"}]}]')
     Door({1: "redacted"}, b"key").apply(made)
     assert json.loads(made.input or "")[0]["parts"][0]["content"] == "[EMAIL_1]\n[EMAIL_2]"
+
+
+def redacted(text: str) -> str:
+    made = call(input=text, output=None)
+    Door({1: "redacted"}, b"key").apply(made, content.look(made))
+    return made.input or ""
+
+
+def message(said: str) -> str:
+    return json.dumps([{"role": "user", "parts": [{"type": "text", "content": said}]}], separators=(",", ":"))
+
+
+def escaped(text: str, letters: str) -> str:
+    """JSON with these letters written as an encoder may, besides those that must be."""
+    for letter in letters:
+        text = text.replace(letter, "\\/" if letter == "/" else f"\\u{ord(letter):04x}")
+    return text
+
+
+@given(st.sampled_from(VALUES), st.text('\n\t "(/é', max_size=2), st.sampled_from(["", "/", "/@", "-= ", "\ud800"]))
+@settings(max_examples=300, deadline=None)
+def test_however_it_is_escaped_nothing_gets_past_redaction(value: str, before: str, letters: str) -> None:
+    said = f"it is:{before}{value} {letters if letters > 'z' else ''}."
+    shown = json.loads(redacted(escaped(message(said), letters)))[0]["parts"][0]["content"]
+    assert shown == Redactor().redact(said)
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("before", ["\n", "\t", " "])
+@pytest.mark.parametrize("letters", ["", "/", "@", "-="])
+def test_json_that_was_cut_off_is_redacted_too(value: str, before: str, letters: str) -> None:
+    """Exporters cut attributes by their length; tools' arguments are JSON within JSON."""
+    said = escaped(message(f"it is:{before}{value} and so on"), letters)[:-12]
+    for text in (said, message(said)):
+        shown = redacted(text)
+        assert "_1]" in shown
+        assert json.dumps(value)[1:-1].replace("\\", "") not in shown.replace("\\", "")
+
+
+def test_what_escapes_hide_nothing_stays_as_it_was_written() -> None:
+    said = '{"path": "C:\\new\\/x\\u0041"}'
+    assert json.loads(redacted(message(said)))[0]["parts"][0]["content"] == said
+
+
+def test_numbers_within_messages_are_somebodys_too() -> None:
+    called = {"type": "tool_call", "arguments": {"card": 4111111111111111, "count": 3}}
+    (shown,) = json.loads(redacted(json.dumps([{"role": "assistant", "parts": [called]}])))[0]["parts"]
+    assert shown["arguments"] == {"card": "[CARD_1]", "count": 3}
 
 
 def test_hash_finds_equal_texts_of_a_tenant_and_no_other() -> None:
