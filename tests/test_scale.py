@@ -100,6 +100,15 @@ def test_days_share_what_is_wanted_by_their_weights(tmp_path: Path) -> None:
     assert [pace.take(1.0, 0), pace.take(2.0, 0)] == [300, 600]
 
 
+def test_a_day_under_way_is_not_taken_for_dear_spans(tmp_path: Path) -> None:
+    """What is half written is in the size: of 1,000 bytes each, half of 4 million spans fit into 2 GB."""
+    pace = Pace(tmp_path, Bounds(most_bytes=2_000_000_000), 4_000_000, [1.0] * 4, workers=2)
+    assert pace.take(1.0, 0) == 1_000_000
+    pace.written(1_000_000, 10, 1_000_000)
+    assert pace.take(1.0, 1_000_000_000) == 333_333
+    assert pace.take(1.0, 1_000_000_000 + 333_333 // 2 * 1_000) == 333_333
+
+
 def test_no_day_is_made_where_the_disk_or_the_time_is_at_its_end(tmp_path: Path) -> None:
     full = Pace(tmp_path, Bounds(most_bytes=1000), 900, [1.0], workers=1)
     late = Pace(tmp_path, Bounds(until=datetime(2011, 5, 14, tzinfo=UTC)), 900, [1.0, 2.0], workers=1)

@@ -70,4 +70,6 @@ class Pace:
         left = min(self.bounds.most_bytes - size, free)
         if left <= 0:
             return 0
-        return left / (size / self._written) - self._under_way if self._written > 100_000 else float("inf")
+        # Days under way are about half there, and so in `size`.
+        there = self._written + self._under_way / 2
+        return left / (size / there) - self._under_way / 2 if self._written > 100_000 else float("inf")
