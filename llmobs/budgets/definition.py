@@ -150,6 +150,7 @@ class Budgets:
         self._slots: dict[int, list[_Slot]] = {}
         # By tenant and dimensions: what applied, and until which second it does.
         self._answers: dict[tuple[object, ...], tuple[int, int, tuple[Applied, ...]]] = {}
+        self._alike: dict[tuple[int, ...], tuple[Applied, ...]] = {}  # by the identities of what they hold
         for info in self.infos:
             if info.counted_from_s is not None:
                 self._slots.setdefault(info.tenant_id, []).append(_Slot(info, info.counted_from_s))
@@ -179,6 +180,10 @@ class Budgets:
         found = tuple([slot.applied(dimensions, at_s) for slot in slots if slot.applies(dimensions, at_s)])
         if len(self._answers) >= MOST_REMEMBERED:
             self._answers.clear()
+        if len(self._alike) >= MOST_REMEMBERED:
+            self._alike.clear()
+        # One tuple for all calls that the same budgets apply to: the writer adds their bills up by it.
+        found = self._alike.setdefault(tuple(map(id, found)), found)
         # One that is counted only from a later window on must be found then: an answer holds for a minute at most.
         until_s = min([at_s // 60 * 60 + 60, *(applied.window_end_s for applied in found)])
         self._answers[asked] = (at_s, until_s, found)

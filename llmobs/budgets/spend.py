@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from psycopg import sql
 
-from llmobs.budgets.definition import USD, BudgetInfo, Budgets, Connection, load
+from llmobs.budgets.definition import USD, Applied, BudgetInfo, Budgets, Connection, load
 from llmobs.budgets.ledger import Fold
 from llmobs.budgets.scope import COLUMNS, Scope, canonical_value, key_value
 from llmobs.budgets.window import NEVER_S, counted_since, rolling_days, window_bounds
@@ -79,13 +79,32 @@ CountedIn = list[tuple[SpendKey, BudgetInfo]]
 
 
 def match(budgets: Budgets, bills: Iterable[Billed]) -> list[CountedIn]:
-    """For each bill the keys that it is added to, each with its budget."""
-    return [_counted_in(budgets, bill) for bill in bills]
+    """For each bill the keys that it is added to, each with its budget; bills that the same applies to share a list."""
+    known: dict[int, tuple[tuple[Applied, ...], CountedIn]] = {}  # by the identity of what applied, which it keeps
+    return [_counted_in(budgets, bill) if bill.holds else _alike(budgets, bill, known) for bill in bills]
+
+
+def _alike(budgets: Budgets, bill: Billed, known: dict[int, tuple[tuple[Applied, ...], CountedIn]]) -> CountedIn:
+    """Of a bill that holds nothing: what applies to it says it all."""
+    applied = _applying(budgets, bill)
+    found = known.get(id(applied))
+    if found is None:
+        found = known[id(applied)] = applied, _counted_in(budgets, bill)
+    return found[1]
 
 
 def budget_ids(counted: CountedIn) -> list[int]:
     """Which budgets a bill is counted in (`bill.budgets`)."""
     return sorted({key.budget_id for key, _ in counted})
+
+
+@dataclass(slots=True)
+class _Alike:
+    """What bills that are counted in the same come to together."""
+
+    counted: CountedIn
+    cost_nanousd: int = 0
+    tokens: int = 0
 
 
 def add_spend(
@@ -102,7 +121,15 @@ def add_spend(
     budgets = current
     amounts: dict[SpendKey, int] = {}
     attempts: dict[SpendKey, list[str]] = {}
+    alike: dict[int, _Alike] = {}  # by the identity of what they are counted in
     for bill, counted in zip(bills, matched, strict=True):
+        if bill.attempt is None and not bill.holds:
+            sums = alike.get(id(counted))
+            if sums is None:
+                sums = alike[id(counted)] = _Alike(counted)
+            sums.cost_nanousd += bill.cost_nanousd or 0
+            sums.tokens += bill.tokens
+            continue
         keys = [_hold_key(bill.tenant_id, hold) for hold in bill.holds]
         for key, budget in counted:
             amounts[key] = amounts.get(key, 0) + budget.amount(bill.cost_nanousd, bill.tokens)
@@ -111,6 +138,9 @@ def add_spend(
         if bill.attempt is not None:
             for key in keys:
                 attempts.setdefault(key, []).append(bill.attempt.hex())
+    for sums in alike.values():
+        for key, budget in sums.counted:
+            amounts[key] = amounts.get(key, 0) + budget.amount(sums.cost_nanousd, sums.tokens)
     rows = _upsert(conn, _ADD, {key: amount for key, amount in amounts.items() if amount})
     _record_thresholds(conn, budgets, rows)
     return _folds(rows, attempts)
@@ -128,14 +158,18 @@ def _counted_in(budgets: Budgets, bill: Billed) -> CountedIn:
         budget = budgets.get(hold.budget_id)
         if budget is not None and budget.revision == hold.revision and budget.is_counted:
             found[budget.id] = _hold_key(bill.tenant_id, hold), budget
-    for applied in budgets.applying(
-        bill.tenant_id, bill.attribution, bill.model, bill.provider_name, bill.begin_ns, bill.prompt_version
-    ):
+    for applied in _applying(budgets, bill):
         budget = budgets.get(applied.budget.id)
         if budget is not None and budget.id not in found:
             key = SpendKey(bill.tenant_id, budget.id, budget.revision, applied.value, applied.window_start_s)
             found[budget.id] = key, budget
     return list(found.values())
+
+
+def _applying(budgets: Budgets, bill: Billed) -> tuple[Applied, ...]:
+    return budgets.applying(
+        bill.tenant_id, bill.attribution, bill.model, bill.provider_name, bill.begin_ns, bill.prompt_version
+    )
 
 
 def _hold_key(tenant_id: int, hold: HoldLike) -> SpendKey:

@@ -4,7 +4,7 @@ Made before the tenants' locks, by what the batch's own spans say of which calls
 stored claims say otherwise. So that writers of one tenant wait for each other's statements alone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -89,9 +89,17 @@ def make_ready(
     )
 
 
-def bill_rows(bills: Iterable[Bill], matched: Iterable[CountedIn]) -> Rows:
+def bill_rows(bills: Iterable[Bill], matched: Sequence[CountedIn]) -> Rows:
     """Each with the budgets that it is counted in. (`matched` may be longer.)"""
-    return pack_bills(bill_row(bill, budget_ids(found)) for bill, found in zip(bills, matched, strict=False))
+    named: dict[int, list[int]] = {}  # by the identity of what bills are counted in, which many share
+
+    def ids(found: CountedIn) -> list[int]:
+        known = named.get(id(found))
+        if known is None:
+            known = named[id(found)] = budget_ids(found)
+        return known
+
+    return pack_bills(bill_row(bill, ids(found)) for bill, found in zip(bills, matched, strict=False))
 
 
 def by_themselves(gathered: Mapping[int, Gathered]) -> set[SpanKey]:

@@ -81,6 +81,18 @@ def test_bills_add_up_in_every_budget_that_applies(pg: Conn, tenant: int) -> Non
     }
 
 
+def test_bills_that_are_alike_add_up_beside_attempts_and_share_what_they_are_counted_in(pg: Conn, tenant: int) -> None:
+    whole = make_budget(pg, tenant, name="a", counted_at=COUNTED)
+    per_user = make_budget(pg, tenant, name="b", scope='{"user": "*"}', counted_at=COUNTED)
+    alike = [billed(tenant, 1), billed(tenant, 2, model="another"), billed(tenant, None), billed(tenant, 4, BOB)]
+    attempt = billed(tenant, 8, attempt=b"aaaaaaaa", holds=[Hold(whole, 1, "", TODAY_S, 40)])
+    first, second, third, bobs, held = match(load(pg), [*alike, attempt])
+    assert first is second is third is not bobs
+    assert bobs != first == held
+    spend(pg, *alike, attempt)
+    assert rows(pg) == [(whole, 1, "", 15, 1), (per_user, 1, "ann", 11, 1), (per_user, 1, "bob", 4, 1)]
+
+
 def test_each_commit_raises_the_version_and_a_reversal_takes_back(pg: Conn, tenant: int) -> None:
     budget = make_budget(pg, tenant, counted_at=COUNTED)
     spend(pg, billed(tenant, 50))
