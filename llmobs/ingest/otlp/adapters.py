@@ -8,7 +8,6 @@ earlier one has read (`manage.py remap`). A change of what an adapter reads rais
 """
 
 from collections.abc import Container
-from functools import lru_cache
 from typing import NamedTuple
 
 from llmobs.core import semconv
@@ -25,6 +24,7 @@ from llmobs.ingest.otlp import (
     vercel,
 )
 from llmobs.ingest.otlp.reading import Attributes, Reading
+from llmobs.ingest.otlp.remembering import remembering
 from llmobs.ingest.otlp.wire import Received
 
 VERSIONS_PER_ADAPTER = 100
@@ -169,7 +169,7 @@ def _general(attributes: Container[str]) -> Adapter:
     return GEN_AI if genai.OPERATION in attributes or "gen_ai.provider.name" in attributes else PLAIN
 
 
-@lru_cache(maxsize=1024)
+@remembering(1024)
 def _emitter(scope_name: str) -> Adapter | None:
     """The library that writes `gen_ai` with additions of its own, by its instrumentation scope."""
     if scope_name == "pydantic-ai":
@@ -189,7 +189,7 @@ def _name(reading: Reading, scope_name: str) -> None:
     )
 
 
-@lru_cache(maxsize=4096)
+@remembering(4096)
 def _named(provider: str, asked: str, answered: str, is_call: bool, scope_name: str) -> tuple[str, str, str]:
     """One spelling of provider and models. A model's prefix names the provider where nothing better does."""
     provider = names.provider(provider)

@@ -1,7 +1,6 @@
 """OpenInference (`openinference.span.kind`): Arize's instrumentations of SDKs and frameworks."""
 
 import re
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -93,7 +92,7 @@ def _read_content(attributes: Attributes, reading: Reading) -> None:
     sent, answered = take(attributes, ("input.value",)), take(attributes, ("output.value",))
     if reading.is_call and isinstance(answered, str):
         reading.response_id = _response_id(answered)
-    if any(map(_is_flattened, attributes)):
+    if any(name.startswith(_FLATTENED) for name in attributes):
         _read_flattened(attributes, reading)
     if reading.operation_name == semconv.EMBEDDINGS:
         answered = None  # vectors
@@ -101,11 +100,6 @@ def _read_content(attributes: Attributes, reading: Reading) -> None:
         reading.input = messages.normal(sent, "user")
     if reading.output is None and "gen_ai.output.messages" not in attributes:
         reading.output = messages.normal(answered, "assistant")
-
-
-@lru_cache(maxsize=4096)
-def _is_flattened(name: str) -> bool:
-    return name.startswith(_FLATTENED)
 
 
 def _read_flattened(attributes: Attributes, reading: Reading) -> None:

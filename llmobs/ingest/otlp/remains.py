@@ -40,6 +40,7 @@ _ANSWERED = (
 _VECTORS = ("ai.embedding",)
 _NAMES = ("gen_ai.prompt.name", "gen_ai.prompt.version")  # of prompts, not their texts
 _CONTENT = (*_GIVEN, *_ANSWERED, *_VECTORS)
+_LONGEST_BEGINNING = max(map(len, _CONTENT + _NAMES))
 _GIVEN_EVENTS = ("gen_ai.content.prompt", "gen_ai.system.message", "gen_ai.user.message", "gen_ai.tool.message")
 # One event with everything that was asked and answered: its attributes are called like a span's.
 _DETAILS_EVENT = "gen_ai.client.inference.operation.details"
@@ -74,10 +75,14 @@ def tidy(attributes: Attributes, events: Sequence[Event], reading: Reading, star
         _keep_events(attributes, events, reading, start_ns)
 
 
-@lru_cache(maxsize=4096)
 def is_content(name: str) -> bool:
     """Whether an attribute of this name carries what was asked or answered."""
-    # An exporter sends the same few names over and over: remembering is eight times as fast as comparing.
+    return _begins_as_content(name[:_LONGEST_BEGINNING])
+
+
+@lru_cache(maxsize=4096)
+def _begins_as_content(name: str) -> bool:
+    # An exporter sends the same few names over and over: remembering is faster than comparing.
     return name.startswith(_CONTENT) and not name.startswith(_NAMES)
 
 

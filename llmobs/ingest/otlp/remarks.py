@@ -6,12 +6,12 @@ them by library and day. Names of corrections and flags are here, with what they
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 from llmobs.core import semconv
 from llmobs.ingest.otlp import genai
 from llmobs.ingest.otlp.known_names import is_known
 from llmobs.ingest.otlp.reading import Attributes, Reading
+from llmobs.ingest.otlp.remembering import remembering
 from llmobs.pricing.usage import Usage
 
 UNKNOWN, CORRECTION, FLAG = "unknown", "correction", "flag"
@@ -63,7 +63,7 @@ def unknown(attributes: Attributes) -> tuple[str, ...]:
     return unknown_among(tuple(attributes))
 
 
-@lru_cache(maxsize=2048)
+@remembering(2048)
 def unknown_among(names: tuple[str, ...]) -> tuple[str, ...]:
     """The same of attributes of these names."""
     # An exporter sends the same few sets of names over and over.

@@ -6,9 +6,9 @@ Any other span has none, and is read the long way. Both come to the same.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from llmobs.ingest.otlp import adapters, genai, remains, remarks, whom
+from llmobs.ingest.otlp.remembering import remembering
 
 LONGEST_NAME = 255
 
@@ -23,7 +23,7 @@ class Shape:
     unknown: tuple[str, ...]
 
 
-@lru_cache(maxsize=2048)
+@remembering(2048)
 def shape_of(names: tuple[str, ...], scope_name: str) -> Shape | None:
     """None: the span must be read the long way."""
     if len(names) > remains.MOST_ATTRIBUTES or any(len(name) > LONGEST_NAME or "\0" in name for name in names):

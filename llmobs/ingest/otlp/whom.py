@@ -1,10 +1,10 @@
 """Whom a span is attributed to: what it says itself, then its resource, then the key that sent it."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from llmobs.ingest.otlp.reading import Attributes, Reading, inner, parsed, take, take_text
+from llmobs.ingest.otlp.remembering import remembering
 from llmobs.tenants.attribution import Attribution
 
 # Free names under which applications put such ids, most to least exact.
@@ -83,7 +83,7 @@ def origin(resource: Attributes, key: Attribution) -> Origin:
     )
 
 
-@lru_cache(maxsize=2048)
+@remembering(2048)
 def names_among(names: tuple[str, ...]) -> Names:
     """An exporter sends the same few sets of names over and over."""
 

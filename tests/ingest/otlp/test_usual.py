@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmobs.core.clock import now_ns
 from llmobs.ingest.entries import OtlpBody
-from llmobs.ingest.otlp import adapters, decode, genai, remains, usual
+from llmobs.ingest.otlp import adapters, decode, genai, remains, remarks, usual, whom
 from llmobs.spans.record import Span
 from tests.bench.bodies import Bodies
 from tests.ingest.otlp import captured, sent
@@ -132,3 +132,33 @@ def test_a_body_of_the_benchmark_is_usual_throughout(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(adapters, "read", refused)
     entry = OtlpBody(1, 7, now_ns(), "application/x-protobuf", Bodies().make(20))
     assert len(decode.decode(entry, sent.KEY)) == 20
+
+
+LONG, MANY = "gen_ai." + "x" * 10_000, tuple(f"app.{number}" for number in range(200))
+
+
+@pytest.mark.parametrize(
+    ("asked", "question", "small"),
+    [
+        (usual.shape_of, (MANY, "scope"), (("gen_ai.operation.name", "app.some"), "scope")),
+        (usual.shape_of, (("a",), LONG), (("gen_ai.operation.name", "app.some"), "scope")),
+        (whom.names_among, (MANY,), (("app.some",),)),
+        (remarks.unknown_among, ((LONG,),), (("app.some",),)),
+        (adapters._named, ("", LONG, "", True, ""), ("", "gpt-of-some", "", True, "")),
+        (adapters._emitter, (LONG,), ("of some",)),
+    ],
+)
+def test_names_that_are_long_or_many_are_not_remembered(asked: Any, question: Any, small: Any) -> None:
+    """Else so many of them would be remembered as memory has room for none of."""
+    before = asked.cache_info().currsize
+    assert asked(*question) == asked(*question)
+    assert asked.cache_info().currsize == before
+    hits = asked.cache_info().hits
+    assert asked(*small) is asked(*small)
+    assert asked.cache_info().hits > hits
+
+
+def test_of_a_long_name_its_beginning_is_remembered() -> None:
+    assert remains.is_content("gen_ai.prompt." + "x" * 10_000)
+    assert not remains.is_content("gen_ai.prompt.name" + "x" * 10_000)
+    assert not remains.is_content("x" * 10_000)
