@@ -3,7 +3,7 @@
 Each is asked for alone, so that one that cannot be read leaves the others standing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,9 +13,10 @@ from typing import Any
 from dashboards import figures, numbers
 from dashboards.drawing import Mark
 from dashboards.figures import Figure, Percentiles
+from dashboards.queries import foretold
 from dashboards.queries.health import unhealthy_between
 from dashboards.queries.rollup import Latency, Totals, latencies, merged, total, totals, totals_of_each
-from dashboards.queries.scope import Scope
+from dashboards.queries.scope import Scope, asks
 from dashboards.usual import (
     ABOVE_USUAL,
     LEAST_WEEKS,
@@ -29,8 +30,8 @@ from dashboards.usual import (
     usual_of,
 )
 from dashboards.visit import Visit
-from dashboards.window import DAY, HOUR, QUARTER, Window, bucket_starts, current_month, month_end, today
-from llmobs.budgets.forecast import HISTORY, Forecast, Spent, forecast
+from dashboards.window import DAY, HOUR, QUARTER, Window, bucket_starts, current_month, iso, today
+from llmobs.budgets.forecast import Forecast
 
 CONTRIBUTORS = 5
 LEAST_CALLS_NOW = 100  # under these, "now" widens
@@ -78,6 +79,7 @@ class Contributor:
     extra: str
     url: str
     exact: str = ""
+    asked: Mapping[str, str] | None = None  # what explains the value; None: it is a count
 
 
 def now_of(visit: Visit) -> Now:
@@ -164,15 +166,18 @@ class Cost:
             return Verdict("warn", f"{numbers.times(ratio)} usual", rest)
         return Verdict("ok", "As usual", rest)
 
-    def _context(self) -> list[tuple[str, int, str]]:
+    def _context(self) -> list[tuple[str, int, str, dict[str, str]]]:
         visit = self.visit
         month = current_month(visit.now, visit.zone)
-        scopes = [visit.scope_of(month), visit.scope_of(today(visit.now, visit.zone))]
+        midnight = today(visit.now, visit.zone)
+        scopes = [visit.scope_of(month), visit.scope_of(midnight)]
         found = totals_of_each(visit.cursor, scopes, only=("cost_nanousd",))
         spent, day = (sum(row.cost_nanousd for row in rows) for rows in found)
         expected = month_forecast(visit, spent)
-        parts = [("Today", day, ""), ("month", spent, "")]
-        return parts + ([("forecast", expected.amount, "rough")] if expected is not None else [])
+        since = {"from": iso(midnight.start), "to": iso(midnight.end)}
+        parts = [("Today", day, "", since), ("month", spent, "", {"last": "month"})]
+        ahead = [] if expected is None else [("forecast", expected.amount, "rough", {"forecast": "month"})]
+        return [*parts, *ahead]
 
     def _contributors(self, over_time: Sequence[Totals], starts: Sequence[datetime]) -> list[Contributor]:
         scope = self.visit.scope_of(self.now.window)
@@ -190,6 +195,7 @@ class Cost:
                     numbers.share(row.cost_nanousd, self.now.total.cost_nanousd),
                     self.visit.url("costs", feature=name or None),
                     numbers.exact_money(rate),
+                    _asked(name, self.now.window),
                 )
             )
         return found
@@ -335,10 +341,7 @@ def breaker_marks(visit: Visit) -> list[Mark]:
 
 def month_forecast(visit: Visit, spent: int) -> Forecast | None:
     """What this calendar month will have cost."""
-    history = Window(visit.now - HISTORY, visit.now, visit.zone)
-    rows = totals(visit.cursor, visit.scope_of(history), over_time=True, bucket=HOUR, only=("cost_nanousd",))
-    hours = [Spent(row.at, row.cost_nanousd) for row in rows if row.at]
-    return forecast(spent, hours, visit.now, month_end(visit.now, visit.zone), zone=visit.zone)
+    return foretold.month_forecast(visit.cursor, visit.scope, visit.now, visit.zone, spent)
 
 
 def _slow(
@@ -351,7 +354,13 @@ def _slow(
         numbers.milliseconds(sketch.quantile_ms(0.95)),
         numbers.short_count(sketch.n),
         visit.url("traces", feature=name or None, sort="duration"),
+        asked={**_asked(name, visit.window), "metric": "p95"},
     )
+
+
+def _asked(feature: str, window: Window) -> dict[str, str]:
+    """What explains a feature's figure."""
+    return {**asks({"feature": feature}), "from": iso(window.start), "to": iso(window.end)}
 
 
 def _percentiles(at: datetime, sketch: Latency | None) -> Percentiles:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from dashboards import numbers
 from dashboards.queries.explained import Explained, Part, explain
 from dashboards.queries.figure import Figure
+from dashboards.queries.foretold import Foretold
 from dashboards.queries.scope import Cursor
+from dashboards.queries.timed import Timed
 from llmobs.core.money import exact_usd
 from llmobs.pricing.price import TOKENS_PER_RATE
 from llmobs.pricing.stated import is_stated
@@ -74,8 +76,7 @@ def told(cursor: Cursor, figure: Figure) -> Told:
     tokens = 0
     if figure.unit != "usd":
         cursor.execute(
-            "SELECT COALESCE(sum(uncached_input_tokens + cache_read_input_tokens + cache_write_5m_input_tokens "  # noqa: S608
-            f"+ cache_write_1h_input_tokens + output_tokens), 0)::bigint FROM bill b WHERE {figure.which.condition}",
+            f"SELECT COALESCE(sum({figure.measure}), 0)::bigint FROM bill b WHERE {figure.which.condition}",  # noqa: S608
             figure.which.parameters,
         )
         tokens = cursor.fetchone()[0]
@@ -108,3 +109,56 @@ def _lines(part: Part) -> list[str]:
         return [*steps, f"{calls} of {part.price.model}{long} by price version {part.version}{up} = ${exact_usd(due)}"]
     return [f"{part.calls:,} calls of {part.price.model} by price version {part.version}, "
             f"each by its length, units and tier = ${exact_usd(due)}"]  # fmt: skip
+
+
+def forecast_steps(found: Foretold) -> list[str]:
+    """How a forecast comes about: what was spent, what is expected, and how wrong such expectations were before."""
+    how = found.forecast.how if found.forecast else None
+    if how is None or not how.series:
+        return ["Too little is known: a forecast takes two days of spend, that of an hour's window two hours."]
+
+    def amount(value: float) -> str:
+        return numbers.money(round(value)) if found.unit == "usd" else f"{round(value):,} tokens"
+
+    until, first = how.at.astimezone(found.zone), how.series[0].at.astimezone(found.zone)
+    slot = "hours" if how.step.total_seconds() >= 3600 else "five minutes"
+    steps = [f"spent until now: {amount(found.spent)}"]
+    if round(how.rest) != found.spent:
+        steps.append(
+            f"of which {amount(found.spent - how.rest)} will have left the rolling window by its fullest moment"
+        )
+    steps.append(
+        f"expected until {until:%-d %b %Y, %H:%M}: {amount(how.expected)}, by the pattern of the week and the present "
+        f"level of {len(how.series):,} {slot} since {first:%-d %b %Y, %H:%M}"
+    )
+    ratios = how.ratios
+    if ratios.moments:
+        steps.append(
+            f"× {ratios.middle:.4f}: the median of what came over what would have been foretold, at {ratios.moments} "
+            f"earlier moments; 80 % of them lay between {ratios.low:.2f} and {ratios.high:.2f}, widened for few pasts"
+        )
+    else:
+        steps.append(f"× {ratios.middle:g}: too few earlier moments to compare with, so a third to three times is said")
+    sum_of = f"{amount(how.rest)} + {amount(how.expected)} × {ratios.middle:.4f}"
+    steps.append(f"{sum_of} = {amount(how.times(ratios.middle))}")
+    if found.is_laid_out:
+        steps.append(
+            "the roll-ups do not know its dimensions: sums of its own past windows are laid out over the hours as all "
+            "of the tenant's spend was"
+        )
+    return steps
+
+
+def latency_steps(found: Timed) -> list[str]:
+    """How a percentile comes about."""
+    if found.shown_ms is None or found.bucket_ms is None:
+        return ["No call is in it: calls that were refused, or said no such time, are not."]
+    low, high = found.bucket_ms
+    steps = [
+        f"{found.calls:,} calls are counted in buckets, each 2 % wider than the one before; refused ones are not",
+        f"{found.share:.0%} of them lie in or below the bucket from {low:,.3f} to {high:,.3f} ms",
+        f"its middle, {found.shown_ms:,.3f} ms, is shown: at most 1 % from the exact one",
+    ]
+    if found.exact_ms is not None and found.exact_calls is not None:
+        steps.append(f"exactly, from {found.exact_calls:,} durations put in order: {found.exact_ms:,.3f} ms")
+    return steps

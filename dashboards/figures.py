@@ -14,18 +14,22 @@ from dashboards import drawing, numbers
 from dashboards.drawing import Json, Mark
 from dashboards.queries.traces import Outcomes
 from dashboards.usual import Spike
-from dashboards.window import HOUR, Window
+from dashboards.window import HOUR, Window, iso
 from llmobs.budgets.forecast import Forecast
 
 LEAST_LIMIT_HEIGHT = 0.3  # of the chart: below, a limit's thresholds would lie on one another
 MOST_POINTS = 150  # of a forecast's line
 
 
+Ask = dict[str, str]  # what an explanation is asked with, beside the visit's filters
+Way = tuple[Ask | None, ...]  # of each cell of a row; None: there is no such page
+
+
 @dataclass(frozen=True)
 class Figure:
     """One chart. `rows` are its numbers as texts, under `head`.
 
-    `whys`: of each column with what its explanation is asked beside the row's time; None: there is no such page.
+    `whys`: what the rows of the window's buckets ask, each of its own time. `ways`: the same of each row after them.
     """
 
     name: str
@@ -34,17 +38,18 @@ class Figure:
     rows: list[tuple[str, ...]]
     json: Json
     legend: list[tuple[str, str]] = field(default_factory=list)  # (colour class, word), in stacking order
-    whys: tuple[dict[str, str] | None, ...] = ()
+    whys: Way = ()
+    ways: list[Way] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Series:
-    """A part of a sum, with its colour's token without dashes (c1 … c8, c-other)."""
+    """A part of a sum, with its colour's token without dashes (c1 … c8, c-other). `asked`: what explains it."""
 
     name: str
     colour: str
     values: list[int]
-    is_model: bool = True  # rather than several together
+    asked: Ask
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,7 @@ def latency(window: Window, buckets: Sequence[Percentiles], objective_ms: int, m
         drawing.across_label(f"objective {seconds_word(objective)}", objective, "--warn")
     )
     drawing.add_marks(figure, window, marks)
+    figure["opens"] = True  # a click leads to the calls, the table to the explanations
     peak = max((b.p95 for b in buckets if b.p95 is not None), default=None)
     return Figure(
         "latency",
@@ -130,6 +136,7 @@ def latency(window: Window, buckets: Sequence[Percentiles], objective_ms: int, m
             for b in buckets
         ],
         figure,
+        whys=(None, *({"metric": name} for name in ("p50", "p95", "p99")), None),
     )
 
 
@@ -198,17 +205,23 @@ def stacked_costs(window: Window, series: Sequence[Series], coming: Sequence[tup
         tops[index[at]] += amount
     figure = drawing.chart(window, data, _usd(max(tops, default=0)), _usd_tick, [], all_starts)
     figure["layout"] |= {"barmode": "stack", "bargap": 0.18}
+    # A column and rows for it, so that the table has all that is drawn, in the order in which it is.
+    ahead, asked = dict(coming), ({"forecast": "month"},) if coming else ()
+    rows = []
+    for i, at in enumerate(all_starts):
+        is_past = i < len(starts)
+        shown = [numbers.money(s.values[i]) if is_past else "" for s in series]
+        shown += [numbers.money(ahead[at]) if at in ahead else ""] if coming else []
+        rows.append((drawing.clock(window, at), *shown, numbers.money(sums[i]) if is_past else ""))
     return Figure(
         "costs",
         f"Cost per {window.noun}, {window.dates}: {numbers.money(sum(sums))} in sum",
-        (f"{window.noun} from", *(s.name for s in series), "sum"),
-        [
-            (drawing.clock(window, at), *(numbers.money(s.values[i]) for s in series), numbers.money(sums[i]))
-            for i, at in enumerate(starts)
-        ],
+        (f"{window.noun} from", *(s.name for s in series), *(["forecast"] if coming else []), "sum"),
+        rows,
         figure,
         [(s.colour, s.name) for s in series],
-        (None, *({"model": s.name} if s.is_model else None for s in series), {}),
+        (None, *(s.asked for s in series), *asked, {}),
+        [(None, *(None for _ in series), *asked, None)] * (len(all_starts) - len(starts)),
     )
 
 
@@ -244,8 +257,12 @@ def running_sum(
     expected: Forecast | None,
     scale: float,
     write: Callable[[float], str],
+    ask: Ask,
 ) -> Figure:
-    """Spent so far against the limit, with the forecast and its range. `scale`: units of the budget per unit drawn."""
+    """Spent so far against the limit, with the forecast and its range. `scale`: units of the budget per unit drawn.
+
+    `ask`: what explains the sum, beside its end.
+    """
     past = [(drawing.local(window, at), amount / scale) for at, amount in points]
     lines: list[Json] = []
     tops = [limit / scale, *(amount for _, amount in past)]
@@ -290,6 +307,7 @@ def running_sum(
         ("until", "spent"),
         [(f"{at.astimezone(window.zone):%-d %b, %H:%M}", write(amount / scale)) for at, amount in points[::step]],
         figure,
+        ways=[(None, {**ask, "until": iso(at)}) for at, _ in points[::step]],
     )
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from dashboards.queries.health import ProviderHealth
 from dashboards.queries.providers import ProviderRow
 from dashboards.queries.rollup import Latency, Totals, merged
+from dashboards.queries.scope import asks
 
 UNHEALTHY, DEGRADED = 0.5, 0.05  # share of failed calls, with at least LEAST_FOR_STATE calls
 LEAST_FOR_STATE = 20
@@ -42,6 +43,11 @@ class Line:
     p95_ms: float | None
     ttft_ms: float | None
     ended_at: datetime | None
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What explains a model's figures."""
+        return asks({"provider": self.provider, "model": self.model})
 
     @property
     def changed_at(self) -> datetime | None:

@@ -1,8 +1,6 @@
 """Explain over REST: what a figure is made of, and the same figure computed anew from its bills."""
 
-import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from django.http import Http404
@@ -14,21 +12,20 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from dashboards.api.asked import Figures
+from dashboards.api.asked import Figures, next_page
 from dashboards.api.traces import slugs_of, usd
-from dashboards.explanation import Told, told
-from dashboards.live import budgets_now
-from dashboards.queries import figure
+from dashboards.asked import Asker, NotThere, Wrong, figure_asked
+from dashboards.explanation import Told, forecast_steps, latency_steps, told
+from dashboards.queries.costs import BILL_COLUMNS
 from dashboards.queries.explained import ROWS, BillRow, rows
-from dashboards.queries.figure import Figure
-from dashboards.queries.scope import Cursor
+from dashboards.queries.figure import METRICS, Figure
+from dashboards.queries.foretold import Foretold
+from dashboards.queries.scope import Cursor, Scope
+from dashboards.queries.timed import PERCENTILES, Timed
 from dashboards.reading import figures
-from llmobs.budgets.models import Budget
-from llmobs.tenants import access
-from llmobs.tenants.authentication import caller_of
+from llmobs.core.money import exact_usd
 
 MOST_PAGE = 500
-HEX = {"trace_id": re.compile(r"[0-9a-f]{32}"), "span_id": re.compile(r"[0-9a-f]{16}")}
 
 PARAMETERS = [
     *(
@@ -38,10 +35,20 @@ PARAMETERS = [
             "session", "trace_id", "span_id", "value", "cursor",
         )
     ),
-    OpenApiParameter("metric", OpenApiTypes.STR, enum=["cost_usd"]),
+    OpenApiParameter("metric", OpenApiTypes.STR, enum=[*METRICS, *PERCENTILES]),
+    OpenApiParameter("none", OpenApiTypes.STR, description="dimensions that calls shall not name, by commas"),
+    *(
+        OpenApiParameter(f"not_{name}", OpenApiTypes.STR, description=f"a JSON list: any {name} but these")
+        for name in BILL_COLUMNS
+    ),
+    OpenApiParameter("prompt", OpenApiTypes.INT, description="a prompt by its id, with `version`"),
+    OpenApiParameter("version", OpenApiTypes.INT),
+    OpenApiParameter("forecast", OpenApiTypes.STR, description="`month`; or any word beside `budget`: its forecast"),
     OpenApiParameter("bill", OpenApiTypes.INT, description="a bill by its id"),
     OpenApiParameter("budget", OpenApiTypes.INT, description="a budget by its id, with `value` where it has several"),
     OpenApiParameter("window", OpenApiTypes.DATETIME, description="a time in the budget's window; default: now"),
+    OpenApiParameter("since", OpenApiTypes.DATETIME, description="of a budget's running sum: from, with `until`"),
+    OpenApiParameter("until", OpenApiTypes.DATETIME),
     OpenApiParameter("limit", OpenApiTypes.INT),
 ]  # fmt: skip
 
@@ -104,13 +111,43 @@ class BillShown(serializers.Serializer):
     price_version = serializers.CharField()
 
 
+class DayShown(serializers.Serializer):
+    """A day of what a forecast was computed from."""
+
+    begin_at = serializers.DateTimeField()
+    end_at = serializers.DateTimeField()
+    amount = serializers.CharField()
+
+
+class RangeShown(serializers.Serializer):
+    """Of a forecast its 80 % range; of a percentile the bucket that it lies in."""
+
+    low = serializers.CharField()
+    high = serializers.CharField()
+
+
+class TimedShown(serializers.Serializer):
+    """One of the slowest calls."""
+
+    trace_id = serializers.CharField()
+    span_id = serializers.CharField()
+    begin_at = serializers.DateTimeField()
+    provider = serializers.CharField()
+    model = serializers.CharField()
+    status = serializers.CharField()
+    ms = serializers.CharField()
+
+
 class ExplainedShown(serializers.Serializer):
-    """A figure as it is shown, as billed and as computed anew. Of a budget in tokens the amounts are tokens."""
+    """A figure as it is shown, as billed and as computed anew, in its unit.
+
+    A forecast is computed anew from its steps, a percentile from the durations of all its calls: `billed` is null.
+    """
 
     figure = serializers.CharField()
-    unit = serializers.ChoiceField(choices=["usd", "tokens"])
+    unit = serializers.ChoiceField(choices=["usd", "tokens", "ms"])
     shown = serializers.CharField(allow_null=True)
-    billed = serializers.CharField()
+    billed = serializers.CharField(allow_null=True)
     recomputed = serializers.CharField(allow_null=True)
     difference = serializers.CharField(allow_null=True)
     is_equal = serializers.BooleanField()
@@ -120,12 +157,15 @@ class ExplainedShown(serializers.Serializer):
     versions = VersionShown(many=True)
     sources = SourceShown(many=True)
     corrections = CorrectionShown(many=True)
+    range = RangeShown(allow_null=True)
+    computed_from = DayShown(many=True)
+    slowest = TimedShown(many=True)
     results = BillShown(many=True)
     next = serializers.CharField(allow_null=True)
 
 
 class Explain(Figures):
-    """A figure of money: of a window with filters, a trace, a span, a bill, or a budget's window.
+    """A figure: of a window with filters, a trace, a span, a bill, a budget's window, a percentile or a forecast.
 
     It is computed anew from the bills' tokens and the rates kept for their price versions; `difference` is what the
     figure shown has more than that.
@@ -133,68 +173,87 @@ class Explain(Figures):
 
     @extend_schema(parameters=PARAMETERS, responses=ExplainedShown)
     def get(self, request: Request) -> Response:
-        if request.query_params.get("metric", "cost_usd") != "cost_usd":
-            raise ValidationError({"metric": "Only cost_usd is explained."})
         limit = self.number("limit", ROWS, MOST_PAGE) or ROWS
         with figures(self.request) as cursor:
-            asked = self._figure(cursor)
+            asked, scope = self._asked(cursor)
+            if isinstance(asked, Timed):
+                return Response({**NOTHING, **timed_json(asked)})
+            if isinstance(asked, Foretold):
+                return Response({**NOTHING, **foretold_json(asked)})
             found = told(cursor, asked)
             try:
                 bills, mark = rows(cursor, asked.which, request.query_params.get("cursor", ""), limit)
             except ValueError:
                 raise ValidationError({"cursor": "The cursor is none of ours."}) from None
-        return Response({**explained_json(found), "results": _bills(bills), "next": _next(request, mark)})
+        more = {"results": _bills(bills), "next": next_page(request, scope.window, mark)}
+        return Response({**NOTHING, **explained_json(found), **more})
 
-    def _figure(self, cursor: Cursor) -> Figure:
-        given = self.request.query_params
-        tenants = access.tenant_ids(caller_of(self.request), given.get("tenant", ""))
-        if given.get("budget"):
-            return self._budget(cursor)
-        if given.get("bill"):
-            found = figure.of_bill(cursor, tenants, self._bill_id(given["bill"]))
-        elif given.get("trace_id") or given.get("span_id"):
-            trace_id, span_id = self._hex("trace_id"), self._hex("span_id") if given.get("span_id") else ""
-            one = figure.of_span(cursor, tenants, trace_id, span_id) if span_id else None
-            found = one if span_id else figure.of_trace(cursor, tenants, trace_id)
-        else:
-            try:
-                return figure.of_window(cursor, self.scope())
-            except ValueError as error:
-                raise ValidationError(str(error)) from None
-        if found is None:
-            raise Http404("There is no such trace, span or bill.")
-        return found
-
-    def _budget(self, cursor: Cursor) -> Figure:
-        given = self.request.query_params
-        budget = access.find(Budget.objects.all(), caller_of(self.request), pk=given["budget"])
-        info = budgets_now().get(budget.pk)
-        if info is None:
-            raise Http404("The budget is not active: nothing is counted in it.")
+    def _asked(self, cursor: Cursor) -> tuple[Figure | Timed | Foretold, Scope]:
+        scope = self.scope()
         try:
-            return figure.of_budget(cursor, info, self._moment(given.get("window", "")), given.get("value", ""))
-        except ValueError:
-            raise ValidationError({"value": "It is no value of this budget."}) from None
+            asker = Asker(cursor, scope, timezone.now(), scope.window.zone)
+            return figure_asked(asker, self.request.query_params), scope
+        except NotThere as error:
+            raise Http404(str(error)) from None
+        except Wrong as error:
+            raise ValidationError({error.name: str(error)}) from None
 
-    def _moment(self, text: str) -> datetime:
-        if not text:
-            return timezone.now()
-        field = serializers.DateTimeField()
-        try:
-            return field.to_internal_value(text)  # type: ignore[no-any-return]
-        except serializers.ValidationError as error:
-            raise ValidationError({"window": error.detail}) from None
 
-    def _bill_id(self, text: str) -> int:
-        if not text.isdecimal() or len(text) > 19 or int(text) >= 2**63:
-            raise ValidationError({"bill": "A bill's id, as `results` has it."})
-        return int(text)
+NOTHING: dict[str, Any] = {
+    "billed": None, "requests": 0, "unpriced_requests": 0, "versions": [], "sources": [], "corrections": [],
+    "range": None, "computed_from": [], "slowest": [], "results": [], "next": None,
+}  # fmt: skip
 
-    def _hex(self, name: str) -> str:
-        text = str(self.request.query_params.get(name, "")).lower()
-        if not HEX[name].fullmatch(text):
-            raise ValidationError({name: "Hexadecimal digits, as traces have them."})
-        return text
+
+def foretold_json(found: Foretold) -> dict[str, Any]:
+    """A forecast with its steps."""
+
+    def amount(value: int | None) -> str | None:
+        return None if value is None else exact_usd(value) if found.unit == "usd" else str(value)
+
+    known = found.forecast
+    return {
+        "figure": found.words,
+        "unit": found.unit,
+        "shown": amount(found.shown),
+        "recomputed": amount(found.recomputed),
+        "difference": None if known is None else amount(known.amount - (found.recomputed or 0)),
+        "is_equal": found.shown == found.recomputed,
+        "formula": forecast_steps(found),
+        "range": None if known is None else {"low": amount(known.low), "high": amount(known.high)},
+        "computed_from": [
+            {"begin_at": start, "end_at": end, "amount": amount(spent)} for start, end, spent in found.days
+        ],
+    }
+
+
+def timed_json(found: Timed) -> dict[str, Any]:
+    """A percentile, out of the sketch and exactly."""
+    within = found.bucket_ms
+    return {
+        "figure": found.words,
+        "unit": "ms",
+        "shown": _ms(found.shown_ms),
+        "recomputed": _ms(found.exact_ms),
+        "difference": _ms(found.difference_ms),
+        "is_equal": found.is_equal,
+        "requests": found.calls,
+        "formula": latency_steps(found),
+        "range": None if within is None else {"low": _ms(within[0]), "high": _ms(within[1])},
+        "slowest": [
+            {
+                **{name: getattr(call, name) for name in ("trace_id", "span_id", "model", "status")},
+                "begin_at": call.start,
+                "provider": call.provider_name,
+                "ms": _ms(call.ns / 1e6),
+            }
+            for call in found.slowest
+        ],
+    }
+
+
+def _ms(value: float | None) -> str | None:
+    return None if value is None else f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def explained_json(found: Told) -> dict[str, Any]:
@@ -252,11 +311,3 @@ def _bills(found: Sequence[BillRow]) -> list[dict[str, Any]]:
         }
         for row in found
     ]
-
-
-def _next(request: Request, mark: str) -> str | None:
-    if not mark:
-        return None
-    query = request.query_params.copy()
-    query["cursor"] = mark
-    return str(request.build_absolute_uri(f"{request.path}?{query.urlencode()}"))

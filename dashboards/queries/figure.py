@@ -1,6 +1,6 @@
 """Which figure is asked about: what it shows, in words, and the bills that it should be the sum of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dashboards.queries.budgets import spend_over_time
 from dashboards.queries.costs import BILL_COLUMNS, cost_by
 from dashboards.queries.explained import Which
-from dashboards.queries.rollup import total
+from dashboards.queries.prompts import PromptRow, how_they_did
+from dashboards.queries.rollup import Totals, total, totals
 from dashboards.queries.scope import Cursor, Scope
 from dashboards.queries.trace import spans_of, trace
 from llmobs.budgets.definition import TOKENS, BudgetInfo
@@ -22,13 +24,29 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 LONGEST_TRACE = timedelta(days=8)  # a trace's later calls: as far as pages look for them
 UNKNOWN_TO_BILLS = frozenset({"status", "error", "search"})
+_INPUT = "uncached_input_tokens + cache_read_input_tokens + cache_write_5m_input_tokens + cache_write_1h_input_tokens"
+# What of calls is explained, by its name in REST: (attribute of sums, what of a bill it is the sum of, in words).
+METRICS = {
+    "cost_usd": ("cost_nanousd", "cost_nanousd", "Cost"),
+    "estimated_usd": ("estimated_nanousd", "cost_nanousd", "Cost without reported usage"),
+    "tokens": ("tokens", f"{_INPUT} + output_tokens", "Tokens"),
+    "input_tokens": ("input_tokens", _INPUT, "Input tokens"),
+    "cache_read_input_tokens": ("cache_read_input_tokens", "cache_read_input_tokens", "Tokens read from caches"),
+    "output_tokens": ("output_tokens", "output_tokens", "Output tokens"),
+    "reasoning_output_tokens": ("reasoning_output_tokens", "reasoning_output_tokens", "Reasoning tokens"),
+}
+TOKENS_OF_BILL = METRICS["tokens"][1]
+_ESTIMATED = (
+    " AND EXISTS (SELECT FROM bill e WHERE (e.tenant_id, e.trace_id, e.span_id, e.begin_at) = "
+    "(b.tenant_id, b.trace_id, b.span_id, b.begin_at) AND e.kind IN ('estimated', 'abandoned'))"
+)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """`shown_nanousd` is what pages show (None: nothing is priced); `which` are its bills. `unit` usd or tokens.
+    """`shown` is what pages show (None: nothing is priced); `which` are its bills. `unit` usd or tokens.
 
-    `counts_held`: calls without a price are in it by what they held.
+    `counts_held`: calls without a price are in it by what they held. `measure`: of bills in tokens, what is added up.
     """
 
     words: str
@@ -36,22 +54,66 @@ class Figure:
     which: Which
     unit: str = "usd"
     counts_held: bool = False
+    measure: str = TOKENS_OF_BILL
 
 
-def of_window(cursor: Cursor, scope: Scope) -> Figure:
-    """A sum over calls with these dimensions. Raises ValueError for dimensions that bills do not know."""
+def of_window(
+    cursor: Cursor, scope: Scope, metric: str = "cost_usd", but: Mapping[str, Sequence[str | int]] | None = None
+) -> Figure:
+    """A sum over calls with these dimensions; `but`: of one dimension the values that others than are meant.
+
+    Raises ValueError for dimensions that bills do not know, and for two dimensions in `but`.
+    """
     given = scope.filters.given
     unknown = sorted(UNKNOWN_TO_BILLS & given.keys())
     if unknown:
         raise ValueError(f"bills do not know {' and '.join(unknown)}: ask without")
-    start, end = scope.window.start.replace(second=0, microsecond=0), _minute_after(scope.window.end)
+    if but and len(but) > 1:
+        raise ValueError("the others of one dimension at a time")
+    start, end = scope.window.start.replace(second=0, microsecond=0), minute_after(scope.window.end)
     parts = ["b.tenant_id = ANY(%s)", "b.begin_at >= %s", "b.begin_at < %s"]
     parts += [f"b.{BILL_COLUMNS[name]} = %s" for name in given]
-    which = Which(" AND ".join(parts), [list(scope.tenant_ids), start, end, *given.values()])
-    by = next((name for name in ("user", "session") if name in given), None)
-    shown = sum(row.cost_nanousd for row in cost_by(cursor, scope, by)) if by else total(cursor, scope).cost_nanousd
-    of = ", ".join(f"{name} {value or 'not named'}" for name, value in given.items()) or "all calls"
-    return Figure(f"Cost of {of}", shown, which)
+    values: list[Any] = [list(scope.tenant_ids), start, end, *given.values()]
+    for name, named in (but or {}).items():
+        parts.append(f"b.{BILL_COLUMNS[name]} <> ALL(%s)")
+        values.append(list(named))
+    attribute, measure, words = METRICS[metric]
+    condition = " AND ".join(parts) + (_ESTIMATED if metric == "estimated_usd" else "")
+    of = [f"{name} {value or 'not named'}" for name, value in given.items()]
+    of += [f"{name}s other than {', '.join(str(each) for each in named)}" for name, named in (but or {}).items()]
+    unit = "usd" if metric.endswith("_usd") else "tokens"
+    shown = _shown(cursor, scope, attribute, but or {})
+    return Figure(f"{words} of {', '.join(of) or 'all calls'}", shown, Which(condition, values), unit, False, measure)
+
+
+def _shown(cursor: Cursor, scope: Scope, attribute: str, but: Mapping[str, Sequence[str | int]]) -> int:
+    """The sum as pages read it: out of the roll-ups, and by user or session out of what is added up of bills."""
+    if not but:
+        by = next((name for name in ("user", "session") if name in scope.filters.given), None)
+        rows = cost_by(cursor, scope, by) if by else [total(cursor, scope)]
+        return _sum(rows, attribute)
+    (name, named), *_ = but.items()
+    if {"user", "session"} & {name, *scope.filters.given}:
+        rows = cost_by(cursor, scope, name)
+    else:
+        rows = totals(cursor, scope, (name,))
+    return _shown(cursor, scope, attribute, {}) - _sum([row for row in rows if row.key[0] in named], attribute)
+
+
+def _sum(rows: Sequence[Totals], attribute: str) -> int:
+    return sum(int(getattr(row, attribute)) for row in rows)
+
+
+def of_prompt(prompt: PromptRow, number: int, scope: Scope) -> Figure:
+    """What calls of a prompt's version cost, whatever the filters."""
+    reference, window = prompt.reference(number), scope.window
+    found = how_they_did((prompt.tenant_id,), [reference], window.start, window.end)
+    result = found.get((prompt.tenant_id, reference))
+    which = Which(
+        "b.tenant_id = %s AND b.prompt_version = %s AND b.begin_at >= %s AND b.begin_at < %s",
+        [prompt.tenant_id, reference, window.start, window.end],
+    )
+    return Figure(f"Cost of prompt {reference}", result.cost_nanousd if result else 0, which)
 
 
 def of_trace(cursor: Cursor, tenant_ids: tuple[int, ...], trace_id: str) -> Figure | None:
@@ -117,7 +179,28 @@ def of_budget(cursor: Cursor, budget: BudgetInfo, at: datetime, value: str) -> F
     return Figure(f"Spent in budget {budget.name}{of}, from {since:%Y-%m-%d %H:%M} UTC", spent, which, unit, True)
 
 
-def _within(budget: BudgetInfo, value: str) -> tuple[str, list[Any]]:
+def of_stretch(cursor: Cursor, budget: BudgetInfo, since: datetime, until: datetime) -> Figure:
+    """What calls in a budget's scope came to from one moment to another, all its values together.
+
+    Of it alone running sums and forecasts are made: what calls without a price held is not in it.
+    """
+    if not 1970 <= since.year <= until.year < 9999:
+        raise ValueError("the budget has no such window")
+    since, until = since.replace(second=0, microsecond=0), minute_after(until)
+    shown = sum(row.amount for row in spend_over_time(cursor, budget, since, until, MINUTE))
+    condition, values = _within(budget, None)
+    which = Which(
+        f"b.tenant_id = %s AND b.begin_at >= %s AND b.begin_at < %s{condition}",
+        [budget.tenant_id, since, until, *values],
+    )
+    unit = "tokens" if budget.unit == TOKENS else "usd"
+    return Figure(
+        f"Spent in budget {budget.name}, {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC", shown, which, unit
+    )
+
+
+def _within(budget: BudgetInfo, value: str | None) -> tuple[str, list[Any]]:
+    """The budget's bills, of one value; None: of all its values."""
     parts, values = [], []
     scopes = list(budget.scopes)
     if () not in scopes:
@@ -125,7 +208,7 @@ def _within(budget: BudgetInfo, value: str) -> tuple[str, list[Any]]:
         parts.append(f"({' OR '.join(each)})")
         values += [_typed(name, fixed) for scope in scopes for name, fixed in scope]
     names = budget.each
-    if names:
+    if names and value is not None:
         wanted = [value] if len(names) == 1 else _several(value)
         parts += [f"{_column(name)} = %s" for name in names]
         values += [_typed(name, text) for name, text in zip(names, wanted, strict=True)]
@@ -149,6 +232,7 @@ def _typed(name: str, text: str) -> str | int:
     return int(text or 0) if name == "key" else text
 
 
-def _minute_after(at: datetime) -> datetime:
+def minute_after(at: datetime) -> datetime:
+    """The next whole minute, unless it is one: roll-ups are read by whole minutes."""
     whole = at.replace(second=0, microsecond=0)
     return whole if whole == at else whole + MINUTE

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dashboards.queries.rollup import totals
-from dashboards.queries.scope import Cursor, Scope
+from dashboards.queries.scope import Cursor, Scope, asks
 from llmobs.core.clock import ns_from_utc, utc_from_ns
 from llmobs.pricing import book
 from llmobs.pricing.book import Override, PriceBook
@@ -38,6 +38,11 @@ class PricedModel:
     calls: int
     cost_nanousd: int
     unpriced_calls: int
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What explains its cost."""
+        return asks({"provider": self.provider, "model": self.model})
 
     @property
     def source(self) -> str:

@@ -57,3 +57,9 @@ class Scope:
 
     def over(self, window: Window) -> "Scope":
         return Scope(self.tenant_ids, window, self.filters)
+
+
+def asks(values: Mapping[str, str | int | None]) -> dict[str, str]:
+    """Values of dimensions as addresses of explanations have them, those that name nothing apart."""
+    named = {name: str(value) for name, value in values.items() if value}
+    return {**named, "none": ",".join(name for name in values if name not in named)}

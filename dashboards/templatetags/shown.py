@@ -1,7 +1,8 @@
 """How templates write figures, and the links between pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -11,11 +12,13 @@ from django.utils.safestring import SafeString
 
 from dashboards import numbers, svg
 from dashboards.budget_figures import BudgetFigure
-from dashboards.figures import Figure
+from dashboards.figures import Ask, Figure, Way
 from dashboards.panel import KIND_WORDS
 from dashboards.queries.figure import UNKNOWN_TO_BILLS
+from dashboards.queries.levels import COLUMNS
+from dashboards.queries.timed import PERCENTILES
 from dashboards.visit import Visit
-from dashboards.window import iso
+from dashboards.window import Window, iso
 from llmobs.core.money import NANOUSD_PER_USD
 
 register = template.Library()
@@ -86,6 +89,14 @@ def budget_amount(figure: BudgetFigure, amount: int | None) -> SafeString:
     """An amount in a budget's unit, exact in its title."""
     if figure.info.unit == "usd":
         return usd(amount, style="cents" if figure.info.limit >= NANOUSD_PER_USD else "")
+    return in_unit(figure.info.unit, amount)
+
+
+@register.simple_tag
+def in_unit(unit: str, amount: int | None) -> SafeString:
+    """Money, or tokens."""
+    if unit == "usd" or amount is None:
+        return usd(amount)
     return format_html('<data value="{}" title="{} tokens">{}</data>', amount, amount, numbers.short_count(amount))
 
 
@@ -114,34 +125,76 @@ def why(context: dict[str, Any], nanousd: int | None, by: str = "", value: Any =
 
     Where bills cannot say it (a status was chosen, a value has no name) it is the money alone.
     """
-    visit: Visit = context["visit"]
     style, estimated = asked.pop("style", ""), asked.pop("estimated", False)
-    text = usd(nanousd, estimated, style)
-    given = visit.filters.given
-    if (by and value in ("", 0)) or (not asked and not UNKNOWN_TO_BILLS.isdisjoint(given)):
-        return text
-    changes = asked or {"user": given.get("user"), "session": given.get("session"), **({by: value} if by else {})}
-    url = visit.url("explain", **changes)
+    asked |= asked.pop("also", None) or {}
+    return _led(usd(nanousd, estimated, style), _explanation(context["visit"], by, value, asked))
+
+
+@register.simple_tag(takes_context=True)
+def because(context: dict[str, Any], text: Any, by: str = "", value: Any = "", **asked: Any) -> SafeString:
+    """Any other figure as the way to its explanation: `metric` names it, `window` is another than the visit's."""
+    window: Window | None = asked.pop("window", None)
+    asked |= asked.pop("also", None) or {}
+    if window is not None:
+        asked |= {"from": iso(window.start), "to": iso(window.end)}
+    return _led(text, _explanation(context["visit"], by, value, asked))
+
+
+def _led(text: Any, url: str) -> SafeString:
+    """A figure that leads to its explanation, or alone where there is none."""
+    if not url:
+        return format_html("{}", text)
     return format_html('<a class="why" href="{}" title="Why this figure?">{}</a>', url, text)
+
+
+def _explanation(visit: Visit, by: str, value: Any, asked: dict[str, Any]) -> str:
+    """The address of an explanation; "" where what is stored cannot say it."""
+    if not _is_other(asked) and not explains(visit, asked.get("metric", "cost_usd")):
+        return ""
+    changes = {**asked}
+    if not _is_other(asked):
+        changes |= {"user": visit.filters.given.get("user"), "session": visit.filters.given.get("session")}
+        # A percentile is kept by status and error, too, which bills do not know.
+        changes |= {name: visit.filters.given[name] for name in ("status", "error") if name in visit.filters.given}
+    if by:
+        changes |= {"none": by} if value in ("", 0, None) else {by: value}
+    return visit.url("explain", **changes)
+
+
+def _is_other(asked: Mapping[str, Any]) -> bool:
+    """Whether it is of something else than the visit's calls: a trace, a budget, a prompt."""
+    return not asked.keys().isdisjoint(("trace_id", "budget", "prompt"))
+
+
+def explains(visit: Visit, metric: str = "cost_usd") -> bool:
+    """Whether this figure of the visit's calls can be explained, whatever the filters."""
+    given = visit.filters.given.keys()
+    return given <= COLUMNS.keys() if metric in PERCENTILES else UNKNOWN_TO_BILLS.isdisjoint(given)
+
+
+@register.simple_tag(takes_context=True)
+def explained(context: dict[str, Any], start: datetime, end: datetime, **asked: Any) -> str:
+    """The address of the explanation of the visit's calls between two times."""
+    visit: Visit = context["visit"]
+    return visit.url("explain", **{"from": iso(start), "to": iso(end)}, **asked)
 
 
 @register.simple_tag(takes_context=True)
 def cells(context: dict[str, Any], figure: Figure) -> list[list[tuple[str, str]]]:
     """A chart's table as (text, address of the explanation or "")."""
     visit: Visit = context["visit"]
-    given = visit.filters.given
-    if not figure.whys or not UNKNOWN_TO_BILLS.isdisjoint(given):
-        return [[(text, "") for text in row] for row in figure.rows]
-    kept = {"user": given.get("user"), "session": given.get("session")}
-
-    def address(asked: dict[str, str] | None, start: datetime, end: datetime) -> str:
-        times = {"from": iso(start), "to": iso(end)}
-        return "" if asked is None else visit.url("explain", **kept, **asked, **times)
-
+    buckets = visit.window.buckets() if figure.whys else []
+    ways = [_timed(figure.whys, start, end) for start, end in buckets] + figure.ways
     return [
-        [(text, address(asked, start, end)) for text, asked in zip(row, figure.whys, strict=True)]
-        for row, (start, end) in zip(figure.rows, visit.window.buckets(), strict=True)
+        [(text, "" if asked is None else _explanation(visit, "", "", asked)) for text, asked in zip_longest(row, way)]
+        for row, way in zip_longest(figure.rows, ways, fillvalue=())
     ]
+
+
+def _timed(asked: Sequence[Ask | None], start: datetime, end: datetime) -> Way:
+    """What a row of a chart's table asks, of its bucket; a forecast is none of it."""
+    times = {"from": iso(start), "to": iso(end)}
+    return tuple(each if each is None or "forecast" in each else {**each, **times} for each in asked)
 
 
 @register.simple_tag(takes_context=True)

@@ -17,7 +17,7 @@ from dashboards.views.easing import easing_of
 from dashboards.views.frame import rail_notes
 from dashboards.views.overview import shown_budgets
 from dashboards.visit import Visit, page, show
-from dashboards.window import HOUR, MINUTE, Window
+from dashboards.window import HOUR, MINUTE, Window, iso
 from llmobs.budgets.definition import USD
 from llmobs.core.money import NANOUSD_PER_USD
 
@@ -86,7 +86,8 @@ def _figure(visit: Visit, figure: BudgetFigure | None) -> figures.Figure | None:
     points = [*_thinned(points), (visit.now, figure.spent)]
     window = Window(start, figure.end or visit.now, zone)
     is_usd = figure.info.unit == USD
-    return figures.running_sum(
+    ask = {"budget": str(figure.info.id), "since": iso(figure.start)}
+    drawn = figures.running_sum(
         window,
         points,
         visit.now,
@@ -95,7 +96,12 @@ def _figure(visit: Visit, figure: BudgetFigure | None) -> figures.Figure | None:
         figure.forecast,
         1e9 if is_usd else 1,
         partial(_write_usd, exact=figure.info.limit < NANOUSD_PER_USD) if is_usd else _write_tokens,
+        ask,
     )
+    # Where a click on each line leads: a point of the sum with its time, in the budget's zone.
+    foretold = visit.url("explain", budget=ask["budget"], forecast=1)
+    drawn.json["why"] = {"spent": f"{visit.url('explain', **ask)}&until=", "forecast": foretold}
+    return drawn
 
 
 def _thinned(points: list[tuple[datetime, int]]) -> list[tuple[datetime, int]]:

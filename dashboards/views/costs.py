@@ -1,13 +1,14 @@
 """Costs: who spent what, on what, and is it right?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpResponse
 
 from dashboards import figures, numbers
+from dashboards.asked import others_of
 from dashboards.blocks import Failed, guarded
 from dashboards.columns import month_forecast
 from dashboards.figures import Series
@@ -22,7 +23,7 @@ from dashboards.queries.costs import (
     unreported_calls,
 )
 from dashboards.queries.rollup import Totals, first_call_at, last_call_at, total, totals
-from dashboards.queries.scope import Filters, Scope
+from dashboards.queries.scope import Filters, Scope, asks
 from dashboards.queries.slots import colour, slots_of
 from dashboards.views.frame import filter_choices, gateway_address
 from dashboards.visit import Visit, page, show
@@ -59,6 +60,7 @@ class Row:
     opens: str = ""
     is_open: bool = False
     is_child: bool = False
+    asked: Mapping[str, str] = field(default_factory=dict)  # a child's: what explains it, beside the filters
 
     @property
     def per_call(self) -> int | None:
@@ -126,6 +128,7 @@ def costs(visit: Visit) -> HttpResponse:
         tabs=[(name, visit.url("costs", by=name)) for name in DIMENSIONS],
         rows=rows,
         others=None if isinstance(rows, Failed) else _others(spent, rows),
+        but=None if isinstance(rows, Failed) else _but(by, rows),
     )
 
 
@@ -151,10 +154,10 @@ def _figure(visit: Visit, expected: Forecast | None) -> figures.Figure:
         n for n, cost in sorted(sums.items(), key=lambda item: -item[1]) if cost >= LEAST_SHARE * whole and cost > 0
     ]
     shown = [name for name in named if 1 <= slots.get(name, 0) <= COLOURED]
-    series = [Series(name, colour(slots[name]), _values(rows, starts, name)) for name in shown]
+    series = [Series(name, colour(slots[name]), _values(rows, starts, name), {"model": name}) for name in shown]
     rest = [sum(row.cost_nanousd for row in rows if row.at == at and row.key[0] not in shown) for at in starts]
     if any(rest):
-        series.append(Series("other", "c-other", rest, is_model=False))
+        series.append(Series("other", "c-other", rest, {"not_model": others_of(shown)} if shown else {}))
     return figures.stacked_costs(visit.window, series, _coming(visit, expected))
 
 
@@ -213,6 +216,11 @@ def _others(spent: Totals, rows: Sequence[Row]) -> Totals | None:
     return replace(spent, **rest) if rest["calls"] or rest["cost_nanousd"] else None
 
 
+def _but(by: str, rows: Sequence[Row]) -> dict[str, str]:
+    """What explains the others: all values but those of these rows."""
+    return {f"not_{by}": others_of([row.sums.key[0] for row in rows if not row.is_child])}
+
+
 def _children(visit: Visit, by: str, value: Any, before: Scope | None) -> list[Row]:
     """The second level: a value's cost by model (a model's by feature)."""
     second = SECOND_LEVEL.get(by, "model")
@@ -234,6 +242,7 @@ def _children(visit: Visit, by: str, value: Any, before: Scope | None) -> list[R
             colour=colour(slots.get(sums.key[0])) if second == "model" else "neutral",
             url=visit.url("traces", **{by: value or None, second: sums.key[0] or None}),
             is_child=True,
+            asked=asks({by: value, second: sums.key[0]}),
         )
         for sums in found
     ]

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,10 +13,11 @@ from dashboards.api.usage import naming_of
 from dashboards.api.usage_formats import Naming
 from dashboards.blocks import Failed, guarded
 from dashboards.queries.costs import unbilled_calls
+from dashboards.queries.scope import Scope, asks
 from dashboards.queries.usage import GROUPS, TIMES, UsageRow, dearest, usage_total
 from dashboards.views.frame import filter_choices
 from dashboards.visit import Visit, page, show
-from dashboards.window import Window, month_end
+from dashboards.window import HOUR, Window, iso, month_end
 
 MOST_SHOWN = 100
 SHOWN_AT_FIRST = ("feature", "model", "month")
@@ -52,9 +53,34 @@ def usage(visit: Visit) -> HttpResponse:
     )
 
 
-def _rows(visit: Visit, groups: tuple[str, ...]) -> list[tuple[list[str], UsageRow]]:
+def _rows(visit: Visit, groups: tuple[str, ...]) -> list[tuple[list[str], UsageRow, dict[str, str]]]:
     naming = naming_of(visit.scope, groups)
-    return [(_words(row, groups, naming), row) for row in dearest(visit.cursor, visit.scope, groups, MOST_SHOWN)]
+    found = dearest(visit.cursor, visit.scope, groups, MOST_SHOWN)
+    return [(_words(row, groups, naming), row, _asked(visit.scope, row, groups, naming)) for row in found]
+
+
+def _asked(scope: Scope, row: UsageRow, groups: tuple[str, ...], naming: Naming) -> dict[str, str]:
+    """What a row's explanation is asked with, beside the filters."""
+    window, asked = scope.window, {"from": iso(scope.window.start), "to": iso(scope.window.end)}
+    values: dict[str, Any] = {}
+    for name, raw in zip(groups, row.key, strict=True):
+        if name == "tenant":
+            asked["tenant"] = naming.tenants.get(raw, "")
+        elif name in TIMES:
+            start, end = _time_of(name, raw, naming.zone)
+            asked |= {"from": iso(max(start, window.start)), "to": iso(min(end, window.end))}
+        else:
+            values[name] = raw
+    return asked | asks(values)
+
+
+def _time_of(unit: str, raw: Any, zone: tzinfo) -> tuple[datetime, datetime]:
+    if unit == "hour":
+        return raw, raw + HOUR
+    first = datetime(raw.year, raw.month, raw.day, tzinfo=zone)
+    if unit == "month":
+        return first, (first + timedelta(days=32)).replace(day=1)
+    return first, first + timedelta(days=1)
 
 
 def _words(row: UsageRow, groups: tuple[str, ...], naming: Naming) -> list[str]:
@@ -89,7 +115,10 @@ def statement(visit: Visit) -> HttpResponse:
     groups = ("tenant", "feature", "model")
     naming = naming_of(scope, groups)
     found = dearest(visit.cursor, scope, groups, MOST_OF_STATEMENT)
-    shown = sorted(((_words(row, groups, naming), row) for row in found), key=lambda line: line[0])
+    shown = sorted(
+        ((_words(row, groups, naming), row, _asked(scope, row, groups, naming)) for row in found),
+        key=lambda line: line[0],
+    )
     return show(
         visit,
         "dashboards/statement.html",

@@ -40,6 +40,26 @@ class Point:
 
 
 @dataclass(frozen=True)
+class How:
+    """How a forecast came about: `rest + expected × middle` is its amount, with `low` and `high` its range.
+
+    `series`: what it was computed from, slot by slot. `rest`: what was spent, less what will have left a rolling window
+    at `at`. `moments`: how many earlier ones the ratios are from; 0: too few, so that a third to three times is said.
+    """
+
+    at: datetime
+    rest: float
+    expected: float
+    ratios: Ratios
+    step: timedelta
+    series: tuple[Spent, ...]
+
+    def times(self, ratio: float) -> int:
+        """The sum by one of the ratios."""
+        return round(self.rest + self.expected * ratio)
+
+
+@dataclass(frozen=True)
 class Forecast:
     """The sum at the window's end, when it passes the limit (if it does), and the way there.
 
@@ -51,6 +71,7 @@ class Forecast:
     high: int
     passes_at: datetime | None
     points: tuple[Point, ...] = ()
+    how: How | None = None  # told with the points
 
 
 def forecast(
@@ -131,7 +152,13 @@ def foretell(
         high=high,
         passes_at=None if limit is None else _passes_at(spent, middle, slots, limit),
         points=_points(rest, sums, middle, slots, pace, at_end) if with_path else (),
+        how=_how(amounts, first, slots, top, rest, sums, at_end) if with_path else None,
     )
+
+
+def _how(amounts: Floats, first: int, slots: Slots, top: int, rest: Floats, sums: Floats, at_end: Ratios) -> How:
+    series = tuple(Spent(slots.first + i * slots.step, round(float(amounts[i]))) for i in range(first, len(amounts)))
+    return How(slots.ends[top], float(rest[top]), float(sums[top]), at_end, slots.step, series)
 
 
 def _passes_at(spent: int, sums: Floats, slots: Slots, limit: int) -> datetime | None:

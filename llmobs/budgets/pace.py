@@ -36,11 +36,12 @@ WEIGHT_OF_NOTHING = 0.3
 
 @dataclass(frozen=True)
 class Ratios:
-    """What came, over what was foretold: low, median and high."""
+    """What came, over what was foretold: low, median and high, as `moments` earlier moments say."""
 
     low: float
     middle: float
     high: float
+    moments: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,11 @@ class Pace:
         low, high = min(low, middle), max(high, middle)
         is_short = slots < past.day // 2
         pasts = len(found) / 2 if is_short else float(origins[-1] - origins[0]) / asked + 1
-        low, high = (float(q) for q in np.quantile(np.array(found), (LOW, HIGH)))
-        middle = float(np.median(np.array(calm)))
-        low, high = min(low, middle), max(high, middle)
         wider = (1 + (WIDENED_SHORT if is_short else WIDENED) / pasts) * (slots / asked) ** 0.5
         low, high = max(middle - (middle - low) * wider, 0.0), middle + (high - middle) * wider
-        return Ratios(
-            min(low, _towards(KNOWS_NOTHING[0], low, pasts)), middle, max(high, _towards(KNOWS_NOTHING[2], high, pasts))
-        )
+        low = min(low, _towards(KNOWS_NOTHING[0], low, pasts))
+        high = max(high, _towards(KNOWS_NOTHING[2], high, pasts))
+        return Ratios(low, middle, high, len(found))
 
     def _known(self, origins: Ints, horizon: int) -> tuple[Floats, Floats]:
         """At each of these moments the pattern (slots of the week in a row each) and the level, from what was before.

@@ -187,7 +187,8 @@ def test_attempts_that_failed_are_no_riddle(pg: Connection, cast: Cast) -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [{"metric": "p95"}, {"trace_id": "x"}, {"trace_id": "0" * 32, "span_id": "1"}, {"bill": "x"}, {"status": "failed"},
+    [{"metric": "p94"}, {"none": "p"}, {"not_model": "x"}, {"forecast": "year"}, {"metric": "p95", "user": "u"},
+     {"trace_id": "x"}, {"trace_id": "0" * 32, "span_id": "1"}, {"bill": "x"}, {"status": "failed"},
      {"budget": "1", "window": "x"}, {"from": "x"}],
 )  # fmt: skip
 def test_what_cannot_be_is_named(cast: Cast, asked: dict[str, str]) -> None:

@@ -63,8 +63,10 @@
     box.on("plotly_relayout", (change) => narrow(change["xaxis.range[0]"], change["xaxis.range[1]"]));
     box.on("plotly_click", (event) => {
       const point = event.points[0], x = atMidnight(String(point.x));
-      const why = explained(box, figure.x.indexOf(minute(x)), point.curveNumber);
-      if (why) location.assign(why.href);
+      const lead = figure.why?.[point.data.name];
+      const why = figure.opens || lead ? null : explained(box, figure.x.indexOf(minute(x)), point.curveNumber);
+      if (lead) location.assign(lead.endsWith("=") ? lead + minute(x) : lead);
+      else if (why) location.assign(why.href);
       else if (box.dataset.opens) openAt(box.dataset.opens, x, figure.bucket_s);
     });
     box.on("plotly_hover", (event) => crosshair(box, event.xvals?.[0]));
