@@ -16,7 +16,7 @@ import numpy as np
 from dashboards.queries import levels
 from dashboards.queries.levels import levels_of, rows_of
 from dashboards.queries.scope import Cursor, Scope
-from dashboards.queries.sketches import Sketches, added_up, sketches_of
+from dashboards.queries.sketches import Sketches, one_of, sketches_of
 from dashboards.window import DAY, Window
 from llmobs.core.semconv import ERROR_STATUSES, REFUSED
 from llmobs.rollups import compact
@@ -229,13 +229,14 @@ def latencies(
     )
     n, moments = len(grouped), _Moments()
     keys, sketches = sketches_of(cursor.fetchall(), n + 1)
-    groups = sorted(range(len(keys)), key=lambda group: keys[group][n]) if over_time else range(len(keys))
+    if not keys:
+        return []
+    *dimensions, begins = zip(*keys, strict=True)
+    values = list(zip(*dimensions, strict=True)) if dimensions else [()] * len(keys)
+    ats = [moments[begin] for begin in begins]
+    groups = np.argsort(begins, kind="stable").tolist() if over_time else range(len(keys))
     sizes = sketches.sizes
-    return [
-        Latency(keys[group][:n], moments[keys[group][n]], sketches, group)
-        for group in groups
-        if sizes[group] or with_empty
-    ]
+    return [Latency(values[group], ats[group], sketches, group) for group in groups if with_empty or sizes[group]]
 
 
 def merged(found: Iterable[Latency]) -> Latency:
@@ -244,8 +245,7 @@ def merged(found: Iterable[Latency]) -> Latency:
     for latency in found:
         for bucket, number in latency.counts.items():
             add(counts, bucket, number)
-    values = np.array(list(counts.items()), np.int64).reshape(-1, 2)
-    return Latency((), None, added_up(np.zeros(len(counts), np.int64), values[:, 0], values[:, 1], 1), 0)
+    return Latency((), None, one_of(counts), 0)
 
 
 def first_call_at(cursor: Cursor, tenant_ids: tuple[int, ...]) -> datetime | None:

@@ -49,6 +49,7 @@ SETTINGS = {
     "autovacuum_analyze_scale_factor": "0.25",
     "io_method": "sync",  # two cores: processes that read for others cost a tenth of a re-pricing's CPU
     "jit": "off",  # compiling costs more than it saves on our short statements
+    "max_parallel_workers_per_gather": "0",  # so do processes that are started for one: a fifth of an overview's CPU
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",

@@ -30,15 +30,16 @@ def row(key: str, counts: Mapping[int, int]) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("most_empty", [0, 1_000])  # put in order, and added into all places
+@pytest.mark.parametrize("most_calls", [9, 1 << 22])  # in a word for each bucket, and in two
 def test_groups_that_come_in_any_order_are_added_up_and_asked_at_once(
-    monkeypatch: pytest.MonkeyPatch, most_empty: int
+    monkeypatch: pytest.MonkeyPatch, most_empty: int, most_calls: int
 ) -> None:
     monkeypatch.setattr(sketches, "MOST_EMPTY", most_empty)
     random, rows = Random(7), []
     alone: dict[str, dict[int, int]] = {}
     for _ in range(300):
         key = f"group {random.randrange(40)}"
-        counts = {bucket: random.randrange(1, 9) for bucket in sorted(random.sample(range(-348, 700), 20))}
+        counts = {bucket: random.randrange(1, most_calls) for bucket in sorted(random.sample(range(-348, 700), 20))}
         merge(alone.setdefault(key, {}), counts, counts.values())
         rows.append(row(key, counts))
     keys, found = sketches_of(rows, 1)
