@@ -138,6 +138,7 @@ class LedgerKeeper:
         self._dead: set[str] = set()
         self._released: set[str] = set()
         self._look_at = self._mend_at = self._sweep_at = 0.0
+        self._settling_s = sweep.SETTLING_S
 
     @property
     def waiting_folds(self) -> int:
@@ -146,6 +147,12 @@ class LedgerKeeper:
     def add(self, folds: Iterable[Fold]) -> None:
         """Folds of a commit, in their order."""
         self._folds.extend(folds)
+
+    def took_over(self) -> None:
+        """Another writer's journal is ours: if it died between a commit and its folds, the next base that we fold holds
+        what still pends, which would count twice until it is back.
+        """
+        self._mend_at, self._settling_s = 0.0, 0
 
     def is_released(self, owner: str) -> bool:
         """Whether nothing is held any more by an owner that is dead and whose journal is committed to its end.
@@ -208,7 +215,8 @@ class LedgerKeeper:
         assert self._epoch is not None
         if now >= self._mend_at:
             self._mend_at = now + MEND_SECONDS
-            sweep.drop_billed(conn, self._client, self._epoch, now_ns())
+            sweep.drop_billed(conn, self._client, self._epoch, now_ns(), self._settling_s)
+            self._settling_s = sweep.SETTLING_S
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS
             sweep.sweep_windows(self._client, self._epoch, budgets, now_ns())

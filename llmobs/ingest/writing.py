@@ -263,6 +263,8 @@ class Writer:
             ).fetchone()
             reader = JournalReader(folder, self._secrets.journal_key)
             self._tails[folder.name] = Tail.resume(reader, self._host, stored)
+            if stored is not None:
+                self._keeper.took_over()
 
     def _load_config(self) -> Config:
         # The version is read first: what changes meanwhile is loaded again.
