@@ -623,6 +623,8 @@ static PyMethodDef METHODS[] = {
     {"received", received, METH_O, "All spans of a body, as tuples; None: protobuf must judge."},
     {"spans_alike", spans_alike, METH_VARARGS, "Spans of a body, resources and tuples; None: protobuf must judge."},
     {"packed", packed, METH_VARARGS, "Rows in the format of a binary COPY, without its head and tail."},
+    {"row_plan", row_plan, METH_VARARGS, "Where in objects the values of a row are: what `packed_by` takes."},
+    {"packed_by", packed_by, METH_VARARGS, "The same as `packed`, of rows as a plan takes them, or whole."},
     {"plain_texts", plain_texts, METH_O, "Roles and texts of messages of one plain text each; None: look closer."},
     {"looks_clean", looks_clean, METH_O, "Whether no personal data or secret can stand in a text, or in JSON of one."},
     {"values_look_clean", values_look_clean, METH_O, "The same of all values of a dict: texts, numbers and truths."},

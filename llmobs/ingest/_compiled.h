@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define FORM 6 /* of what the module gives, as in compiled.py: a build of another form is not used */
+#define FORM 7 /* of what the module gives, as in compiled.py: a build of another form is not used */
 
 /* What ends a reading: ODD leaves it to Python, FAILED has set a Python exception. */
 enum { FINE = 0, ODD = 1, FAILED = 2 };
@@ -27,6 +27,8 @@ static inline PyObject *judged(PyObject *found, int became) {
 
 /* _compiled_rows.c */
 PyObject *packed(PyObject *module, PyObject *arguments);
+PyObject *row_plan(PyObject *module, PyObject *arguments);
+PyObject *packed_by(PyObject *module, PyObject *arguments);
 
 /* _compiled_looks.c */
 void looks_ready(void); /* first */

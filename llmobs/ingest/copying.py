@@ -25,7 +25,7 @@ from llmobs.spans.record import Span, stored_attributes, stored_units
 
 Connection = psycopg.Connection[Any]
 
-_SPAN = {
+SPAN = {
     "tenant_id": "int8", "trace_id": "bytea", "span_id": "bytea", "parent_span_id": "bytea", "start": "timestamptz",
     "duration_ns": "int8", "name": "text", "source": "int2", "is_call": "bool", "is_counted": "bool",
     "is_estimated": "bool", "is_stream": "bool", "operation_name": "text", "status": "text", "error_type": "text",
@@ -39,15 +39,15 @@ _SPAN = {
     "block_slot": "int2", "attributes": "jsonb", "adapter": "int2", "detail_id": "int8", "detail_slot": "int2",
 }  # fmt: skip
 
-SPAN_COLUMNS = tuple(_SPAN)  # in the order of `span_row`
+SPAN_COLUMNS = tuple(SPAN)  # in the order of `span_row`
 
-_CLAIM = {
+CLAIM = {
     "tenant_id": "int8", "trace_id": "bytea", "span_id": "bytea", "parent_span_id": "bytea", "start": "timestamptz",
     "finish": "timestamptz", "source": "int2", "scope_name": "text", "yields": "bool", "response_id": "text",
     "input_tokens": "int8", "output_tokens": "int8", "is_counted": "bool", "bill_id": "int8",
 }  # fmt: skip
 
-_BILL = {
+BILL = {
     "tenant_id": "int8", "bill_id": "int8", "begin_at": "timestamptz", "trace_id": "bytea", "span_id": "bytea",
     "kind": "text", "reason": "text", "source": "int2", "requests": "int2", "provider_name": "text", "model": "text",
     "response_id": "text", "uncached_input_tokens": "int8", "cache_read_input_tokens": "int8",
@@ -69,7 +69,7 @@ _KINDS = {
     "text[]": "A",
 }  # fmt: skip
 # Packed at once: PostgreSQL reads some while the next are packed.
-_ROWS_AT_ONCE = 250
+ROWS_AT_ONCE = 250
 _HEAD, _TAIL = b"PGCOPY\n\xff\r\n\x00" + bytes(8), b"\xff\xff"
 
 
@@ -80,32 +80,19 @@ class Packed(list[bytes]):
 Rows = Iterable[Row] | Packed
 
 
-def pack_spans(rows: Iterable[Row]) -> Rows:
-    """Made ready for `copy_spans`, before a lock that others wait for."""
-    return _pack(_SPAN, rows)
-
-
-def pack_claims(rows: Iterable[Row]) -> Rows:
-    return _pack(_CLAIM, rows)
-
-
-def pack_bills(rows: Iterable[Row]) -> Rows:
-    return _pack(_BILL, rows)
-
-
 def copy_spans(conn: Connection, rows: Rows) -> None:
     """Rows of `span_row`. Raises psycopg.errors.UniqueViolation if one is there already."""
-    _copy(conn, "span", _SPAN, rows)
+    _copy(conn, "span", SPAN, rows)
 
 
 def copy_claims(conn: Connection, rows: Rows) -> None:
     """Rows of `claim_row`."""
-    _copy(conn, "claim", _CLAIM, rows)
+    _copy(conn, "claim", CLAIM, rows)
 
 
 def copy_bills(conn: Connection, rows: Rows) -> None:
     """Rows of `bill_row`."""
-    _copy(conn, "bill", _BILL, rows)
+    _copy(conn, "bill", BILL, rows)
 
 
 def copy_blocks(conn: Connection, rows: Iterable[tuple[int, int, date, bytes]]) -> None:
@@ -141,14 +128,10 @@ _NO_ITEMS = struct.pack(">ii", 0, 0)
 _TEXT_OID = struct.pack(">I", postgres.types["text"].oid)
 
 
-def _pack(columns: dict[str, str], rows: Iterable[Row]) -> Rows:
-    return list(rows) if _compiled is None else Packed(_chunks(_kinds(columns), rows))
-
-
 def _copy(conn: Connection, table: str, columns: dict[str, str], rows: Rows) -> None:
     with conn.cursor() as cur:
         if isinstance(rows, Packed) or _compiled is not None:
-            chunks = rows if isinstance(rows, Packed) else _chunks(_kinds(columns), rows)
+            chunks = rows if isinstance(rows, Packed) else _chunks(kinds_of(columns), rows)
             _copy_packed(cur, _statement(table, columns), chunks)
             return
         cur.adapters.register_dumper(None, _TextArray)
@@ -159,14 +142,15 @@ def _statement(table: str, columns: dict[str, str]) -> str:
     return f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
 
 
-def _kinds(columns: dict[str, str]) -> bytes:
+def kinds_of(columns: dict[str, str]) -> bytes:
+    """What the compiled module packs each as."""
     return "".join(_KINDS[kind] for kind in columns.values()).encode()
 
 
 def _chunks(kinds: bytes, rows: Iterable[Row]) -> Iterator[bytes]:
     assert _compiled is not None
     rest = iter(rows)
-    while some := list(islice(rest, _ROWS_AT_ONCE)):
+    while some := list(islice(rest, ROWS_AT_ONCE)):
         yield _compiled.packed(kinds, some)
 
 
@@ -350,4 +334,6 @@ def _cleaned(value: Any) -> Any:
 
 def clean_text(text: str) -> str:
     """Without what PostgreSQL's text cannot hold."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "").encode("utf-8", "replace").decode()

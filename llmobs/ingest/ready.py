@@ -14,20 +14,19 @@ from llmobs.core.ids import new_row_id
 from llmobs.ingest.claims import Gathered, Related
 from llmobs.ingest.conformance import Metered, metered
 from llmobs.ingest.content import preview
-from llmobs.ingest.copying import (
-    Row,
-    Rows,
-    bill_row,
-    claim_row,
-    pack_bills,
-    pack_claims,
-    pack_spans,
-    span_row,
-)
+from llmobs.ingest.copying import Row, Rows
 from llmobs.ingest.count_once import ClaimInfo, Key, decide
 from llmobs.ingest.entries import Hold
 from llmobs.ingest.known import SpanKey
 from llmobs.ingest.placing import place_contents, place_details
+from llmobs.ingest.short_rows import (
+    pack_bills,
+    pack_claims,
+    pack_spans,
+    short_bill_row,
+    short_claim_row,
+    short_span_row,
+)
 from llmobs.rollups.delta import Deltas
 from llmobs.spans.bill import Bill, bill_of
 from llmobs.spans.blocks import make_block
@@ -72,7 +71,7 @@ def make_ready(
     places, contents = place_contents(spans)
     asides, details = place_details(spans)
     rows = pack_spans(
-        span_row(s, s.is_call and (s.tenant_id, s.trace_id, s.span_id) in counted, preview(s), place, aside)
+        short_span_row(s, s.is_call and (s.tenant_id, s.trace_id, s.span_id) in counted, preview(s), place, aside)
         for s, place, aside in zip(spans, places, asides, strict=True)
     )
     accounts, claims = _accounts(spans, counted, own, holds, budgets)
@@ -99,7 +98,7 @@ def bill_rows(bills: Iterable[Bill], matched: Sequence[CountedIn]) -> Rows:
             known = named[id(found)] = budget_ids(found)
         return known
 
-    return pack_bills(bill_row(bill, ids(found)) for bill, found in zip(bills, matched, strict=False))
+    return pack_bills(short_bill_row(bill, ids(found)) for bill, found in zip(bills, matched, strict=False))
 
 
 def by_themselves(gathered: Mapping[int, Gathered]) -> set[SpanKey]:
@@ -147,7 +146,7 @@ def _accounts(
             unbilled.append(_nothing_billed(span, held))
         claim = own[span.tenant_id].get((span.trace_id, span.span_id))
         if claim is not None:
-            claims.append(claim_row(span.tenant_id, claim, is_counted, bill.bill_id if bill else None))
+            claims.append(short_claim_row(span.tenant_id, claim, is_counted, bill.bill_id if bill else None))
         accounts.deltas.add(span, 1, int(is_counted))
         accounts.traces.add(span, 1, int(is_counted))
     accounts.billed = [billed_by(bill) for bill in accounts.bills] + unbilled
