@@ -2,7 +2,8 @@
 
 Rules go in as rows; each is joined to its tenants' roll-ups in its own window, filtered and grouped as it says. A
 window up to WHOLE_MINUTES is read from minutes, a longer one from whole hours and the minutes before the first of them;
-deltas that wait to be compacted are in both. Users and sessions are in no roll-up: bills tell, within seven days.
+deltas that wait to be compacted are in both. Users are added up from bills by day, and by hour of the day that runs
+(`rollups.bills`): what is not yet, and what is asked by sessions, or by users and more, bills tell, within seven days.
 """
 
 # ruff: noqa: S608 - names in the SQL are constants of this module, values are always bound
@@ -22,6 +23,7 @@ from llmobs.rollups.sketch import percentile_ms
 
 WHOLE_MINUTES = timedelta(hours=3)
 TELLS_ATTEMPTS_APART = frozenset({"provider", "model"})
+USERS = {"user": DIMENSIONS["user"]}
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,27 @@ BILLED = (
     "coalesce(sum(r.cost_nanousd), 0)::bigint FROM rt JOIN bill r ON r.tenant_id = rt.tenant_id "
     f"AND r.begin_at >= rt.since WHERE {_matches(DIMENSIONS)} GROUP BY 1, 2, 3"
 )
+# Days and hours that are added up, and the bills of all other times; as `dashboards.queries.billed` reads them.
+_CHUNKS = (
+    "clean AS MATERIALIZED (SELECT rt.rule, c.tenant_id, c.since, c.until FROM rt JOIN bill_chunk c "
+    "ON c.tenant_id = rt.tenant_id AND c.since >= rt.since JOIN tenants_tenant z ON z.id = c.tenant_id "
+    "AND z.time_zone = c.zone WHERE NOT EXISTS (SELECT FROM bill_late l "
+    "WHERE l.tenant_id = c.tenant_id AND l.at >= c.since AND l.at < c.until)), "
+    "gaps AS MATERIALIZED (SELECT rule, tenant_id, until AS low, lead(since, 1, 'infinity') OVER "
+    "(PARTITION BY rule, tenant_id ORDER BY since, until) AS high "
+    "FROM (SELECT rule, tenant_id, since, until FROM clean UNION ALL SELECT rule, tenant_id, since, since FROM rt) x)"
+)
+BILLED_USERS = (
+    f"WITH {_asked(USERS)}, {_CHUNKS} SELECT rt.rule, rt.tenant_id, {_group(USERS)}, sum(r.requests)::bigint, "
+    "coalesce(sum(r.cost_nanousd), 0)::bigint FROM rt CROSS JOIN LATERAL ("
+    "SELECT u.user_id, u.requests, u.cost_nanousd FROM clean c JOIN rollup_bill_user u ON u.tenant_id = c.tenant_id "
+    "AND u.since = c.since WHERE c.rule = rt.rule AND c.tenant_id = rt.tenant_id UNION ALL "
+    "SELECT b.user_id, b.requests, b.cost_nanousd FROM gaps g CROSS JOIN LATERAL ("
+    "SELECT i.user_id, i.requests, i.cost_nanousd FROM bill i WHERE i.tenant_id = g.tenant_id AND i.begin_at >= g.low "
+    # OFFSET 0: each gap is looked up in its own partitions.
+    "AND i.begin_at < g.high OFFSET 0) b WHERE g.rule = rt.rule AND g.tenant_id = rt.tenant_id AND g.low < g.high) r "
+    f"WHERE {_matches(USERS)} GROUP BY 1, 2, 3"
+)
 # Of providers on our own ground a price of zero is what is meant.
 FREE = (
     f"WITH {_asked(DIMENSIONS)} SELECT rt.rule, rt.tenant_id, {_group(DIMENSIONS)}, sum(r.requests)::bigint, "
@@ -136,8 +159,11 @@ def cost(conn: Connection, rules: Sequence[Rule], now: datetime) -> list[Figure]
     for index, tenant_id, group, calls, *_, nanousd in _read(conn, SUMS, summed, now, ROLLED_UP):
         found.append(Figure(summed[index], tenant_id, group, Decimal(nanousd) / NANOUSD_PER_USD, calls))
     billed = [rule for rule in rules if not _is_rolled_up(rule)]
-    for index, tenant_id, group, calls, nanousd in _read(conn, BILLED, billed, now, DIMENSIONS):
-        found.append(Figure(billed[index], tenant_id, group, Decimal(nanousd) / NANOUSD_PER_USD, calls))
+    by_user = [rule for rule in billed if _dimensions(rule) <= USERS.keys()]
+    others = [rule for rule in billed if rule not in by_user]
+    for statement, some, dimensions in ((BILLED_USERS, by_user, USERS), (BILLED, others, DIMENSIONS)):
+        for index, tenant_id, group, calls, nanousd in _read(conn, statement, some, now, dimensions):
+            found.append(Figure(some[index], tenant_id, group, Decimal(nanousd) / NANOUSD_PER_USD, calls))
     return found
 
 
@@ -150,7 +176,11 @@ def zero_cost(conn: Connection, rules: Sequence[Rule], now: datetime) -> list[Fi
 
 
 def _is_rolled_up(rule: Rule) -> bool:
-    return {name for name in (rule.group_by, *rule.filters) if name} <= ROLLED_UP.keys()
+    return _dimensions(rule) <= ROLLED_UP.keys()
+
+
+def _dimensions(rule: Rule) -> set[str]:
+    return {name for name in (rule.group_by, *rule.filters) if name}
 
 
 def _read(

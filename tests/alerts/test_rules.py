@@ -15,6 +15,7 @@ from llmobs.budgets.models import Budget
 from llmobs.core.money import NANOUSD_PER_USD
 from llmobs.evals.models import Score
 from llmobs.providers.models import Provider
+from llmobs.rollups.bills import close_bills
 from llmobs.tenants.models import Tenant
 from llmobs.tenants.plain_connection import plain_connection
 from tests.alerts import figures
@@ -124,6 +125,28 @@ def test_cost_per_user_in_a_rolling_window(pg: psycopg.Connection, acme: Tenant)
     assert evaluated() == [("open", "$12.00 spent of user ann of Acme in 24 hours (from $10.00)")]
     assert Alert.objects.get().link.startswith("/traces/?tenant=acme&from=")
     assert Alert.objects.get().link.endswith("&user=ann")
+
+
+def test_cost_per_user_is_read_from_what_is_added_up(pg: psycopg.Connection, acme: Tenant) -> None:
+    """Of days that are over no bill is read any more: changed without a mark they change nothing."""
+    rule(acme, "cost", group_by="user", threshold=10, window_minutes=7 * 1440)
+    rule(acme, "cost", name="one", filters={"user": "bob"}, threshold=4, window_minutes=7 * 1440)
+    for hours in (0, 1, 5, 30, 50, 100, 167, 169):
+        figures.bill(pg, acme.pk, NOW - hours * HOUR, user="ann", cost=2 * USD)
+    figures.bill(pg, acme.pk, NOW - 50 * HOUR, user="bob", cost=5 * USD)
+    told = [
+        ("open", "$14.00 spent of user ann of Acme in 168 hours (from $10.00)"),
+        ("open", "$5.00 spent of user bob of Acme in 168 hours (from $4.00)"),
+    ]
+    assert sorted(evaluated()) == told
+    assert close_bills(pg, NOW) > 0
+    pg.execute("UPDATE bill SET cost_nanousd = 0 WHERE begin_at BETWEEN %s AND %s", (NOW - 101 * HOUR, NOW - 49 * HOUR))
+    Alert.objects.all().delete()
+    assert sorted(evaluated()) == told
+    for hours in (50, 100):
+        pg.execute("INSERT INTO bill_late (tenant_id, at) VALUES (%s, %s)", (acme.pk, NOW - hours * HOUR))
+    Alert.objects.all().delete()
+    assert sorted(evaluated()) == [("open", "$10.00 spent of user ann of Acme in 168 hours (from $10.00)")]
 
 
 def test_cost_per_feature_adds_hours_minutes_and_deltas(pg: psycopg.Connection, acme: Tenant) -> None:
