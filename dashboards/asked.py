@@ -27,10 +27,6 @@ from llmobs.core.clock import ns_from_utc
 TRACE_ID, SPAN_ID = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{16}")
 MOST_OTHERS = 200  # values of which one may ask for the others
 MONTH = "month"
-PARAMETERS = (
-    "metric", "none", *(f"not_{name}" for name in BILL_COLUMNS), "prompt", "version", "trace_id", "span_id", "bill",
-    "budget", "at", "since", "until", "value", "forecast",
-)  # fmt: skip
 
 
 class NotThere(LookupError):

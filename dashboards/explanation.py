@@ -70,9 +70,9 @@ class Told:
         return exact_usd(value) if self.is_usd else str(value)
 
 
-def told(cursor: Cursor, figure: Figure) -> Told:
-    """Take a figure apart."""
-    found = explain(cursor, figure.which)
+def told(cursor: Cursor, figure: Figure, is_whole: bool = False) -> Told:
+    """Take a figure apart; `is_whole`: computed anew however many calls it has."""
+    found = explain(cursor, figure.which, is_whole)
     tokens = 0
     if figure.unit != "usd":
         cursor.execute(

@@ -49,6 +49,7 @@ PARAMETERS = [
     OpenApiParameter("window", OpenApiTypes.DATETIME, description="a time in the budget's window; default: now"),
     OpenApiParameter("since", OpenApiTypes.DATETIME, description="of a budget's running sum: from, with `until`"),
     OpenApiParameter("until", OpenApiTypes.DATETIME),
+    OpenApiParameter("whole", OpenApiTypes.BOOL, description="compute anew however many calls it has"),
     OpenApiParameter("limit", OpenApiTypes.INT),
 ]  # fmt: skip
 
@@ -180,7 +181,7 @@ class Explain(Figures):
                 return Response({**NOTHING, **timed_json(asked)})
             if isinstance(asked, Foretold):
                 return Response({**NOTHING, **foretold_json(asked)})
-            found = told(cursor, asked)
+            found = told(cursor, asked, bool(request.query_params.get("whole")))
             try:
                 bills, mark = rows(cursor, asked.which, request.query_params.get("cursor", ""), limit)
             except ValueError:

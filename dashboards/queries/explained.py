@@ -23,7 +23,7 @@ from llmobs.pricing.usage import stored_usage
 
 MOST_CALLS = 1_000_000  # that are put together of their bills; of more, those alone that were corrected
 MOST_CORRECTIONS = 1_000_000
-MOST_BILLS = 10_000_000  # that are computed anew at once; of more they are only added up
+MOST_BILLS = 10_000_000  # that are computed anew unasked; of more when somebody asks for it
 ROWS = 50
 CLASSES = (
     "uncached_input_tokens", "cache_read_input_tokens", "cache_write_5m_input_tokens", "cache_write_1h_input_tokens",
@@ -154,8 +154,11 @@ UNION ALL ({_CALLS.replace("b WHERE %s", "b JOIN corrected USING (tenant_id, tra
 """
 
 
-def explain(cursor: Cursor, which: Which) -> Explained:
-    """Take the bills' sum apart, and compute it anew."""
+def explain(cursor: Cursor, which: Which, is_whole: bool = False) -> Explained:
+    """Take the bills' sum apart, and compute it anew: `is_whole`, however many they are.
+
+    That takes PostgreSQL time alone: a call at a time, it keeps no more than a sum for each version and length.
+    """
     cursor.execute(
         "SELECT COALESCE(sum(cost_nanousd), 0)::bigint, COALESCE(sum(requests), 0)::bigint, "
         "COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint, "
@@ -167,7 +170,8 @@ def explain(cursor: Cursor, which: Which) -> Explained:
     prices = price_versions(cursor, [version for version in versions or [] if version])
     corrections = _corrections(cursor, which)
     is_many = calls > MOST_CALLS
-    if calls > MOST_BILLS or (is_many and sum(each.bills for each in corrections) > MOST_CORRECTIONS):
+    corrected = sum(each.bills for each in corrections)
+    if not is_whole and (calls > MOST_BILLS or (is_many and corrected > MOST_CORRECTIONS)):
         return Explained(billed, None, calls, unpriced, [], [], corrections, held)
     parts, sources = _parts(cursor, which, prices, is_many)
     known = [part.recomputed_nanousd for part in parts]

@@ -38,7 +38,8 @@ def explain(visit: Visit) -> HttpResponse:
         visit,
         "dashboards/explain.html",
         heading=HEADING,
-        told=told(visit.cursor, asked),
+        told=told(visit.cursor, asked, bool(given.get("whole"))),
+        whole=visit.url("explain", **kept, whole=1),
         rows=found,
         older=visit.url("explain", **kept, after=mark) if mark else "",
     )

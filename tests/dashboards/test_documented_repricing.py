@@ -7,6 +7,8 @@ from django.urls import resolve
 
 from dashboards.api.explain import PARAMETERS, ExplainedShown
 from dashboards.api.repricings import RepricingShown
+from dashboards.queries.figure import METRICS
+from dashboards.queries.timed import PERCENTILES
 from llmobs.ingest.adjust_run import BILLS_PER_STRETCH
 from llmobs.ingest.models import STATES
 from llmobs.ingest.repricing_reasons import applied
@@ -28,8 +30,9 @@ def test_what_can_be_asked_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["shown", "billed", "recomputed", "difference", "is_equal", "formula", "versions", "sources", "corrections"]
-)
+    "name", ["shown", "billed", "recomputed", "difference", "is_equal", "formula", "versions", "sources", "corrections",
+             "range", "computed_from", "slowest"]
+)  # fmt: skip
 def test_each_part_of_an_explanation_is_there(name: str) -> None:
     assert f"`{name}`" in PAGE
     assert name in ExplainedShown().fields
@@ -42,6 +45,11 @@ def test_each_part_of_an_explanation_is_there(name: str) -> None:
 def test_each_address_leads_somewhere(address: str) -> None:
     assert address in PAGE
     assert resolve(address).route
+
+
+@pytest.mark.parametrize("metric", [*METRICS, *PERCENTILES])
+def test_each_metric_is_named(metric: str) -> None:
+    assert f"`{metric}`" in PAGE
 
 
 def test_the_command_knows_what_is_said_of_it() -> None:

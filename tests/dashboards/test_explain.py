@@ -167,6 +167,18 @@ def test_units_and_tiers_are_computed_by_the_one_function(pg: Connection, cast: 
     same(told, "0.000000022")  # 1000 * 2000 + 400 * 50,000 in millionths
 
 
+def test_very_many_calls_are_computed_anew_when_somebody_asks(
+    pg: Connection, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explained, "MOST_BILLS", 1)
+    commit(pg, call(cast.acme.pk), call(cast.acme.pk))
+    told = ask(with_key("acme"), **WINDOW)
+    assert (told["billed"], told["recomputed"], told["versions"]) == ("0.000000006", None, [])
+    same(ask(with_key("acme"), whole="true", **WINDOW), "0.000000006")
+    page = as_person(cast.alice).get("/explain/", WINDOW).content.decode()
+    assert "whole=1" in page
+
+
 def test_bills_come_in_pages(pg: Connection, cast: Cast) -> None:
     commit(pg, *(call(cast.acme.pk, start_ns=START_NS + n) for n in range(5)))
     client, seen = with_key("acme"), []

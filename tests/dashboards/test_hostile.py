@@ -31,7 +31,8 @@ ASKED = {
     "/api/v1/repricings/": ("from", "cursor"),
     "/api/v1/unpriced/": ("from", "last"),
     "/api/v1/explain/": ("from", "feature", "key", "bill", "trace_id", "budget", "cursor", "limit"),
-    "/api/v1/explain/?budget={one}": ("window", "value"),
+    "/api/v1/explain/?budget={one}": ("window", "value", "since", "until"),
+    "/api/v1/explain/?forecast=month": ("feature", "none"),
     "/api/v1/explain/?budget={pairs}": ("value",),
     "/api/v1/usage/": ("to", "group_by", "format", "limit", "cursor", "user"),
     "/brake/": ("tenant",),
@@ -39,12 +40,15 @@ ASKED = {
     "/reconcile/": ("month", "account", "name"),
     "/repricing/": ("id", "provider", "since"),
     "/unpriced/": ("from",),
-    "/explain/": ("feature", "key", "trace_id", "budget", "after"),
-    "/explain/?budget={one}": ("at", "value"),
+    "/explain/": (
+        "feature", "key", "trace_id", "budget", "after", "metric", "none", "not_model", "not_key", "prompt", "forecast",
+    ),
+    "/explain/?metric=p95": ("feature", "key", "user"),
+    "/explain/?budget={one}": ("at", "value", "since", "forecast"),
     "/explain/?budget={pairs}": ("value",),
     "/usage/": ("by", "key"),
     "/usage/statement/": ("month",),
-}
+}  # fmt: skip
 IN_PATHS = (
     "/brake/{}/", "/api/v1/brake/{}/", "/api/v1/alerts/{}/", "/api/v1/alerts/deliveries/{}/", "/api/v1/repricings/{}/",
     "/api/v1/reconcile/reports/{}/",
