@@ -27,23 +27,32 @@ Places = list[tuple[int, int] | None]  # block and slot of each span
 
 
 @dataclass(slots=True)
+class Block(Generic[Item]):
+    """One that is filled. `size`: the bytes in it."""
+
+    block_id: int
+    items: list[Item]
+    size: int = 0
+
+
+@dataclass(slots=True)
 class Filling(Generic[Item]):
-    """Blocks while they are filled. `current`: of each owner the one that has room, and the bytes in it."""
+    """Blocks while they are filled. `current`: of each owner the one that has room."""
 
     most: int  # in a block
     blocks: dict[Key, list[Item]] = field(default_factory=dict)
-    current: dict[Owner, tuple[Key, int]] = field(default_factory=dict)
+    current: dict[Owner, Block[Item]] = field(default_factory=dict)
 
     def put(self, owner: Owner, item: Item, size: int) -> tuple[int, int]:
         """Block and slot of this item of a span of the owner's."""
-        key, filled = self.current.get(owner, (None, 0))
-        if key is None or len(self.blocks[key]) >= self.most or filled + size > BYTES_PER_BLOCK:
-            key, filled = (owner[0], new_row_id(), _EPOCH_DAY + timedelta(days=owner[1])), 0
-            self.blocks[key] = []
-        items = self.blocks[key]
-        items.append(item)
-        self.current[owner] = key, filled + size
-        return key[1], len(items) - 1
+        block = self.current.get(owner)
+        if block is None or len(block.items) >= self.most or block.size + size > BYTES_PER_BLOCK:
+            block = self.current[owner] = Block(new_row_id(), [])
+            self.blocks[owner[0], block.block_id, _EPOCH_DAY + timedelta(days=owner[1])] = block.items
+        slot = len(block.items)
+        block.items.append(item)
+        block.size += size
+        return block.block_id, slot
 
 
 def place_contents(spans: Iterable[Span]) -> tuple[Places, dict[Key, list[Content]]]:

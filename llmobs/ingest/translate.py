@@ -202,7 +202,8 @@ class Translator:
         if span.stated_cost_nanousd is not None and span.provider_name in self.config.book.trusted:
             span.cost_nanousd, span.price_version = span.stated_cost_nanousd, stated_version(span.provider_name)
             return
-        for model in dict.fromkeys((span.response_model, span.request_model)):
+        answered, asked = span.response_model, span.request_model
+        for model in (answered,) if answered == asked else (answered, asked):
             price = self.config.book.price(span.tenant_id, span.provider_name, model, span.start_ns) if model else None
             if price is not None:
                 span.cost_nanousd = cost(span.usage, price)

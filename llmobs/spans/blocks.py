@@ -28,7 +28,10 @@ Content = tuple[str | None, str | None]
 
 def make_block(contents: list[Content]) -> bytes:
     """The body of a block."""
-    plain = msgspec.msgpack.encode([storable(content) for content in contents])
+    try:
+        plain = msgspec.msgpack.encode(contents)
+    except UnicodeEncodeError:  # rare: only then is each looked at
+        plain = msgspec.msgpack.encode([storable(content) for content in contents])
     if len(plain) > _LARGE_BYTES:
         return zstandard.ZstdCompressor(compression_params=_LARGE).compress(plain)
     return zstandard.ZstdCompressor(level=LEVEL).compress(plain)
