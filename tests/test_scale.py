@@ -12,12 +12,13 @@ from llmobs.budgets.spend import count_new_budgets
 from llmobs.core.clock import ns_from_utc
 from llmobs.ingest.copying import SPAN_COLUMNS, bill_row, claim_row, span_row
 from llmobs.ingest.count_once import claim_of
+from llmobs.ingest.otlp import adapters, genai
 from llmobs.ingest.stored_spans import Stored, load_stored
 from llmobs.ops.verify import verify
 from llmobs.spans.bill import bill_of
 from llmobs.spans.details import details_at
 from llmobs.spans.partitions import DAY_TABLES, partition_name
-from tests.bench import scale
+from tests.bench import scale, scale_sql
 from tests.bench.scale_pace import Bounds, Pace
 
 DAY = date(2011, 5, 14)
@@ -56,6 +57,12 @@ def test_its_rows_are_those_that_the_writer_would_write(made: psycopg.Connection
         detail = (row["detail_id"], row["detail_slot"])
         written = span_row(each.span, each.is_counted, row["preview"], each.place, detail)
         assert dict(zip(SPAN_COLUMNS, written, strict=True)) | {"start": row["start"]} == row
+
+
+def test_its_adapter_is_the_one_that_would_read_its_spans(made: psycopg.Connection[Any]) -> None:
+    read_by = adapters.usual_adapter((genai.OPERATION,), scale_sql.SCOPE)
+    assert read_by is not None
+    assert {each.span.adapter for each in _stored(made)} == {read_by.code}
 
 
 def test_its_details_are_of_their_spans(made: psycopg.Connection[Any]) -> None:
