@@ -6,23 +6,25 @@ Each is asked for alone, so that one that cannot be read leaves the others stand
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 from dashboards import figures, numbers
-from dashboards.drawing import Mark
+from dashboards.earlier import Earlier, Now, added, share_of
 from dashboards.figures import Figure, Percentiles
 from dashboards.queries import foretold
-from dashboards.queries.health import unhealthy_between
-from dashboards.queries.rollup import Latency, Totals, latencies, merged, total, totals, totals_of_each
-from dashboards.queries.scope import Scope, asks
+from dashboards.queries.rollup import (
+    Latency,
+    Totals,
+    latencies,
+    totals,
+    totals_of_each,
+)
+from dashboards.queries.scope import asks
 from dashboards.usual import (
     ABOVE_USUAL,
-    LEAST_WEEKS,
     P95_OBJECTIVE_MS,
     SPIKE_BUCKET,
-    WEEKS,
     Share,
     Spike,
     ratio_of,
@@ -30,34 +32,13 @@ from dashboards.usual import (
     usual_of,
 )
 from dashboards.visit import Visit
-from dashboards.window import DAY, HOUR, QUARTER, Window, bucket_starts, current_month, iso, today
+from dashboards.window import DAY, HOUR, Window, current_month, iso, today
 from llmobs.budgets.forecast import Forecast
 
 CONTRIBUTORS = 5
-LEAST_CALLS_NOW = 100  # under these, "now" widens
-WIDER_NOW = (QUARTER, HOUR)
 LONGEST_FOR_SPIKES = timedelta(days=7)
 NO_USUAL = "it takes two weeks of data"
-COMPARED = ("cost_nanousd", "asked", "failed")  # with other weeks
 OF_ERRORS = ("asked", "failed", "calls", "errors", "refused", "degraded", "cached_calls", "saved_nanousd")
-
-
-@dataclass(frozen=True)
-class Now:
-    """The last minutes, wide enough to say something."""
-
-    window: Window
-    words: str
-    total: Totals
-
-    @property
-    def hours(self) -> float:
-        return self.window.length / HOUR
-
-    @property
-    def rate_nanousd(self) -> int:
-        """Cost per hour; what is held is not in it."""
-        return round(self.total.cost_nanousd / self.hours)
 
 
 @dataclass(frozen=True)
@@ -82,63 +63,6 @@ class Contributor:
     asked: Mapping[str, str] | None = None  # what explains the value; None: it is a count
 
 
-def now_of(visit: Visit) -> Now:
-    """The last 15 minutes, wider where fewer than LEAST_CALLS_NOW calls are in them."""
-    for length in WIDER_NOW:
-        window = visit.window.narrowed(length)
-        found = total(visit.cursor, visit.scope_of(window))
-        if found.asked >= LEAST_CALLS_NOW or window.start <= visit.window.start:
-            return Now(window, f"last {int(length.total_seconds() // 60)} min", found)
-    return Now(visit.window, visit.window.label.lower(), total(visit.cursor, visit.scope))
-
-
-class Earlier:
-    """The same window in the weeks before, as far as there is data: what is usual. Read when first asked for."""
-
-    def __init__(self, visit: Visit, now: Now, first_at: datetime) -> None:
-        self._visit, self._now = visit, now
-        weeks = [week for week in range(1, WEEKS + 1) if visit.window.weeks_ago(week).start >= first_at]
-        self.weeks = weeks if len(weeks) >= LEAST_WEEKS else []
-
-    @cached_property
-    def now(self) -> list[Totals]:
-        """The sums of the last minutes' clock times, week by week."""
-        found = totals_of_each(self._visit.cursor, [self._scope(week) for week in self.weeks], only=COMPARED)
-        return [next(iter(rows), Totals((), None)) for rows in found]
-
-    @cached_property
-    def series(self) -> list[list[Totals]]:
-        """The window's buckets, week by week; a bucket without calls has zeros."""
-        window = self._visit.window
-        scopes = [self._visit.scope_of(window.weeks_ago(week)) for week in self.weeks]
-        found = totals_of_each(self._visit.cursor, scopes, over_time=True, bucket=window.bucket, only=COMPARED)
-        return [self._series(scope.window, rows) for scope, rows in zip(scopes, found, strict=True)]
-
-    def p95_ms(self) -> float | None:
-        """The usual p95 of this time."""
-        found = [merged(latencies(self._visit.cursor, self._scope(week))) for week in self.weeks]
-        return usual_of([sketch.quantile_ms(0.95) for sketch in found])
-
-    def share(self) -> float | None:
-        """The usual share of failed calls at this time."""
-        return usual_of([_share(row) for row in self.now])
-
-    def share_of_window(self) -> float | None:
-        """The usual share of failed calls over the whole window."""
-        return usual_of([_share(_added(rows, COMPARED)) for rows in self.series])
-
-    def _scope(self, week: int) -> Scope:
-        return self._visit.scope_of(self._now.window.weeks_ago(week))
-
-    def _series(self, shifted: Window, rows: Sequence[Totals]) -> list[Totals]:
-        window = self._visit.window
-        by_start = {row.at: row for row in rows}
-        starts = bucket_starts(window.floor(shifted.start), shifted.end, window.bucket, window.zone)
-        found = [by_start.get(at, Totals((), at)) for at in starts]
-        buckets = len(window.starts())
-        return (found + [Totals((), None)] * buckets)[:buckets]
-
-
 class Cost:
     """The first column."""
 
@@ -147,7 +71,7 @@ class Cost:
         shown = ("cost_nanousd", "unpriced_calls")
         by_feature = totals(visit.cursor, visit.scope, ("feature",), over_time=True, only=shown)
         starts = visit.window.starts()
-        self.window_total = _added(by_feature, shown)
+        self.window_total = added(by_feature, shown)
         usual = [usual_of([float(row.cost_nanousd) for row in rows]) for rows in zip(*earlier.series, strict=True)]
         self.figure: Figure = figures.cost_rate(visit.window, _series(by_feature, starts), usual, visit.now)
         usual_now = usual_of([float(row.cost_nanousd) for row in earlier.now])
@@ -211,13 +135,13 @@ class Slowness:
         starts = visit.window.starts()
         by_bucket = {row.at: row for row in latencies(cursor, scope, over_time=True)}
         found = [_percentiles(at, by_bucket.get(at)) for at in starts]
-        self.figure: Figure = figures.latency(visit.window, found, P95_OBJECTIVE_MS, breaker_marks(visit))
-        self.now = merged(latencies(cursor, scope.over(now.window)))
+        self.figure: Figure = figures.latency(visit.window, found, P95_OBJECTIVE_MS, earlier.marks)
+        self.now, first_token = earlier.latencies[:2]
         self.p95_ms = self.now.quantile_ms(0.95)
         self.usual_ms = earlier.p95_ms()
         value, _, unit = numbers.milliseconds(self.p95_ms).partition(numbers.NBSP)
         self.value, self.unit = value, unit.replace(numbers.NBSP, " ")
-        ttft = merged(latencies(cursor, scope.over(now.window), of="ttft")).quantile_ms(0.95)
+        ttft = first_token.quantile_ms(0.95)
         peak = max((b for b in found if b.p95 is not None), key=lambda b: b.p95 or 0, default=None)
         parts = []
         if peak is not None:
@@ -259,7 +183,7 @@ class Errors:
         by_error = totals(cursor, scope, ("error",), over_time=True, only=("errors",))
         over_time = totals(cursor, scope, over_time=True, only=OF_ERRORS)
         calls, failed = _sums(over_time, "asked"), _sums(over_time, "failed")
-        whole = _added(over_time, OF_ERRORS)
+        whole = added(over_time, OF_ERRORS)
         self.total_calls, self.total_failed = whole.asked, whole.failed
         self.total_attempts, self.total_errors = whole.calls, whole.errors
         self.refused, self.degraded = whole.refused, whole.degraded
@@ -267,8 +191,8 @@ class Errors:
         self.hit_rate = whole.cache_hit_rate
         self.spikes = self._spikes(visit, earlier.share_of_window())
         buckets = [(at, calls.get(at, 0), failed.get(at, 0)) for at in starts]
-        usual = [usual_of([_share(row) for row in rows]) for rows in zip(*earlier.series, strict=True)]
-        self.figure: Figure = figures.error_share(visit.window, buckets, self.spikes, usual, breaker_marks(visit))
+        usual = [usual_of([share_of(row) for row in rows]) for rows in zip(*earlier.series, strict=True)]
+        self.figure: Figure = figures.error_share(visit.window, buckets, self.spikes, usual, earlier.marks)
         self.now = now.total
         self.share = numbers.share(now.total.failed, now.total.asked)
         self.value, _, self.unit = self.share.partition(numbers.NBSP)
@@ -331,14 +255,6 @@ class Errors:
         ]
 
 
-def breaker_marks(visit: Visit) -> list[Mark]:
-    """When breakers opened at providers that this visit's calls went to."""
-    window = visit.window
-    opened = [h for h in unhealthy_between(visit.cursor, window.start, window.end) if h.state == "unhealthy"]
-    called = {row.key[0] for row in totals(visit.cursor, visit.scope, ("provider",), only=())} if opened else set()
-    return [Mark(h.since, f"breaker opened: {h.provider}") for h in opened if h.provider in called]
-
-
 def month_forecast(visit: Visit, spent: int) -> Forecast | None:
     """What this calendar month will have cost."""
     return foretold.month_forecast(visit.cursor, visit.scope, visit.now, visit.zone, spent)
@@ -374,10 +290,6 @@ def _clock(visit: Visit, at: datetime) -> str:
     return f"{visit.local(at):%H:%M}" if visit.window.length <= DAY + HOUR else f"{visit.local(at):%-d %b, %H:%M}"
 
 
-def _share(row: Totals) -> float | None:
-    return row.failed / row.asked if row.asked else None
-
-
 def _by(rows: Sequence[Any], key: Any) -> dict[Any, list[Any]]:
     return {name: list(group) for name, group in groupby(sorted(rows, key=key), key)}
 
@@ -393,7 +305,3 @@ def _sums(rows: Sequence[Totals], measure: str) -> dict[datetime, int]:
 def _series(rows: Sequence[Totals], starts: Sequence[datetime]) -> list[int]:
     sums = _sums(rows, "cost_nanousd")
     return [sums.get(at, 0) for at in starts]
-
-
-def _added(rows: Sequence[Totals], only: Sequence[str]) -> Totals:
-    return Totals((), None, **{name: sum(getattr(row, name) for row in rows) for name in only})

@@ -44,6 +44,7 @@ DAY_TABLES = (
     ("rollup_day", frozenset(COLUMNS)),
 )
 QUARTER_TABLES = (
+    (None, frozenset({"tenant", "status"})),  # three rows of five minutes are fewer than one for each feature
     ("rollup_feature_quarter", frozenset({"tenant", "feature", "status"})),
     ("rollup_error_quarter", _ERROR),
 )

@@ -212,23 +212,57 @@ def latencies(
 
     `among`: values of the first dimension, of which alone is asked. `with_empty`: also of groups that have no latency.
     """
+    size = (bucket or scope.window.bucket) if over_time else None
+    query, parameters = _latencies(scope, by, size, of, among, with_empty)
+    cursor.execute(query, parameters)
+    return _read_latencies(cursor.fetchall(), len(by), over_time, with_empty)
+
+
+def latencies_of_each(cursor: Cursor, asked: Sequence[tuple[Scope, str]]) -> list[list[Latency]]:
+    """The whole of several scopes, each of duration or ttft, asked at once."""
+    if not asked:
+        return []
+    queries = [_latencies(scope, (), None, of) for scope, of in asked]
+    cursor.execute(
+        " UNION ALL ".join(f"(SELECT {number}, l.* FROM ({query}) l)" for number, (query, _) in enumerate(queries)),
+        [value for _, parameters in queries for value in parameters],
+    )
+    rows: list[list[Any]] = [[] for _ in asked]
+    for number, *row in cursor.fetchall():
+        rows[number].append(tuple(row))
+    return [_read_latencies(each, 0, over_time=False) for each in rows]
+
+
+def _latencies(
+    scope: Scope,
+    by: Sequence[str],
+    size: timedelta | None,
+    of: str,
+    among: Sequence[Any] | None = None,
+    with_empty: bool = False,
+) -> tuple[str, list[Any]]:
+    """SQL of dimensions, begins of buckets and packed sketches, with its parameters."""
     if of not in ("duration", "ttft"):
         raise ValueError(f"{of!r} is no latency; one is duration or ttft")
-    size = (bucket or scope.window.bucket) if over_time else None
-    levels = levels_of(scope, by, size)
-    rows, parameters = rows_of(scope, by, levels, lambda table: f"{packed(table, of)} AS packed")
+    rows, parameters = rows_of(scope, by, levels_of(scope, by, size), lambda table: f"{packed(table, of)} AS packed")
     at, at_parameters = _bucket(scope.window, size)
     grouped = [COLUMNS[name] for name in by]
     only = "" if among is None else f" AND {grouped[0]} = ANY(%s)"
     has_latency = f"status <> '{REFUSED}' AND packed <> ''"
     sent = f"CASE WHEN status <> '{REFUSED}' THEN packed ELSE '' END" if with_empty else "packed"
-    cursor.execute(
+    return (
         f"SELECT {', '.join([*grouped, at])}, {sent} FROM ({rows}) r "
         f"WHERE {'true' if with_empty else has_latency}{only}",
         [*at_parameters, *parameters, *([list(among)] if among is not None else [])],
     )
-    n, moments = len(grouped), _Moments()
-    keys, sketches = sketches_of(cursor.fetchall(), n + 1)
+
+
+def _read_latencies(
+    rows: Sequence[tuple[Any, ...]], n: int, over_time: bool, with_empty: bool = False
+) -> list[Latency]:
+    """Of rows with the values of `n` dimensions."""
+    moments = _Moments()
+    keys, sketches = sketches_of(rows, n + 1)
     if not keys:
         return []
     *dimensions, begins = zip(*keys, strict=True)

@@ -4,7 +4,8 @@ from django.http import HttpResponse
 
 from dashboards.blocks import Failed, guarded
 from dashboards.budget_figures import BudgetFigure, budget_figures
-from dashboards.columns import CONTRIBUTORS, LEAST_CALLS_NOW, Cost, Earlier, Errors, Now, Slowness, Verdict, now_of
+from dashboards.columns import CONTRIBUTORS, Cost, Errors, Slowness, Verdict
+from dashboards.earlier import LEAST_CALLS_NOW, Earlier, Now, now_of
 from dashboards.live import budgets_now, ledger_client
 from dashboards.notices import MOST_SHOWN, Notice, notices
 from dashboards.provider_figures import State, state_of

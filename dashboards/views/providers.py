@@ -6,7 +6,7 @@ from django.http import HttpResponse
 
 from dashboards import timeline
 from dashboards.blocks import Failed, guarded
-from dashboards.columns import now_of
+from dashboards.earlier import now_of
 from dashboards.provider_figures import Provider, Read, provider_figures
 from dashboards.queries.health import ProviderHealth, unhealthy_between, unhealthy_now
 from dashboards.queries.providers import ProviderRow, providers, replaced

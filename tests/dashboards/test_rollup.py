@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from dashboards.queries.costs import cost_by, paid_for, unpriced_models
-from dashboards.queries.rollup import latencies, merged, total, totals
+from dashboards.queries.rollup import latencies, latencies_of_each, merged, total, totals
 from dashboards.queries.scope import Filters, Scope
 from dashboards.queries.slots import slots_of
 from dashboards.window import DAY, HOUR, MINUTE, Window
@@ -66,6 +66,16 @@ def test_compacting_changes_no_figure(cast: Cast, pg: "psycopg.Connection[Any]")
     before = (totals(pg.cursor(), scope, ("model",)), merged(latencies(pg.cursor(), scope)).counts)
     assert compact_all(pg) > 0
     assert (totals(pg.cursor(), scope, ("model",)), merged(latencies(pg.cursor(), scope)).counts) == before
+
+
+def test_latencies_that_are_asked_for_at_once_are_those_of_each(cast: Cast, pg: "psycopg.Connection[Any]") -> None:
+    compact_all(pg)
+    scopes = [scope_of(cast, 60.5, 60.6), scope_of(cast, 30.3, 7.7), scope_of(cast, 400, 1)]
+    asked = [(scope, of) for scope in scopes for of in ("duration", "ttft")]
+    alone = [merged(latencies(pg.cursor(), scope, of=of)).counts for scope, of in asked]
+    assert [merged(found).counts for found in latencies_of_each(pg.cursor(), asked)] == alone
+    assert alone[0]
+    assert latencies_of_each(pg.cursor(), []) == []
 
 
 def test_percentiles_are_within_one_percent_of_the_spans(cast: Cast, pg: "psycopg.Connection[Any]") -> None:
