@@ -18,7 +18,7 @@ from llmobs.ingest.placing import place_contents, place_details
 from llmobs.ingest.stored_spans import load_stored
 from llmobs.ops.verify import verify
 from llmobs.pricing.usage import Usage
-from llmobs.spans.blocks import SPANS_PER_BLOCK
+from llmobs.spans.blocks import SPANS_PER_BLOCK, make_block, read_block
 from llmobs.spans.details import DETAILS_PER_BLOCK
 from llmobs.spans.record import Span
 from tests.ingest.making import START_NS, call, commit, make_tenant, step
@@ -157,3 +157,7 @@ def test_on_the_way_back_each_row_has_its_own_again(pg: Connection) -> None:
         span.span_id: (span.attributes, span.scope_name, list(span.finish_reasons), span.price_version)
         for span in spans
     }
+
+
+def test_a_text_that_is_no_unicode_does_not_take_its_block_with_it() -> None:
+    assert read_block(make_block([("a\ud800", None), (None, "é")])) == [("a?", None), (None, "é")]
