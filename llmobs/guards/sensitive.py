@@ -54,7 +54,8 @@ _KEY = re.compile(
 # Every kind of key but the named ones (password=…) has a run of so many letters, digits or underscores.
 _LONGEST_PLAIN_RUN = b"a" * 16
 _RUNS = bytes(97 if (chr(c).isalnum() and c < 128) or c == 95 else 32 for c in range(256))
-_KEY_NAMES = (b"password", b"secret=", b"api_key", b"api-key", b"private key", b"bearer ", b"xox")
+_KEY_NAMES = (b"password", b"secret=", b"api_key", b"api-key", b"private key", b"bearer ")
+_SLACK_KEY = re.compile(rb"xox[abeoprs]-")  # xox alone stands in words
 
 # By placeholder.
 PATTERNS = {"KEY": _KEY, "EMAIL": _EMAIL, "IBAN": _IBAN, "CARD": _CARD, "SSN": _SSN, "PHONE": _PHONE}
@@ -147,7 +148,7 @@ def _may_hold_key(data: bytes) -> bool:
     if _LONGEST_PLAIN_RUN in data.translate(_RUNS):
         return True
     lowered = data.lower()
-    return any(name in lowered for name in _KEY_NAMES)
+    return any(name in lowered for name in _KEY_NAMES) or (b"xox" in lowered and _SLACK_KEY.search(lowered) is not None)
 
 
 def is_card(text: str) -> bool:

@@ -125,15 +125,15 @@ __attribute__((optimize("O3"))) static int has_name(const uint8_t *at, Py_ssize_
         any |= ((d == '-') | (d == ('_' | 32))) & (b == 'p') & (c == 'i') & (e == 'k');
         any |= (b == 't') & (c == 'e') & (d == ' ') & (e == 'k'); /* private key */
         any |= (a == 'e') & (b == 'a') & (c == 'r') & (d == 'e') & (e == 'r');
-        any |= (((a == 'x') & (b == 'o')) | ((c == 'o') & (d == 'x'))) & ((b == 'x') | (c == 'x'));
-        any |= (c == 'x') & (d == 'o') & (e == 'x');
+        any |= (a == 'x') & (b == 'o') & (c == 'x') & (e == '-');
     }
     return any || length < 5;
 }
 
-/* The names whole. */
+/* The names whole; of Slack's keys what each begins with. */
 static int names_stand(const uint8_t *at, Py_ssize_t length) {
-    static const char *const NAMES[] = {"password", "secret=", "api_key", "api-key", "private key", "bearer ", "xox"};
+    static const char *const NAMES[] = {"password", "secret=", "api_key", "api-key", "private key", "bearer ", "xoxa-",
+                                        "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-"};
     for (Py_ssize_t i = 0; i < length; i++)
         for (size_t name = 0; name < sizeof NAMES / sizeof *NAMES; name++) {
             const char *letter = NAMES[name];
