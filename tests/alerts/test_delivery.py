@@ -287,7 +287,7 @@ def test_a_service_gets_its_message_by_apprise(receiver: Receiver) -> None:
     with pytest.raises(DeliveryError, match="did not take it"):  # it speaks TLS, and the far end does not
         send(f"ntfys://127.0.0.1:{receiver.port}/topic", Message("t", {}), way)
     services.send(
-        f"json://127.0.0.1:{receiver.port}/s3cret", "It fails", "n: 3", allow_private=True, timeout_seconds=20
+        f"json://127.0.0.1:{receiver.port}/s3cret", "It fails", "n: 3", allow_private=True, timeout_seconds=120
     )
     assert (receiver.got[0]["title"], receiver.got[0]["message"]) == ("It fails", "n: 3")
 
@@ -295,7 +295,7 @@ def test_a_service_gets_its_message_by_apprise(receiver: Receiver) -> None:
 def test_apprises_own_connections_are_looked_at_too(receiver: Receiver) -> None:
     """Also where the URL's host was public when it was looked up: after resolving, and after a redirect."""
     with pytest.raises(services.ServiceError, match="private network"):
-        services.send(f"json://127.0.0.1:{receiver.port}/x", "t", "b", allow_private=False, timeout_seconds=20)
+        services.send(f"json://127.0.0.1:{receiver.port}/x", "t", "b", allow_private=False, timeout_seconds=120)
     assert receiver.raw == []
 
 
@@ -303,7 +303,7 @@ def test_apprise_follows_no_redirect(receiver: Receiver) -> None:
     with receiving() as other:
         receiver.status, receiver.location = 307, other.url
         with pytest.raises(services.ServiceError, match="HTTP 307"):
-            services.send(f"json://127.0.0.1:{receiver.port}/x", "t", "b", allow_private=True, timeout_seconds=20)
+            services.send(f"json://127.0.0.1:{receiver.port}/x", "t", "b", allow_private=True, timeout_seconds=120)
         assert other.raw == []
 
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from llmobs.core.env import Place
 from llmobs.ops.embedded_valkey import free_port
 from llmobs.ops.simulator.running import Running, running
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 90
+READY_SECONDS = 240
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")  # as .ci/chromium looks for them
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -78,7 +78,7 @@ class Platform:
         """A management command on this platform's folder."""
         return subprocess.run(
             [sys.executable, "manage.py", *words, "--data", str(self.data)],
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=120,
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def wait_until(is_so: Callable[[], bool], seconds: float, what: str) -> None:
 def answers(url: str) -> bool:
     """Whether a GET gives 200."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with urllib.request.urlopen(url, timeout=10) as response:
             return int(response.status) == 200
     except (OSError, urllib.error.URLError):
         return False
@@ -108,6 +108,7 @@ def browser() -> Iterator[Browser]:
     # Playwright keeps an event loop in this thread, which Django would take for a view that blocks one.
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        expect.set_options(timeout=30_000)
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser
         browser.close()
@@ -138,4 +139,4 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             yield made
         finally:
             up.send_signal(signal.SIGTERM)
-            up.wait(60)
+            up.wait(300)

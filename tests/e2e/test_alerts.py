@@ -41,6 +41,7 @@ def test_an_alert_is_looked_at_and_acknowledged(browser: Browser, acme: Tenant, 
     page.fill("input[name=login]", "alice")
     page.fill("input[name=password]", PASSWORD)
     page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")  # before that nobody is signed in
     page.goto("/alerts/")
     page.get_by_role("link", name="Budget “monthly”").first.click()
     expect(page.get_by_role("heading", name="Budget “monthly” of Acme passed 100 %")).to_be_visible()

@@ -65,7 +65,7 @@ class Reports:
         self._thread.join()
 
     def _send_on(self) -> None:
-        with httpx2.Client(timeout=10) as client:
+        with httpx2.Client(timeout=60) as client:
             while not self._stop.is_set():
                 body = otlp(count=SPANS)
                 taken = [self._send(client, host, body) for host in self.hosts * 2]

@@ -86,7 +86,7 @@ def wait_written(platform: Platform) -> None:
             )
             return conn.execute(sql).fetchone() == (0,) and held(platform) == 0
 
-        wait_until(is_quiet, 90, "the journals are written and nothing is held")
+        wait_until(is_quiet, 240, "the journals are written and nothing is held")
 
 
 def held(platform: Platform) -> int:

@@ -69,11 +69,11 @@ def test_a_gateway_that_dies_between_attempts_leaves_a_bill_for_each(
     far_ends.one.script, far_ends.two.script = list(one), list(two)
     far_ends.one.heads.clear()
     far_ends.two.heads.clear()
-    wait_until(lambda: answers(f"{platform.gateway_url}/readyz"), 60, "a gateway is ready")
+    wait_until(lambda: answers(f"{platform.gateway_url}/readyz"), 240, "a gateway is ready")
     caller = threading.Thread(target=_call, args=(platform, route))
     caller.start()
     try:
-        wait_until(lambda: far_ends.one.requests + far_ends.two.requests == 2, 30, "the second attempt is under way")
+        wait_until(lambda: far_ends.one.requests + far_ends.two.requests == 2, 120, "the second attempt is under way")
     finally:
         for pid in platform.pids("gateway"):
             os.kill(pid, signal.SIGKILL)
@@ -84,7 +84,7 @@ def test_a_gateway_that_dies_between_attempts_leaves_a_bill_for_each(
         def bills() -> list[tuple[str, str, int, int]]:
             return conn.execute(BILLS, (route,)).fetchall()
 
-        wait_until(lambda: len(bills()) == len(expected), 30, "what was abandoned is billed")
+        wait_until(lambda: len(bills()) == len(expected), 120, "what was abandoned is billed")
         assert [(provider, kind) for provider, kind, _, _ in bills()] == expected
         assert all(cost == most > 0 for _, kind, cost, most in bills() if kind == "abandoned")
     assert held(platform) == 0

@@ -31,7 +31,7 @@ def complaints() -> list[str]:
 def page(browser: Browser, cast: Cast, live_server, complaints: list[str]) -> Iterator[Page]:  # type: ignore[no-untyped-def]
     context = browser.new_context(base_url=live_server.url, viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto("/")
@@ -46,7 +46,7 @@ def page(browser: Browser, cast: Cast, live_server, complaints: list[str]) -> It
 
 def test_the_overview_draws_its_charts_under_the_sites_own_policy(page: Page, complaints: list[str]) -> None:
     expect(page.locator("[data-figure] .main-svg").first).to_be_visible()
-    assert page.locator("[data-figure]:has(.main-svg)").count() == 3
+    expect(page.locator("[data-figure]:has(.main-svg)")).to_have_count(3)
     expect(page.locator(".tops .head").first).to_contain_text("per hour")
     page.get_by_text("As a table").first.click()
     expect(page.get_by_role("columnheader", name="cost per hour")).to_be_visible()
@@ -104,6 +104,7 @@ def test_each_point_of_a_cost_chart_leads_to_its_explanation(page: Page, complai
     expect(page.get_by_role("heading", level=1)).to_have_text("Why this figure")
     expect(page.locator("main")).to_contain_text(words)
     page.go_back()
+    page.wait_for_load_state()  # nothing moves any more
     expect(page.locator("[data-figure] .main-svg").first).to_be_visible()
     drawn = page.locator("[data-figure] .barlayer .trace path").evaluate_all(
         "paths => paths.map((p) => p.getBoundingClientRect()).filter((b) => b.height > 3)"
@@ -136,7 +137,7 @@ def test_a_trace_is_read_by_keyboard(page: Page, cast: Cast, complaints: list[st
     page.get_by_role("tab", name="Messages").click()
     expect(page.locator("#panel")).to_contain_text("Where is my order")
     page.locator("#tree tbody tr").first.locator(".tw").click()
-    assert page.locator("#tree tbody tr:visible").count() == 1
+    expect(page.locator("#tree tbody tr:visible")).to_have_count(1)
     assert complaints == []
 
 

@@ -31,7 +31,7 @@ def page(browser: Browser, transactional_db: None, pg, live_server, complaints: 
             reconcile_month(pg, account_id, MONTH, AT)
     context = browser.new_context(base_url=live_server.url, viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(PATH)

@@ -66,7 +66,7 @@ class Traffic:
 
     def _call_on(self, seed: int) -> None:
         chance = random.Random(seed)
-        with httpx2.Client(base_url=self.url, timeout=20) as client:
+        with httpx2.Client(base_url=self.url, timeout=60) as client:
             while not self._stop.is_set():
                 try:
                     self._call(client, chance)

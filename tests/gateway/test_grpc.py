@@ -84,7 +84,7 @@ def collector(
     address = f"127.0.0.1:{port}"
     with grpc.insecure_channel(address) as channel:
         grpc.channel_ready_future(channel).result(timeout=10)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while keeper.known is None and time.monotonic() < until:
         threading.Event().wait(0.01)
     yield Collector(address, journal)
@@ -166,7 +166,7 @@ def test_without_a_known_key_nothing_is_read(collector: Collector, body: bytes, 
 def test_a_revoked_key_is_refused_within_moments(collector: Collector, world: World, secret: str, body: bytes) -> None:
     assert collector.send(body, secret) == b""
     world.pg.execute("UPDATE tenants_key SET revoked_at = now()")
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     is_refused = False
     while not is_refused and time.monotonic() < until:
         try:

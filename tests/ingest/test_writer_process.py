@@ -18,7 +18,7 @@ from llmobs.ops.verify import verify
 from tests.ingest.making import begin, call, commit, end, make_tenant, sums
 from tests.ingest.otlp.test_logs import JSON, record, request
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 def start(folder: Path, database_url: str, valkey_url: str) -> "subprocess.Popen[bytes]":

@@ -18,7 +18,7 @@ from llmobs.ops.verify import verify
 from tests.ingest.making import begin, end, make_tenant, otlp, sums
 
 JOURNALS, ROUNDS = 4, 60
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 
 Connection = psycopg.Connection[Any]
 Start = Callable[[int], "subprocess.Popen[bytes]"]

@@ -17,8 +17,8 @@ from llmobs.ops.child import spawn
 from llmobs.ops.processes import MARK, Program
 from llmobs.ops.supervisor import Supervisor, end_orphans
 
-SLEEPER = "import time; time.sleep(60)"
-DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+SLEEPER = "import time; time.sleep(600)"
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 
 
 def program(kind: str, code: str = SLEEPER, stop_rank: int = 0, stop_seconds: float = 5.0) -> Program:
@@ -42,7 +42,7 @@ def supervisor(place: Place) -> Iterator[Supervisor]:
     supervisor.stop()
 
 
-def until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for what another process does."""
     deadline = time.monotonic() + seconds
     while not is_so():
@@ -91,7 +91,7 @@ def test_programs_end_in_the_order_of_their_ranks(supervisor: Supervisor, place:
         code = (
             "import signal, sys, time\n"
             f"def end(*_): open({str(diary)!r}, 'a').write({kind + ' '!r}); sys.exit()\n"
-            "signal.signal(signal.SIGTERM, end); print('ready', flush=True); time.sleep(60)"
+            "signal.signal(signal.SIGTERM, end); print('ready', flush=True); time.sleep(600)"
         )
         one = program(kind, code, rank)
         supervisor.start(one)
@@ -125,7 +125,7 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     parent_code = (
         "import sys, time; from pathlib import Path; from llmobs.ops.child import spawn\n"
         f"print(spawn([sys.executable, '-S', '-c', {SLEEPER!r}], Path({str(tmp_path / 'log')!r})).pid, flush=True)\n"
-        "time.sleep(60)"
+        "time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", parent_code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
