@@ -52,16 +52,18 @@ def rows(
     """SQL of a sub-select of rows like bills, of these tenants and this time, and its parameters.
 
     `columns`: the dimensions (columns of `bill`) that are asked for besides tenant_id, begin_at and the measures.
-    `is_unpriced`: bills without a price are asked for alone, others may be there, too.
+    `is_unpriced`: of bills without a price alone, which have an index of their own.
     """
     names = list(dict.fromkeys(columns))
     bills = ", ".join(("tenant_id", *names, *MEASURES, "begin_at", "begin_at AS first_at", "begin_at AS last_at"))
     coarse = (*COARSE, UNPRICED_USERS) if is_unpriced else COARSE
     table = next((table for table, known in coarse if known.issuperset(names)), None)
     tenants = list(tenant_ids)
+    unpriced = " AND {}cost_nanousd IS NULL" if is_unpriced else ""
     if table is None or by_hour:
         return (
-            f"(SELECT {bills} FROM bill WHERE tenant_id = ANY(%s) AND begin_at >= %s AND begin_at < %s)",
+            f"(SELECT {bills} FROM bill WHERE tenant_id = ANY(%s) AND begin_at >= %s AND begin_at < %s"
+            f"{unpriced.format('')})",
             [tenants, start, end],
         )
     added = ", ".join(f"r.{name}" for name in ("tenant_id", *names, *MEASURES, "since", "first_at", "last_at"))
@@ -70,9 +72,10 @@ def rows(
         # Chunks as an array: joined row by row, PostgreSQL keeps their rows for a second look that never comes.
         f"(WITH {_CLEAN}, {_GAPS} SELECT {added.replace('r.since', 'r.since AS begin_at')} FROM (SELECT tenant_id, "
         f"array_agg(since) AS chunks FROM clean GROUP BY tenant_id) k JOIN {table} r ON r.tenant_id = k.tenant_id "
-        "AND r.since = ANY(k.chunks) WHERE r.tenant_id = ANY(%s) AND r.since >= %s AND r.since < %s "
-        f"UNION ALL SELECT {of_gap} FROM gaps g CROSS JOIN LATERAL (SELECT {bills} FROM bill i "
+        "AND r.since = ANY(k.chunks) WHERE r.tenant_id = ANY(%s) AND r.since >= %s AND r.since < %s"
+        f"{unpriced.format('r.')} UNION ALL SELECT {of_gap} FROM gaps g CROSS JOIN LATERAL (SELECT {bills} FROM bill i "
         # OFFSET 0: each gap is looked up in its own partitions, where a join would read all of the window's.
-        "WHERE i.tenant_id = g.tenant_id AND i.begin_at >= g.low AND i.begin_at < g.high OFFSET 0) b)",
+        "WHERE i.tenant_id = g.tenant_id AND i.begin_at >= g.low AND i.begin_at < g.high"
+        f"{unpriced.format('i.')} OFFSET 0) b)",
         [tenants, start, end, end, start, start, tenants, tenants, start, end],
     )

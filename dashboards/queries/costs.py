@@ -79,10 +79,8 @@ def unreported_calls(cursor: Cursor, scope: Scope, unpriced_calls: int) -> int:
     """
     if not unpriced_calls or not _same_calls(scope):
         return 0
-    bills, parameters = _bills(scope, ())
-    cursor.execute(
-        f"SELECT coalesce(sum(b.requests) FILTER (WHERE b.cost_nanousd IS NULL), 0)::bigint FROM {bills}", parameters
-    )
+    bills, parameters = _bills(scope, (), is_unpriced=True)
+    cursor.execute(f"SELECT coalesce(sum(b.requests), 0)::bigint FROM {bills}", parameters)
     return max(unpriced_calls - int(cursor.fetchone()[0]), 0)
 
 
@@ -197,11 +195,13 @@ def _bill_filters(scope: Scope) -> tuple[str, list[Any]]:
     return " AND ".join(parts), [list(scope.tenant_ids), start, scope.window.end, *given.values()]
 
 
-def _bills(scope: Scope, columns: Sequence[str]) -> tuple[str, list[Any]]:
+def _bills(scope: Scope, columns: Sequence[str], is_unpriced: bool = False) -> tuple[str, list[Any]]:
     """FROM of the bills in scope, added up where that is by these columns and the filters; and its parameters."""
     given = {BILL_COLUMNS[name]: value for name, value in scope.filters.given.items() if name in BILL_COLUMNS}
     start = scope.window.start.replace(second=0, microsecond=0)
-    bills, parameters = billed.rows((*columns, *given), scope.tenant_ids, start, scope.window.end)
+    bills, parameters = billed.rows(
+        (*columns, *given), scope.tenant_ids, start, scope.window.end, is_unpriced=is_unpriced
+    )
     where = f" WHERE {' AND '.join(f'b.{column} = %s' for column in given)}" if given else ""
     return f"{bills} b{where}", [*parameters, *given.values()]
 

@@ -10,24 +10,26 @@ from django.test.utils import CaptureQueriesContext
 
 from llmobs.rollups.compact import compact_all
 from llmobs.tenants.attribution import Attribution
+from tests.budgets.made import make_budget
 from tests.dashboards.cast import Cast
 from tests.ingest.making import START_NS, call, commit
 
 # With the most statements that each may ask, sessions and permissions included.
 ADDRESSES = {
-    "/?last=24h": 60,
-    "/traces/?last=24h": 30,
-    "/traces/?last=24h&status=failed": 30,
-    "/traces/?last=24h&sort=cost": 30,
-    "/traces/?last=24h&q=chat": 30,
-    "/traces/?last=24h&provider=openai": 30,
-    "/costs/?last=7d": 40,
-    "/costs/?last=7d&by=model": 40,
-    "/costs/?last=7d&by=user": 40,
-    "/costs/?last=7d&by=feature&open=feature-1": 40,
-    "/usage/?last=7d": 30,
-    "/budgets/": 60,
-    "/providers/": 40,
+    "/?last=24h": 32,
+    "/?last=24h&tenant=acme": 32,
+    "/traces/?last=24h": 16,
+    "/traces/?last=24h&status=failed": 16,
+    "/traces/?last=24h&sort=cost": 16,
+    "/traces/?last=24h&q=chat": 20,
+    "/traces/?last=24h&provider=openai": 20,
+    "/costs/?last=7d": 22,
+    "/costs/?last=7d&by=model": 22,
+    "/costs/?last=7d&by=user": 20,
+    "/costs/?last=7d&by=feature&open=feature-1": 26,
+    "/usage/?last=7d": 20,
+    "/budgets/": 22,
+    "/providers/": 24,
     "/api/v1/traces/?last=24h": 12,
     "/api/v1/traces/?last=24h&service=shop": 12,
     "/api/v1/usage/?last=7d": 12,
@@ -68,3 +70,18 @@ def test_more_traffic_asks_no_more_statements(empty_cast: Cast, pg: "psycopg.Con
     few = counted(alice, address)
     traffic(empty_cast, pg, 9, 30)
     assert counted(alice, address) == few <= ADDRESSES[address]
+
+
+@pytest.mark.parametrize("address", ["/?last=24h", "/budgets/"])
+def test_more_budgets_ask_no_more_statements(empty_cast: Cast, pg: "psycopg.Connection[Any]", address: str) -> None:
+    alice = empty_cast.as_(empty_cast.alice)
+    traffic(empty_cast, pg, 1, 4)
+
+    def budgets(first: int, count: int) -> None:
+        for n in range(first, first + count):
+            make_budget(pg, empty_cast.acme.pk, name=f"budget {n}", counted_at=empty_cast.now)
+
+    budgets(1, 2)
+    few = counted(alice, address)
+    budgets(3, 7)
+    assert counted(alice, address) == few
