@@ -115,6 +115,14 @@ static int decoded(const Part *part, PyObject **found) {
     return ODD;
 }
 
+/* Whether it is one: of what nobody will read. */
+static int is_text(const Part *part) {
+    PyObject *found;
+    TRY(decoded(part, &found));
+    Py_DECREF(found);
+    return FINE;
+}
+
 /* The only field of a value: its number, and of a text its part, of others their bits. */
 static int field_of(Part value, uint32_t *number, Part *text, uint64_t *bits) {
     int type;
@@ -175,7 +183,11 @@ static int take(Part value, int slot, int rank, Taken *taken) {
             return ODD;
         if (slot != INPUT && slot != OUTPUT)
             TRY(plain_text(&text, LONGEST_TEXT));
-        if (text.at == text.end || rank >= into->rank)
+        if (text.at == text.end)
+            return FINE;
+        if (into->rank != SLOTS)
+            TRY(is_text(rank < into->rank ? &into->text : &text));
+        if (rank >= into->rank)
             return FINE;
         into->text = text;
     } else {

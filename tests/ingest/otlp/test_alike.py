@@ -185,6 +185,15 @@ def test_of_a_damaged_body_as_much_is_believed_as_in_full(some: list[dict[str, A
     assert_alike(kinds, bytes(damaged))
 
 
+@pytest.mark.parametrize("names", [("user.id", "enduser.id"), ("enduser.id", "user.id")])
+@pytest.mark.parametrize("value", ["less", "more"])
+def test_a_text_that_is_none_is_refused_where_another_name_is_believed_too(names: tuple[str, str], value: str) -> None:
+    kinds, whole = Kinds(), body(USUAL | dict(zip(names, ("less", "more"), strict=True)))
+    for _ in range(3):
+        assert_alike(kinds, whole)
+    assert_alike(kinds, whole.replace(value.encode(), b"\xff\xff\xff\xff"))
+
+
 def test_every_prefix_is_refused_or_read_alike() -> None:
     kinds, whole = Kinds(), body(USUAL, USUAL)
     for _ in range(3):
