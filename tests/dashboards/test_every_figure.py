@@ -1,7 +1,6 @@
 """Every figure on a page leads to its explanation, and each explanation ties: pages are walked, all links followed."""
 
 import re
-from datetime import timedelta
 from html import unescape
 from typing import Any
 
@@ -11,6 +10,8 @@ import pytest
 from dashboards.queries import timed
 from dashboards.queries.figure import METRICS
 from llmobs.budgets.models import Budget
+from llmobs.budgets.spend import count_new_budgets
+from llmobs.core.clock import ns_from_utc
 from tests.dashboards.cast import Cast
 
 PAGES = (
@@ -103,11 +104,12 @@ def test_a_percentile_that_the_sketch_has_wrong_is_seen(
     assert "take a shorter window" in response.content.decode()
 
 
-def test_a_forecast_is_told_by_its_steps(cast: Cast) -> None:
+def test_a_forecast_is_told_by_its_steps(cast: Cast, pg: "psycopg.Connection[Any]") -> None:
     alice = cast.as_(cast.alice)
-    Budget.objects.filter(name="monthly").update(window="month", counted_at=cast.now - timedelta(days=40))
-    monthly = str(Budget.objects.get(name="monthly").pk)
-    month, of_budget = {"forecast": "month"}, {"budget": monthly, "forecast": "1"}
+    rolling = Budget.objects.create(tenant=cast.acme, name="rolling", window="30d", limit_nanousd=3000 * 10**9)
+    with pg.transaction():
+        count_new_budgets(pg, ns_from_utc(cast.now))
+    month, of_budget = {"forecast": "month"}, {"budget": str(rolling.pk), "forecast": "1"}
     for asked in (month, of_budget):
         response = alice.get("/explain/", asked)
         found, steps = response.context["foretold"], response.context["steps"]
