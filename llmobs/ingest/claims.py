@@ -99,8 +99,10 @@ class KeysToLoad:
         self._widen(span.start_ns, span.end_ns)
 
     def _widen(self, start_ns: int, end_ns: int) -> None:
-        self.from_ns = min(self.from_ns or start_ns, start_ns)
-        self.to_ns = max(self.to_ns, end_ns)
+        if not self.from_ns or start_ns < self.from_ns:
+            self.from_ns = start_ns
+        if end_ns > self.to_ns:
+            self.to_ns = end_ns
 
 
 @dataclass(frozen=True, slots=True)

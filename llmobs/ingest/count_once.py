@@ -72,17 +72,18 @@ class ClaimInfo(msgspec.Struct, frozen=True, gc=False):
 
 def claim_of(span: Span) -> ClaimInfo:
     """The claim of a call span, or of a witness; no other span has one."""
+    start_ns, usage = span.start_ns, span.usage
     return ClaimInfo(
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        parent_span_id=span.parent_span_id,
-        start_ns=span.start_ns // 1000 * 1000,
-        end_ns=span.end_ns // 1000 * 1000,
-        source=span.source,
-        scope_name=_short_scope(span.scope_name),
-        yields=gives_way(span) or is_witness(span),
-        response_id=_short(span.response_id),
-        usage=None if span.usage is None else (span.usage.input_tokens, span.usage.output_tokens),
+        span.trace_id,
+        span.span_id,
+        span.parent_span_id,
+        start_ns // 1000 * 1000,
+        (start_ns + span.duration_ns) // 1000 * 1000,
+        span.source,
+        _short_scope(span.scope_name),
+        is_witness(span) if span.source == SOURCE_GATEWAY else gives_way(span),
+        _short(span.response_id),
+        None if usage is None else (usage.input_tokens, usage.output_tokens),
     )
 
 

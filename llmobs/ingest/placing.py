@@ -64,13 +64,14 @@ def place_contents(spans: Iterable[Span]) -> tuple[Places, dict[Key, list[Conten
             places.append(None)
             continue
         size = len(span.input or "") + len(span.output or "")
-        places.append(filling.put(_owner(span), (span.input, span.output), size))
+        owner = (span.tenant_id, span.start_ns // _DAY_NS)
+        places.append(filling.put(owner, (span.input, span.output), size))
     return places, filling.blocks
 
 
 def place_details(spans: Sequence[Span]) -> tuple[Places, dict[Key, list[Detail]]]:
     """Of each reported span that comes with enough others; the rows of the rest have theirs themselves."""
-    owners = [_owner(span) for span in spans]
+    owners = [(span.tenant_id, span.start_ns // _DAY_NS) for span in spans]
     together = Counter(owner for owner, span in zip(owners, spans, strict=True) if span.source == SOURCE_OTLP)
     places: Places = []
     filling = Filling[Detail](DETAILS_PER_BLOCK)
@@ -86,7 +87,3 @@ def place_details(spans: Sequence[Span]) -> tuple[Places, dict[Key, list[Detail]
 def detail_of(span: Span) -> Detail:
     """What of the span goes into a block."""
     return Detail(stored_json(stored_attributes(span)), span.scope_name, span.finish_reasons, span.price_version)
-
-
-def _owner(span: Span) -> Owner:
-    return span.tenant_id, span.start_ns // _DAY_NS
