@@ -135,7 +135,7 @@ def forecast_steps(found: Foretold) -> list[str]:
     if ratios.moments:
         steps.append(
             f"× {ratios.middle:.4f}: the median of what came over what would have been foretold, at {ratios.moments} "
-            f"earlier moments; 80 % of them lay between {ratios.low:.2f} and {ratios.high:.2f}, widened for few pasts"
+            f"earlier moments; the 80 % range is × {ratios.low:.2f} to × {ratios.high:.2f}, wider the fewer these are"
         )
     else:
         steps.append(f"× {ratios.middle:g}: too few earlier moments to compare with, so a third to three times is said")
