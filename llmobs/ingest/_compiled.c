@@ -143,7 +143,7 @@ static uint32_t place_of(const uint8_t *at, Py_ssize_t length) {
         memcpy(&some[0], at, 8);
         memcpy(&some[1], at + (length - 8) / 2, 8);
         memcpy(&some[2], at + length - 8, 8);
-    } else
+    } else if (length) /* what is not there has no address */
         memcpy(some, at, length);
     uint64_t mixed = (some[0] ^ length) * 0x9e3779b97f4a7c15u;
     mixed = (mixed ^ some[1] ^ mixed >> 29) * 0xbf58476d1ce4e5b9u;
