@@ -93,7 +93,8 @@ class Paid:
 @page("costs", default_window="month")
 def costs(visit: Visit) -> HttpResponse:
     """Sums, the chart by model, what was paid for, and who spent it."""
-    if first_call_at(visit.cursor, visit.seen.tenant_ids) is None:
+    first_at = first_call_at(visit.cursor, visit.seen.tenant_ids)
+    if first_at is None:
         return show(visit, "dashboards/overview_empty.html", heading="Costs", gateway=gateway_address())
     spent = total(visit.cursor, visit.scope)
     if not spent.calls and not spent.cost_nanousd:
@@ -102,8 +103,7 @@ def costs(visit: Visit) -> HttpResponse:
     by = visit.request.GET.get("by", "feature")
     by = by if by in DIMENSIONS else "feature"
     expected = month_forecast(visit, spent.cost_nanousd) if visit.window.last == "month" else None
-    had = first_call_at(visit.cursor, visit.seen.tenant_ids)
-    comparable = had is not None and had <= before.window.start
+    comparable = first_at <= before.window.start
     paid = guarded(visit, "paid-for", lambda: _paid(visit))
     rows = guarded(
         visit, "who", lambda: _rows(visit, by, before if comparable else None, visit.request.GET.get("open"))
