@@ -29,7 +29,7 @@ import msgspec
 from llmobs.core.env import read_int
 from llmobs.ingest.entries import End, Entry, NativeSpans, OtlpBody, OtlpLogs
 from llmobs.ingest.journal_folders import FolderTaken, end_of, journal_bytes, segment_name, take
-from llmobs.ingest.seal import Sealer
+from llmobs.ingest.seal import OVERHEAD_BYTES, Sealer
 
 SEGMENT_BYTES = 32 * 1024 * 1024
 LEAST_SEGMENT_BYTES = 1024 * 1024
@@ -40,6 +40,7 @@ PROBE_BYTES = 64 * 1024
 RECHECK_SECONDS = 1.0  # how often a full journal looks whether the writer has made room
 
 HEADER = struct.Struct("<II")  # of a frame: how long it is sealed, and the checksum of that
+LONG_BYTES = 16 * 1024  # an entry so long is sealed in its frame's place
 MOST_QUEUED_BYTES = 1024 * 1024  # then they are written without waiting for the flush
 
 
@@ -102,7 +103,7 @@ class JournalWriter:
             self._open_segment()
         except OSError:  # the first append tries again, and says what is wrong
             self._file = -1
-        self._queued: list[bytes] = []
+        self._queued: list[bytes | bytearray] = []
         self._queued_bytes = 0
         self._whose: list[tuple[Entry, Lost]] = []  # of the queued frames
 
@@ -163,11 +164,23 @@ class JournalWriter:
         else:
             self._rotate_if_full()
 
-    def _frame(self, entry: Entry) -> bytes:
-        sealed = self._sealer.seal(self._encode(entry))
-        frame = HEADER.pack(len(sealed), crc32(sealed)) + sealed
+    def _frame(self, entry: Entry) -> bytes | bytearray:
+        plain = self._encode(entry)
+        frame = self._short_frame(plain) if len(plain) < LONG_BYTES else self._long_frame(plain)
         if self._position + self._queued_bytes + len(frame) > self._reports_bound and type(entry) is not End:
             self._look_for_room(self._queued_bytes + len(frame), type(entry) in REPORTS)
+        return frame
+
+    def _short_frame(self, plain: bytes) -> bytes:
+        sealed = self._sealer.seal(plain)
+        return HEADER.pack(len(sealed), crc32(sealed)) + sealed
+
+    def _long_frame(self, plain: bytes) -> bytearray:
+        """The same, made in its place: a report's body is not copied twice more."""
+        frame = bytearray(HEADER.size + len(plain) + OVERHEAD_BYTES)
+        with memoryview(frame)[HEADER.size :] as sealed:
+            self._sealer.seal_into(plain, sealed)
+            HEADER.pack_into(frame, 0, len(sealed), crc32(sealed))
         return frame
 
     def _rotate_if_full(self) -> None:
@@ -201,7 +214,7 @@ class JournalWriter:
                 os.close(self._lock)
                 self._lock = -1
 
-    def _write(self, frame: bytes) -> None:
+    def _write(self, frame: bytes | bytearray) -> None:
         try:
             if self._file < 0:
                 self._open_segment()

@@ -31,11 +31,19 @@ class Sealer:
 
     def seal(self, plain: bytes | bytearray) -> bytes:
         """Nonce, ciphertext and tag."""
+        nonce = self._new_nonce()
+        return nonce + self._aead.encrypt(nonce, plain, None)
+
+    def seal_into(self, plain: bytes | bytearray, room: memoryview) -> None:
+        """As `seal`, into `room` of OVERHEAD_BYTES more than `plain` has: of what is long no copy is made."""
+        room[:NONCE_BYTES] = nonce = self._new_nonce()
+        self._aead.encrypt_into(nonce, plain, None, room[NONCE_BYTES:])
+
+    def _new_nonce(self) -> bytes:
         if self._sealed >= _MOST_SEALED:
             self._prefix, self._sealed = os.urandom(8), 0
         self._sealed += 1
-        nonce = _nonce.pack(self._prefix, self._sealed)
-        return nonce + self._aead.encrypt(nonce, plain, None)
+        return _nonce.pack(self._prefix, self._sealed)
 
     def unseal(self, sealed: bytes | memoryview) -> bytes:
         """What was sealed; raises SealBroken."""

@@ -66,6 +66,19 @@ def test_entries_come_back_in_order_over_many_segments(folder: Path) -> None:
     writer.close()
 
 
+def test_entries_around_the_length_that_is_sealed_in_place_come_back(folder: Path) -> None:
+    """Appended and queued, one after the other; none in plain text."""
+    writer = JournalWriter(folder, KEY)
+    lengths = [journal.LONG_BYTES + n for n in range(-60, 3, 3)]
+    entries = [NativeSpans(1, 1, 1, b"private" * (length // 7)) for length in lengths] + [body(1, 3_000_000)]
+    for entry in entries:
+        writer.append(entry)
+        writer.queue(entry, lambda *_: None)
+    writer.close()
+    assert read_all(JournalReader(folder, KEY)) == [entry for entry in entries for _ in range(2)]
+    assert all(b"private" not in path.read_bytes() for _, path in segments(folder))
+
+
 def test_files_are_for_the_owner_alone_and_hold_no_plain_text(folder: Path) -> None:
     writer = JournalWriter(folder, KEY)
     writer.append(NativeSpans(1, 1, 1, b"a very private prompt"))
