@@ -2,10 +2,11 @@
 
 import sys
 
-from llmobs.core.lean import leave_out
+from llmobs.core.lean import keep_freed, leave_out
 
 if __name__ == "__main__":
     leave_out()
+    keep_freed()
     from gateway.process import main
 
     sys.exit(main())
