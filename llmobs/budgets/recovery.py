@@ -16,7 +16,9 @@ recoverer that died. One writer at a time, under an advisory lock:
 Why it neither loses nor doubles: an attempt's End is either before the offset, thus in the base of the same snapshot;
 or past it, and step 5 reads it, because a gateway that acknowledged had appended every End of what it did not hand
 in. Commits are not made meanwhile by this writer; another writer's folds answer EPOCH until it has joined, which is
-`join`: the same bases and hand-ins for its own journals. Versions let the newest base win in any order.
+`join`: the same bases and hand-ins for its own journals. A writer that lives and stands still is not waited for longer
+than PATIENCE_S: on the recoverer's host its journals are read for it, another host's it brings in when it goes on.
+Versions let the newest base win in any order.
 
 A base never comes before the fold that drops what is in it: others commit at any time, so the ledger is asked for its
 attempts after the moment that the base is of. Whatever has a bill then, and is there still, goes in the same step.
@@ -138,9 +140,10 @@ def recover(conn: Connection, client: Client, journals: Journals, at_ns: int) ->
 def join(conn: Connection, client: Client, journals: Journals, owner: str, at_ns: int) -> str | None:
     """Bring a writer that (re)starts, or did not lead a recovery, into the ledger's epoch; None when there is none.
 
-    Into an open one it brings bases, and what its predecessor committed without folding; into a closed one its
-    journals too. A base and the attempts that are in it come in one step: between two, they would count twice, and
-    calls that fit would be refused.
+    It brings bases, and what its predecessor committed without folding; into an epoch that it was not in yet its
+    journals too, also if that was opened without it: it stood still on another host, and what ended there is missing. A
+    base and the attempts that are in it come in one step: between two, they would count twice, and calls that fit would
+    be refused.
     """
     word = epoch_word(client)
     epoch = sound_epoch(run_id(client), word)
@@ -148,13 +151,17 @@ def join(conn: Connection, client: Client, journals: Journals, owner: str, at_ns
         return None
     snapshot = read_snapshot(conn, at_ns, lambda: list(live_attempts(client)))
     publish(client, epoch, snapshot)
-    if word.startswith(f"{CLOSED} "):
-        hand_in(
-            client, epoch, journals.hand_ins(snapshot.offsets, acknowledged_owners(client, epoch, journals.living()))
-        )
+    acknowledged = acknowledged_owners(client, epoch, {owner, *journals.living()})
+    if owner not in acknowledged:
+        hand_in(client, epoch, journals.hand_ins(snapshot.offsets, acknowledged))
         drop_billed(conn, client, epoch, at_ns, older_than_s=0)
-    client.execute_command("SET", ledger.owner_key(owner), epoch)
+    acknowledge(client, epoch, owner)
     return epoch
+
+
+def acknowledge(client: Client, epoch: str, owner: str) -> None:
+    """Say that all that this owner knows of is in the epoch."""
+    client.execute_command("SET", ledger.owner_key(owner), epoch)
 
 
 def close(client: Client) -> str:

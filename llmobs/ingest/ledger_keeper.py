@@ -20,8 +20,9 @@ from llmobs.budgets.ledger import Fold
 from llmobs.budgets.recovery import HandIn, Offset
 from llmobs.core.clock import NS_PER_SECOND, now_ns
 from llmobs.ingest.entries import Begin, End
-from llmobs.ingest.journal_folders import is_owner_alive
+from llmobs.ingest.journal_folders import is_owner_alive, owners
 from llmobs.ingest.journal_reader import JournalReader
+from llmobs.ingest.shares import living_writers
 
 MOST_WAITING_FOLDS = 50_000
 LOOK_SECONDS = 0.5  # how often the epoch is looked at
@@ -37,7 +38,8 @@ class HostJournals:
     """What recovery reads of this host's journals (`budgets.recovery.Journals`).
 
     Those of this writer and those that no living writer has: of its own each writer knows best what is committed, and
-    it brings them in when it joins, as those of other hosts do.
+    it brings them in when it joins, as those of other hosts do. One that lives and has not joined stands still: until
+    it goes on, nobody else would tell of what has ended in its journals, so they are read for it.
     """
 
     def __init__(
@@ -73,7 +75,8 @@ class HostJournals:
 
     def hand_ins(self, offsets: dict[str, Offset], acknowledged: set[str]) -> Iterator[HandIn]:
         """See `recovery.Journals`."""
-        for folder in self._mine():
+        silent = living_writers(self._journal) - acknowledged - {self._me}
+        for folder in owners(self._journal) if silent else self._mine():
             reader = JournalReader(folder, self._key)
             offset = offsets.get(reader.owner, Offset(0, 0))
             yield from self._of_owner(reader, offset, reader.owner in acknowledged)
@@ -197,6 +200,8 @@ class LedgerKeeper:
                 seconds=round(time.monotonic() - began, 2),
                 waited_seconds=round(journals.waited_s, 2),
             )
+            if recovered:
+                recovery.acknowledge(self._client, recovered, self._owner)
         self._epoch = recovery.join(conn, self._client, journals, self._owner, now_ns())
 
     def _send(self) -> None:

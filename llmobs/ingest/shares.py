@@ -112,6 +112,11 @@ class Share:
         return 1 + sum(is_locked(path) for path in locks)
 
 
+def living_writers(journal: Path) -> set[str]:
+    """The names of this host's writers that live, also of one that stands still and is not seen any more."""
+    return {path.read_text(errors="replace").strip() for path in journal.glob(".writer*.lock") if is_locked(path)}
+
+
 def lock_name(number: int) -> str:
     """Of the lock of one writer of a host."""
     return ".writer.lock" if number == 1 else f".writer.{number}.lock"

@@ -179,6 +179,21 @@ def test_a_writer_that_starts_again_brings_what_its_predecessor_did_not_fold(
     assert valkey.get(ledger.owner_key("writer-2")) == epoch.encode()
 
 
+def test_a_writer_that_an_epoch_was_opened_without_brings_its_journals_once(
+    pg: Conn, valkey: redis.Redis, budget: Applied
+) -> None:
+    """It stood still on another host: what ended there was in nobody's hands."""
+    epoch = recovered(pg, valkey, Journals())
+    journals = Journals(found=[HandIn(A.hex(), ledger.PENDING, AT_S, OWNER, [(budget.key, 7)])], alive={OWNER})
+    valkey.set(ledger.owner_key(OWNER), epoch)
+    assert recovery.join(pg, valkey, journals, "writer-2", AT_NS) == epoch
+    assert sums(valkey, budget) == (20, 7, 0)
+    assert journals.asked == [({}, {OWNER})]
+
+    assert recovery.join(pg, valkey, journals, "writer-2", AT_NS) == epoch
+    assert len(journals.asked) == 1
+
+
 class Watched:
     """A client after each of whose steps it is looked at what the ledger says."""
 
