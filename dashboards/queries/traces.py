@@ -4,7 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from string import hexdigits
 from typing import Any
 
@@ -231,7 +231,8 @@ def _outcomes(at: datetime, row: Totals, scope: Scope) -> list[tuple[datetime, s
 def _conditions(scope: Scope) -> Conditions:
     """Traces t whose first row lies in the window and that pass the filters."""
     window, given = scope.window, scope.filters.given
-    days = [window.start.date() - timedelta(days=1), window.end.date() + timedelta(days=1)]
+    # No day more: all of one without any such trace would be read in the order of cost or duration.
+    days = [at.astimezone(UTC).date() for at in (window.start, window.end - timedelta(microseconds=1))]
     parts: list[str] = []
     values: list[Any] = []
     for name, column in TRACE_COLUMNS.items():
