@@ -1,7 +1,8 @@
 """Bills added up by day, so that a month's usage is read without its bills: made from the bills, thrown away when late.
 
-1. A *chunk* is a tenant's local day that is over, or an hour of the one that runs. `close_bills` adds up its bills into
-   `rollup_bill` (all dimensions but users and sessions) and `rollup_bill_user` (users), in one transaction.
+1. A *chunk* is a tenant's local day that is over for a day, or an hour of those since: the last 24 hours
+   begin within yesterday. `close_bills` adds up its bills into `rollup_bill` (all dimensions but users and sessions)
+   and `rollup_bill_user` (users), in one transaction.
 2. Who writes a bill that is older than LATE marks its quarter of an hour in `bill_late`, in the bill's own transaction
    (`mark_late`, `mark_all`). A chunk with a mark is not read: its bills are, until it is made anew.
 3. A chunk is made CLOSED_AFTER its end, and while no transaction is under way that began before that: whoever did not
@@ -28,7 +29,7 @@ from llmobs.spans.partitions import existing_days, partition_name
 LATE = timedelta(minutes=20)  # an older bill is marked
 CLOSED_AFTER = timedelta(minutes=30)
 LONGEST_WRITING = timedelta(minutes=5)  # less than lies between the two
-DAY_OVER_AFTER = timedelta(hours=1)
+DAY_OVER_AFTER = timedelta(hours=26)  # until then its hours are kept: 24 h ago lies within it, also where it has 25
 MOST_CHUNKS = 200  # of one run: after an update months of days wait
 QUARTER_S = 900  # no time zone's hour begins within one
 
@@ -188,7 +189,7 @@ def _clean(conn: Connection, tenant_id: int) -> set[tuple[datetime, datetime]]:
 
 
 def _spans_of_time(first: datetime, now: datetime, zone: ZoneInfo) -> Iterator[tuple[datetime, datetime]]:
-    """Local days that are over, oldest first, then the hours that are over of the one that runs; in UTC."""
+    """Local days that are over for long, oldest first, then the hours that are over of those since; in UTC."""
     day = first.astimezone(zone).date()
     while True:
         since, until = _midnight(day, zone), _midnight(day + timedelta(days=1), zone)
@@ -224,8 +225,13 @@ def _make(conn: Connection, chunk: _Chunk) -> int:
 
 
 def _clear(conn: Connection, tenant_id: int, since: datetime, until: datetime) -> None:
-    """What is there of this time: a day takes the place of its hours."""
-    for table in ("bill_chunk", *TABLES):
+    """What is there of this time: a day takes the place of its hours, and an hour that of its day."""
+    rows = conn.execute(
+        "DELETE FROM bill_chunk WHERE tenant_id = %s AND since < %s AND until > %s RETURNING since, until",
+        (tenant_id, until, since),
+    ).fetchall()
+    since, until = min([since, *(row[0] for row in rows)]), max([until, *(row[1] for row in rows)])
+    for table in TABLES:
         conn.execute(
             f"DELETE FROM {table} WHERE tenant_id = %s AND since >= %s AND since < %s", (tenant_id, since, until)
         )

@@ -150,7 +150,7 @@ def test_a_day_takes_the_place_of_its_hours(tenants: Connection) -> None:
     write(tenants, [bill_at(ago) for ago in range(0, 3 * 1440, 30)])
     close_bills(tenants, NOW)
     hours = tenants.execute("SELECT count(*) FROM bill_chunk WHERE until - since = interval '1 hour'").fetchone()
-    close_bills(tenants, NOW + timedelta(days=1, hours=2))
+    close_bills(tenants, NOW + timedelta(days=2, hours=3))
     midnight = NOW.replace(hour=0, minute=0)
     left = tenants.execute("SELECT count(*) FROM bill_chunk WHERE until - since < interval '1 day' AND since < %s",
                            (midnight + timedelta(days=1),)).fetchone()  # fmt: skip
