@@ -35,10 +35,10 @@ _GAPS = (
 )
 
 
-def is_small(columns: Iterable[str], by_hour: bool = False) -> bool:
-    """Whether a whole window is few rows by these columns of bills: added up, and not by user."""
+def is_small(columns: Iterable[str], by_hour: bool = False, is_one_user: bool = False) -> bool:
+    """Whether a whole window is few rows by these columns of bills: added up, and not by user, or of one of them."""
     names = set(columns)
-    return not by_hour and any(table == "rollup_bill" and known >= names for table, known in COARSE)
+    return not by_hour and any((table == "rollup_bill" or is_one_user) and known >= names for table, known in COARSE)
 
 
 def rows(

@@ -63,8 +63,7 @@ UNIT_NAMES = tuple(unit.name for unit in UNITS)
 UNIT_SUMS = tuple(f"sum((b.units->>'{name}')::bigint)" for name in UNIT_NAMES)
 Mark = tuple[Any, ...]
 Until = tuple[tuple[str, ...], Mark]  # columns, in order, and their values
-EARLIEST_ZONE = timedelta(hours=14)  # how long before UTC's a local day may begin
-BILLS_A_ROW = 4  # as many are looked at to find where a page ends; of more the rows are too few, and asked for again
+BILLS_A_ROW = (8, 64)  # as many are put in order to fill a page; of more the rows are too few, and asked for again
 
 
 @dataclass(frozen=True)
@@ -103,16 +102,33 @@ def usage(
     mark = _read_mark(after, groups) if after else None
     rows: list[UsageRow] = []
     for part in _parts(cursor, scope, groups, mark):
-        # The first rows of very many are found by where they end: adding up all of them would take far longer.
-        for until in (_end(cursor, scope, groups, mark, part, limit), None):
-            query, parameters = statement(scope, groups, mark, part=part, until=until)
-            cursor.execute(f"{query} LIMIT %s", [*parameters, limit + 1])
-            rows = [read(row, len(groups)) for row in cursor.fetchall()]
-            if until is None or len(rows) > limit:
-                break
+        rows = _page(cursor, scope, groups, mark, part, limit)
         if len(rows) > limit:
             break
     return rows[:limit], _mark(rows[limit - 1], groups) if len(rows) > limit else ""
+
+
+def _page(
+    cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | None, part: Part | None, limit: int
+) -> list[UsageRow]:
+    """The first rows of a part, one more than a page has. Of very many, adding up all would take far longer."""
+    rows: list[UsageRow] = []
+    is_many = part is not None and bool({"user", "session"} & {*groups} - scope.filters.given.keys())
+    for most in BILLS_A_ROW if is_many else ():
+        query, parameters = statement(scope, groups, mark, part=part, first=most * limit)
+        cursor.execute(f"{query} LIMIT %s", [*parameters, limit + 1])
+        found = cursor.fetchall()
+        rows = [read(row[:-1], len(groups)) for row in found]
+        if len(rows) > limit or any(row[-1] for row in found):
+            return rows
+    until = _end_of_users(cursor, scope, groups, mark, limit) if part is None else None
+    for place in dict.fromkeys((until, None)):
+        query, parameters = statement(scope, groups, mark, part=part, until=place)
+        cursor.execute(f"{query} LIMIT %s", [*parameters, limit + 1])
+        rows = [read(row, len(groups)) for row in cursor.fetchall()]
+        if len(rows) > limit:
+            break
+    return rows
 
 
 def _parts(cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | None) -> Iterator[Part | None]:
@@ -121,7 +137,8 @@ def _parts(cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | Non
     Only where that is many rows, by day or hour: of few, all are quicker read at once.
     """
     unit = next((name for name in ("day", "hour") if name in groups), None)
-    if unit is not None and not billed.is_small(_asked(scope, groups), by_hour=unit == "hour"):
+    is_one_user = "user" in scope.filters.given
+    if unit is not None and not billed.is_small(_asked(scope, groups), unit == "hour", is_one_user):
         start, first, zones = _begin(cursor, scope, mark)
         for days in (1, 4, 16, 64):
             last: date = first + timedelta(hours=6 * days)
@@ -136,34 +153,14 @@ def _parts(cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | Non
     yield None
 
 
-def _end(
-    cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | None, part: Part | None, limit: int
-) -> Until | None:
-    """A place in the order that a page's rows most likely end before; None where all are quickly read, or no more."""
-    if part is not None:
-        is_many = bool({"user", "session"} & {*groups} - scope.filters.given.keys())
-        return _end_of_bills(cursor, scope, groups, mark, part, limit) if is_many else None
-    if _in_order(groups)[:1] == ["g_user"] and _asked(scope, groups) == {"user_id"} and not TIMES.keys() & {*groups}:
-        return _end_of_users(cursor, scope, str(mark[0]) if mark else None, limit)
-    return None
+def _end_of_users(cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | None, limit: int) -> Until | None:
+    """The user after so many that are added up in this window, found by the index, one by one.
 
-
-def _end_of_bills(
-    cursor: Cursor, scope: Scope, groups: Sequence[str], mark: Mark | None, part: Part, limit: int
-) -> Until | None:
-    """Where so many bills of a part end: in order there is no need to tell rows apart."""
-    bills, parameters = _bills(scope, groups, part, mark, ())
-    names = _in_order(groups)
-    cursor.execute(
-        f"SELECT {', '.join(names)} FROM ({bills}) k ORDER BY {', '.join(names)} OFFSET %s LIMIT 1",
-        [*parameters, BILLS_A_ROW * limit],
-    )
-    row = cursor.fetchone()
-    return (tuple(names), tuple(row)) if row else None
-
-
-def _end_of_users(cursor: Cursor, scope: Scope, after: str | None, limit: int) -> Until | None:
-    """The user after so many that are added up in this window, found by the index, one by one."""
+    None where rows are not in the order of users, or no user is after these.
+    """
+    if _in_order(groups)[:1] != ["g_user"] or _asked(scope, groups) != {"user_id"} or TIMES.keys() & {*groups}:
+        return None
+    after = str(mark[0]) if mark else None
     window = "tenant_id = asked.tenant_id AND since >= %s AND since < %s AND user_id"
     within = [scope.window.start, scope.window.end]
     cursor.execute(
@@ -181,7 +178,10 @@ def _end_of_users(cursor: Cursor, scope: Scope, after: str | None, limit: int) -
 
 
 def _begin(cursor: Cursor, scope: Scope, mark: Mark | None) -> tuple[datetime, datetime, list[ZoneInfo]]:
-    """From when on bills are read, the first moment that the page can show, the mark's or the first bill's; zones."""
+    """From when on bills are read, the first moment that the page can show, the mark's or the first bill's; zones.
+
+    Bills are read from the begin of a day on: one that is read in part is not read where it is added up.
+    """
     window = scope.window
     cursor.execute(
         "SELECT min(b.begin_at), array_agg(DISTINCT t.time_zone) FROM tenants_tenant t LEFT JOIN LATERAL (SELECT "
@@ -191,12 +191,13 @@ def _begin(cursor: Cursor, scope: Scope, mark: Mark | None) -> tuple[datetime, d
     )
     begin, names = cursor.fetchone()
     zones = [ZoneInfo(name) for name in names or ["UTC"]]
-    if mark is not None:
-        at = mark[0]
-        first = at if isinstance(at, datetime) else datetime(at.year, at.month, at.day, tzinfo=UTC)
-        return max(window.start, first - EARLIEST_ZONE), first, zones
-    first = (begin or window.start).astimezone(UTC)
-    return max(window.start, first), first, zones
+    at = mark[0] if mark is not None else (begin or window.start).astimezone(UTC)
+    if isinstance(at, datetime):
+        first, days = at, {at.astimezone(zone).date() for zone in zones}
+    else:
+        first, days = datetime(at.year, at.month, at.day, tzinfo=UTC), {at}
+    start = min(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC) for zone in zones for day in days)
+    return max(window.start, start), first, zones
 
 
 def dearest(cursor: Cursor, scope: Scope, groups: Sequence[str], limit: int) -> list[UsageRow]:
@@ -222,17 +223,29 @@ def statement(
     order: str = "",
     part: Part | None = None,
     until: Until | None = None,
+    first: int | None = None,
 ) -> tuple[str, list[Any]]:
     """The question as SQL and its parameters; `read` makes rows of the answer's.
 
-    `part`: of the window alone. `until`: rows up to this place in their order alone.
+    `part`: of the window alone. `until`: rows up to this place in their order alone. `first`: rows of so many bills in
+    that order alone, and after each row whether these are all; the last, which may lack some, is left out if not.
     """
     names = [f"g_{name}" for name in groups]
     bills, parameters = _bills(scope, groups, part, after, billed.MEASURES, until)
     sums = [f"{each}::bigint AS {name}" for name, each in zip(MEASURES, SUMS, strict=True)]
     units = [f"{each}::bigint AS u_{name}" for name, each in zip(UNIT_NAMES, UNIT_SUMS, strict=True)]
+    in_order = ", ".join(_in_order(groups))
+    ordered = order or in_order
+    if first is not None:
+        backwards = ", ".join(f"{name} DESC" for name in _in_order(groups))
+        bills = (
+            f"WITH k AS MATERIALIZED ({bills} ORDER BY {in_order} LIMIT %s) SELECT k.*, n.is_all FROM k CROSS JOIN "
+            f"(SELECT count(*) < %s AS is_all FROM k) n WHERE n.is_all OR ({in_order}) < "
+            f"(SELECT {in_order} FROM k ORDER BY {backwards} LIMIT 1)"
+        )
+        parameters = [*parameters, first, first]
+        units.append("bool_and(b.is_all) AS is_all")
     grouped = f"GROUP BY {', '.join(names)}" if names else ""
-    ordered = order or ", ".join(_in_order(groups))
     # A bill and its reversal leave nothing to charge: such rows are left out.
     query = (
         f"SELECT {', '.join([*names, *sums, *units])} FROM ({bills}) b {grouped} "
