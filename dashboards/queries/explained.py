@@ -8,11 +8,12 @@ by the version that its newest bill names, rounded up once. What text tokens do 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from dashboards.queries import billed
 from dashboards.queries.costs import price_versions
 from dashboards.queries.scope import Cursor
 from llmobs.pricing.cost import cost
@@ -25,6 +26,8 @@ MOST_CALLS = 1_000_000  # that are put together of their bills; of more, those a
 MOST_CORRECTIONS = 1_000_000
 MOST_BILLS = 10_000_000  # that are computed anew unasked; of more when somebody asks for it
 ROWS = 50
+LATEST_US = 253_402_300_800_000_000  # the year 10000
+NEWEST = tuple(timedelta(hours=hours) for hours in (1, 8, 64, 512))  # that the newest bills are looked for in, in turn
 CLASSES = (
     "uncached_input_tokens", "cache_read_input_tokens", "cache_write_5m_input_tokens", "cache_write_1h_input_tokens",
     "output_tokens", "reasoning_output_tokens",
@@ -38,11 +41,22 @@ _INPUT = " + ".join(f"c.{name}" for name in CLASSES[:4])
 
 
 @dataclass(frozen=True)
+class Within:
+    """From when to when some tenants' bills are meant, and the columns that they are told apart by."""
+
+    tenant_ids: Sequence[int]
+    start: datetime
+    end: datetime
+    columns: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Which:
-    """Bills, as a condition over `bill b` with its parameters."""
+    """Bills, as a condition over `bill b` with its parameters; `within` is known of those of a window."""
 
     condition: str
     parameters: Sequence[Any]
+    within: Within | None = None
 
 
 @dataclass
@@ -159,24 +173,47 @@ def explain(cursor: Cursor, which: Which, is_whole: bool = False) -> Explained:
 
     That takes PostgreSQL time alone: a call at a time, it keeps no more than a sum for each version and length.
     """
-    cursor.execute(
-        "SELECT COALESCE(sum(cost_nanousd), 0)::bigint, COALESCE(sum(requests), 0)::bigint, "
-        "COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint, "
-        "COALESCE(sum(held_nanousd) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint, "
-        f"array_agg(DISTINCT price_version) FROM bill b WHERE {which.condition}",
-        which.parameters,
-    )
-    billed, calls, unpriced, held, versions = cursor.fetchone()
+    within = which.within
+    if not is_whole and within is not None and billed.is_small(within.columns):
+        # Of more than are computed anew nothing is asked that takes a look at each: sums come out of what is added up.
+        columns = ("price_version", "kind", *within.columns)
+        source, values = billed.rows(columns, within.tenant_ids, within.start, within.end)
+        added = _sums(cursor, which, source, values)
+        if added[1] > MOST_BILLS:
+            billed_nanousd, calls, unpriced, held, _ = added
+            corrections = _corrections(cursor, which) if _is_corrected(cursor, which, source, values) else []
+            return Explained(billed_nanousd, None, calls, unpriced, [], [], corrections, held)
+    billed_nanousd, calls, unpriced, held, versions = _sums(cursor, which)
     prices = price_versions(cursor, [version for version in versions or [] if version])
     corrections = _corrections(cursor, which)
     is_many = calls > MOST_CALLS
     corrected = sum(each.bills for each in corrections)
     if not is_whole and (calls > MOST_BILLS or (is_many and corrected > MOST_CORRECTIONS)):
-        return Explained(billed, None, calls, unpriced, [], [], corrections, held)
+        return Explained(billed_nanousd, None, calls, unpriced, [], [], corrections, held)
     parts, sources = _parts(cursor, which, prices, is_many)
     known = [part.recomputed_nanousd for part in parts]
     recomputed = None if None in known else sum(each or 0 for each in known)
-    return Explained(billed, recomputed, calls, unpriced, parts, sources, corrections, held)
+    return Explained(billed_nanousd, recomputed, calls, unpriced, parts, sources, corrections, held)
+
+
+def _sums(cursor: Cursor, which: Which, source: str = "bill", values: Sequence[Any] = ()) -> Any:
+    """(nano-USD, requests, those without a price, what these held, price versions)."""
+    cursor.execute(
+        "SELECT COALESCE(sum(cost_nanousd), 0)::bigint, COALESCE(sum(requests), 0)::bigint, "
+        "COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint, "
+        "COALESCE(sum(held_nanousd) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint, "
+        f"array_agg(DISTINCT price_version) FROM {source} b WHERE {which.condition}",
+        [*values, *which.parameters],
+    )
+    return cursor.fetchone()
+
+
+def _is_corrected(cursor: Cursor, which: Which, source: str, values: Sequence[Any]) -> bool:
+    cursor.execute(
+        f"SELECT EXISTS (SELECT FROM {source} b WHERE {which.condition} AND kind IN ('reversal', 'adjustment'))",
+        [*values, *which.parameters],
+    )
+    return bool(cursor.fetchone()[0])
 
 
 def _parts(
@@ -205,23 +242,23 @@ def _parts(
     )
     parts: dict[tuple[str, int | None], Part] = {}
     sources: dict[str, list[int]] = {}
-    for version, kind, apart_usage, is_unpriced, above, calls, billed, computed, *tokens in cursor.fetchall():
+    for version, kind, apart_usage, is_unpriced, above, calls, charged, computed, *tokens in cursor.fetchall():
         name = "" if is_unpriced else version
         new = Part(name, prices.get(name), -1 if above is None else above, above is None, recomputed_nanousd=0)
         part = parts.setdefault((name, above), new)
         part.calls += calls
         part.tokens = [a + b for a, b in zip(part.tokens, tokens, strict=True)]
-        part.billed_nanousd += billed
+        part.billed_nanousd += charged
         if is_unpriced:
             due: int | None = 0
         elif is_stated(name):
-            due = billed
+            due = charged
         else:
             due = computed if apart_usage is None else _apart(apart_usage, part.price, calls)
         known = part.recomputed_nanousd
         part.recomputed_nanousd = None if due is None or known is None else known + due
         sums_of = sources.setdefault(kind, [0, 0])
-        sums_of[0], sums_of[1] = sums_of[0] + calls, sums_of[1] + billed
+        sums_of[0], sums_of[1] = sums_of[0] + calls, sums_of[1] + charged
     ordered = sorted(parts.values(), key=lambda part: (-part.billed_nanousd, part.version))
     return ordered, [Sourced(kind, *sums_of) for kind, sums_of in sorted(sources.items())]
 
@@ -260,18 +297,29 @@ def _corrections(cursor: Cursor, which: Which) -> list[Corrected]:
 def rows(cursor: Cursor, which: Which, after: str = "", limit: int = ROWS) -> tuple[list[BillRow], str]:
     """Bills, newest first, and the mark to continue from ("" : these were the last). Raises ValueError."""
     condition, parameters = which.condition, list(which.parameters)
+    until = which.within.end if which.within else None
     if after:
-        at, bill_id = after.split(".")
+        at, bill_id = map(int, after.split("."))
+        if not 0 <= at < LATEST_US:
+            raise ValueError("no bill is of such a time")
         condition += " AND (b.begin_at, b.bill_id) < (timestamptz 'epoch' + %s * interval '1 microsecond', %s)"
-        parameters += [int(at), int(bill_id)]
-    cursor.execute(
-        "SELECT bill_id, tenant_id, trace_id, span_id, begin_at, kind, reason, requests, provider_name, model, "
-        "uncached_input_tokens + cache_read_input_tokens + cache_write_5m_input_tokens + cache_write_1h_input_tokens, "
-        "output_tokens, cost_nanousd, price_version, (extract(epoch FROM begin_at) * 1000000)::bigint FROM bill b "
-        f"WHERE {condition} ORDER BY b.begin_at DESC, b.bill_id DESC LIMIT %s",
-        [*parameters, limit + 1],
-    )
-    found = cursor.fetchall()
+        parameters += [at, bill_id]
+        until = min(until, datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)) if until else None
+    found: list[Any] = []
+    # Of a month the newest are found in its last hours: put in order all would take far longer.
+    for back in (*(NEWEST if until else ()), None):
+        since, values = (" AND b.begin_at >= %s", [until - back]) if until and back else ("", [])
+        cursor.execute(
+            "SELECT bill_id, tenant_id, trace_id, span_id, begin_at, kind, reason, requests, provider_name, model, "
+            "uncached_input_tokens + cache_read_input_tokens + cache_write_5m_input_tokens "
+            "+ cache_write_1h_input_tokens, output_tokens, cost_nanousd, price_version, "
+            "(extract(epoch FROM begin_at) * 1000000)::bigint FROM bill b "
+            f"WHERE {condition}{since} ORDER BY b.begin_at DESC, b.bill_id DESC LIMIT %s",
+            [*parameters, *values, limit + 1],
+        )
+        found = cursor.fetchall()
+        if len(found) > limit:
+            break
     shown = [
         BillRow(bill_id, tenant_id, bytes(trace_id).hex(), bytes(span_id).hex(), *rest[:-1])
         for bill_id, tenant_id, trace_id, span_id, *rest in found[:limit]

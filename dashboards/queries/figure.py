@@ -10,7 +10,7 @@ import msgspec
 
 from dashboards.queries.budgets import spend_over_time
 from dashboards.queries.costs import BILL_COLUMNS, cost_by
-from dashboards.queries.explained import Which
+from dashboards.queries.explained import Which, Within
 from dashboards.queries.prompts import PromptRow, how_they_did
 from dashboards.queries.rollup import Totals, total, totals
 from dashboards.queries.scope import Cursor, Scope
@@ -83,7 +83,11 @@ def of_window(
     of += [f"{name}s other than {', '.join(str(each) for each in named)}" for name, named in (but or {}).items()]
     unit = "usd" if metric.endswith("_usd") else "tokens"
     shown = _shown(cursor, scope, attribute, but or {})
-    return Figure(f"{words} of {', '.join(of) or 'all calls'}", shown, Which(condition, values), unit, False, measure)
+    columns = [BILL_COLUMNS[name] for name in (*given, *(but or {}))]
+    if metric == "estimated_usd":
+        columns.append("trace_id")  # by the call: nothing that is added up tells these apart
+    which = Which(condition, values, Within(scope.tenant_ids, start, end, columns))
+    return Figure(f"{words} of {', '.join(of) or 'all calls'}", shown, which, unit, False, measure)
 
 
 def _shown(cursor: Cursor, scope: Scope, attribute: str, but: Mapping[str, Sequence[str | int]]) -> int:

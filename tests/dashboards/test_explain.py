@@ -18,7 +18,9 @@ from llmobs.pricing.repricing import Question
 from llmobs.pricing.stated import stated_version
 from llmobs.pricing.usage import Usage
 from llmobs.pricing.versions import remember
+from llmobs.rollups.bills import close_bills
 from llmobs.rollups.compact import compact_all
+from llmobs.tenants.attribution import Attribution
 from tests.ingest.making import PRICE, START_NS, call, commit
 from tests.ingest.repricings import DOUBLE, START, Runs, book_with, make
 from tests.tenants.cast import Cast, as_person, assert_problem, make_cast, make_key, with_key
@@ -179,6 +181,27 @@ def test_very_many_calls_are_computed_anew_when_somebody_asks(
     assert "whole=1" in page
 
 
+@pytest.mark.parametrize("asked", [{}, {"feature": "support"}, {"not_feature": '["support"]'}, {"user": "user-1"}])
+def test_very_many_calls_are_summed_out_of_what_is_added_up(
+    pg: Connection, cast: Cast, database_url: str, monkeypatch: pytest.MonkeyPatch, asked: dict[str, str]
+) -> None:
+    other = Attribution("shop", "production", "other", "user-1", "session-1", 7)
+    commit(pg, call(cast.acme.pk), call(cast.acme.pk, attribution=other), call(cast.acme.pk, usage=None))
+    Runs(database_url).apply(make(pg), book_with(DOUBLE))
+    days = {"from": (START - timedelta(days=2)).isoformat(), "to": (START + timedelta(days=2)).isoformat()}
+    close_bills(pg, START + timedelta(days=4))
+    monkeypatch.setattr(explained, "MOST_BILLS", -1)
+    told = ask(with_key("acme"), **days, **asked)
+    whole = ask(with_key("acme"), whole="true", **days, **asked)
+    assert told["recomputed"] is None
+    for name in ("billed", "requests", "unpriced_requests", "corrections", "results"):
+        assert told[name] == whole[name]
+    assert whole["corrections"]
+    if "user" not in asked:
+        pg.execute("UPDATE bill SET cost_nanousd = 0")  # is not read
+        assert ask(with_key("acme"), **days, **asked)["billed"] == told["billed"]
+
+
 def test_bills_come_in_pages(pg: Connection, cast: Cast) -> None:
     commit(pg, *(call(cast.acme.pk, start_ns=START_NS + n) for n in range(5)))
     client, seen = with_key("acme"), []
@@ -189,7 +212,8 @@ def test_bills_come_in_pages(pg: Connection, cast: Cast) -> None:
             break
         page = client.get(page["next"]).json()
     assert len(seen) == len(set(seen)) == 5
-    assert_problem(client.get(EXPLAIN, {**WINDOW, "cursor": "x"}), 400)
+    for cursor in ("x", f"{10**30}.1"):
+        assert_problem(client.get(EXPLAIN, {**WINDOW, "cursor": cursor}), 400)
 
 
 def test_attempts_that_failed_are_no_riddle(pg: Connection, cast: Cast) -> None:
