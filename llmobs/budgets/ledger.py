@@ -264,14 +264,17 @@ class Fold:
         return budget_key(self.tenant_id, self.budget_id, self.revision, self.window_start_s, self.value)
 
 
-def fold(epoch: str, change: Fold) -> Command:
-    """Fold a commit into the ledger. Folds of one commit are sent in their order."""
+def fold(epoch: str, change: Fold, in_order: bool = False) -> Command:
+    """Fold a commit into the ledger. Folds of one commit are sent in their order.
+
+    `in_order`: not before the commits of this key that came before it, whoever made them.
+    """
     member = f"{change.budget_id}:{change.revision}" if change.announces else ""
     base = "" if change.base is None else str(change.base)
     return Command(
         FOLD,
         [EPOCH_KEY, counted_key(change.tenant_id), change.key],
-        [epoch, base, str(change.version), member, *change.attempts],
+        [epoch, base, str(change.version), member, "1" if in_order else "", *change.attempts],
     )
 
 

@@ -77,11 +77,15 @@ class HandIn:
 class Journals(Protocol):
     """What recovery asks of the writer."""
 
+    def take(self) -> None:
+        """Hold, from now on, the journals that `hand_ins` then reads: nobody else commits what is in them."""
+
     def living(self) -> set[str]:
         """Gateways (and other writers) alive now: whose acknowledgement is waited for."""
 
     def hand_ins(self, offsets: dict[str, Offset], acknowledged: set[str]) -> Iterable[HandIn]:
-        """Read this host's journals to their ends, from `offsets` (an owner not named there: from the start).
+        """Read this host's journals to their ends, from `offsets` (an owner not named there: from the start): those
+        that were taken; if none were, all that no living writer brings in by itself.
 
         PENDING for each End past `committed` that charged something; HELD for each Begin from `low_water` on without
         End, unless its owner is among `acknowledged`.
@@ -149,6 +153,7 @@ def join(conn: Connection, client: Client, journals: Journals, owner: str, at_ns
     epoch = sound_epoch(run_id(client), word)
     if epoch is None:
         return None
+    journals.take()  # before the moment of the offsets: what another commits after it would count twice
     snapshot = read_snapshot(conn, at_ns, lambda: list(live_attempts(client)))
     publish(client, epoch, snapshot)
     acknowledged = acknowledged_owners(client, epoch, {owner, *journals.living()})

@@ -136,17 +136,20 @@ return {1, changed}
 )
 
 # KEYS: epoch, counted, the budget's key. ARGV: epoch, base ("" leaves it), version, "id:revision" to announce as
-# counted (or ""), then the attempts to drop. Reply: {1, dropped}.
+# counted (or ""), "1" if it is to wait for the versions before it, then the attempts to drop. Reply: {1, dropped}, or
+# {0} when one before it is still to come: its attempts are in this base, and would count twice.
 FOLD = Script(
     "fold",
     _FILLING
     + """
 local key = KEYS[3]
-if ARGV[2] ~= '' and tonumber(ARGV[3]) > tonumber(redis.call('HGET', key, 'version') or -1) then
+local there = redis.call('HGET', key, 'version')
+if ARGV[2] ~= '' and tonumber(ARGV[3]) > tonumber(there or -1) then
+  if ARGV[5] == '1' and there and tonumber(ARGV[3]) > tonumber(there) + 1 then return {0} end
   redis.call('HSET', key, 'base', ARGV[2], 'version', ARGV[3])
 end
 local dropped = 0
-for i = 5, #ARGV do dropped = dropped + drop(key, ARGV[i]) end
+for i = 6, #ARGV do dropped = dropped + drop(key, ARGV[i]) end
 if ARGV[4] ~= '' then redis.call('SADD', KEYS[2], ARGV[4]) end
 return {1, dropped}
 """,

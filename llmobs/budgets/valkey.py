@@ -39,7 +39,10 @@ def send(client: Client, commands: Iterable[Command]) -> int:
 
     All of them may be sent again, whole, after any error.
     """
-    changed = 0
+    return sum(reply[1] if len(reply) > 1 else 0 for reply in _replies(client, commands))
+
+
+def _replies(client: Client, commands: Iterable[Command]) -> Iterator[Sequence[Any]]:
     known: set[str] = set()
     for batch in batches(commands):
         for script in {command.script for command in batch}:
@@ -50,15 +53,23 @@ def send(client: Client, commands: Iterable[Command]) -> int:
         for command in batch:
             pipeline.execute_command(*command.evalsha())
         for reply in pipeline.execute():
-            if reply[0] != ledger.DONE:
+            if reply[0] not in (ledger.DONE, ledger.REFUSED):
                 raise EpochChanged(f"the ledger's epoch is {text(reply[1])!r} now")
-            changed += reply[1] if len(reply) > 1 else 0
-    return changed
+            yield reply
 
 
 def fold(client: Client, epoch: str, folds: Iterable[Fold]) -> int:
     """Bring commits into the ledger, in their order; how many attempts were dropped. Raises EpochChanged."""
     return send(client, (ledger.fold(epoch, change) for change in folds))
+
+
+def fold_in_order(client: Client, epoch: str, folds: Sequence[Fold]) -> list[Fold]:
+    """As `fold`, but each key's commits in the order of their versions; answers those that wait for another writer's.
+
+    A base holds all that was committed before it. Before another's fold of that, what it drops would count twice.
+    """
+    replies = _replies(client, (ledger.fold(epoch, change, in_order=True) for change in folds))
+    return [change for change, reply in zip(folds, replies, strict=True) if reply[0] == ledger.REFUSED]
 
 
 def scan(client: Client, pattern: str) -> Iterator[str]:

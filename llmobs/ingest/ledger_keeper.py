@@ -29,6 +29,7 @@ LOOK_SECONDS = 0.5  # how often the epoch is looked at
 MEND_SECONDS = 30.0
 SWEEP_SECONDS = 3600.0
 SEEN_SECONDS = 5
+IN_ORDER_SECONDS = 2.0  # how long folds wait for those of another writer that committed before
 PAUSE_SECONDS = 0.05  # between two looks whether gateways have acknowledged
 
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ class HostJournals:
         self._conn = conn
         self._me = me
         self._budgets = budgets
+        self._taken: list[Path] | None = None
         self.waited_s = 0.0  # for living owners to acknowledge
 
     def living(self) -> set[str]:
@@ -73,13 +75,20 @@ class HostJournals:
         folder = self._journal / owner
         return is_owner_alive(folder) if folder.exists() else True
 
+    def take(self) -> None:
+        """See `recovery.Journals`."""
+        self._taken = self._mine()
+
     def hand_ins(self, offsets: dict[str, Offset], acknowledged: set[str]) -> Iterator[HandIn]:
         """See `recovery.Journals`."""
-        silent = living_writers(self._journal) - acknowledged - {self._me}
-        for folder in owners(self._journal) if silent else self._mine():
+        for folder in self._untold(acknowledged) if self._taken is None else self._taken:
             reader = JournalReader(folder, self._key)
             offset = offsets.get(reader.owner, Offset(0, 0))
             yield from self._of_owner(reader, offset, reader.owner in acknowledged)
+
+    def _untold(self, acknowledged: set[str]) -> list[Path]:
+        silent = living_writers(self._journal) - acknowledged - {self._me}
+        return owners(self._journal) if silent else self._mine()
 
     def _of_owner(self, reader: JournalReader, offset: Offset, has_acknowledged: bool) -> Iterator[HandIn]:
         begun: dict[bytes, Begin] = {}
@@ -140,6 +149,7 @@ class LedgerKeeper:
         self._folds: deque[Fold] = deque(maxlen=MOST_WAITING_FOLDS)
         self._dead: set[str] = set()
         self._released: set[str] = set()
+        self._waits_since = 0.0  # for another writer's folds; 0: none do
         self._look_at = self._mend_at = self._sweep_at = 0.0
         self._settling_s = sweep.SETTLING_S
 
@@ -207,14 +217,22 @@ class LedgerKeeper:
     def _send(self) -> None:
         assert self._epoch is not None
         if self._folds:
-            waiting = list(self._folds)
-            valkey.fold(self._client, self._epoch, waiting)
-            self._folds.clear()
-        for owner in sorted(self._dead):
+            self._fold(self._epoch)
+        for owner in sorted(self._dead) if not self._folds else ():  # what waits still pends, maybe as the dead one's
             released = sweep.release_owner(self._client, self._epoch, owner)
             log.info("holds of a dead owner released", owner=owner, released=released)
             self._dead.discard(owner)
             self._released.add(owner)
+
+    def _fold(self, epoch: str) -> None:
+        folds, now = list(self._folds), time.monotonic()
+        if self._waits_since and now - self._waits_since > IN_ORDER_SECONDS:
+            valkey.fold(self._client, epoch, folds)  # who committed before stands still, or died: the base is in force
+            waiting: list[Fold] = []
+        else:
+            waiting = valkey.fold_in_order(self._client, epoch, folds)
+        self._waits_since = (self._waits_since or now) if waiting else 0.0
+        self._folds = deque(waiting, self._folds.maxlen)
 
     def _mend(self, conn: psycopg.Connection[Any], budgets: Budgets, now: float) -> None:
         assert self._epoch is not None

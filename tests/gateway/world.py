@@ -145,6 +145,9 @@ class _NoJournals:
     def living(self) -> set[str]:
         return set()
 
+    def take(self) -> None:
+        """There are none."""
+
     def hand_ins(self, offsets: Any, acknowledged: Any) -> list[Any]:
         return []
 

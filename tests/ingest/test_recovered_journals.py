@@ -66,6 +66,22 @@ def test_journals_of_a_writer_that_stands_still_are_read_for_it(pg: Connection, 
     assert list(journals.hand_ins(BEFORE, set())) == []
 
 
+def test_who_joins_reads_the_journals_that_it_took_and_no_others(pg: Connection, tmp_path: Path) -> None:
+    """What comes free after the moment of the offsets may have been committed since."""
+    make_tenant(pg)
+    usd = make_budget(pg, 1, name="usd", counted_at="2026-01-01T00:00:00Z")
+    began = begin(holds=[Hold(usd, 1, "", 0, 9_000)])
+    mine = [tmp_path / "gone"]
+    journals = HostJournals(tmp_path, KEY, pg, "me", definition.load(pg), lambda: mine)
+    journals.take()
+    mine = [tmp_path / "owner"]
+    writer = JournalWriter(tmp_path / "owner", KEY)
+    writer.append(began)
+    writer.close()
+
+    assert list(journals.hand_ins(BEFORE, set())) == []
+
+
 def test_an_abandoned_attempt_without_a_price_takes_what_it_held() -> None:
     span = abandoned_span(begin(held_nanousd=None, unpriced_nanousd=9_000, price_version=""), 0)
     bill = bill_of(span, 1)
