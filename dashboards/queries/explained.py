@@ -184,7 +184,7 @@ def explain(cursor: Cursor, which: Which, is_whole: bool = False) -> Explained:
             corrections = _corrections(cursor, which) if _is_corrected(cursor, which, source, values) else []
             return Explained(billed_nanousd, None, calls, unpriced, [], [], corrections, held)
     billed_nanousd, calls, unpriced, held, versions = _sums(cursor, which)
-    prices = price_versions(cursor, [version for version in versions or [] if version])
+    prices = price_versions(cursor, [version for version in versions if version])
     corrections = _corrections(cursor, which)
     is_many = calls > MOST_CALLS
     corrected = sum(each.bills for each in corrections)
@@ -198,14 +198,16 @@ def explain(cursor: Cursor, which: Which, is_whole: bool = False) -> Explained:
 
 def _sums(cursor: Cursor, which: Which, source: str = "bill", values: Sequence[Any] = ()) -> Any:
     """(nano-USD, requests, those without a price, what these held, price versions)."""
+    # By version, and not as an array of distinct ones: for that all bills would be put in order.
     cursor.execute(
-        "SELECT COALESCE(sum(cost_nanousd), 0)::bigint, COALESCE(sum(requests), 0)::bigint, "
+        "SELECT price_version, COALESCE(sum(cost_nanousd), 0)::bigint, COALESCE(sum(requests), 0)::bigint, "
         "COALESCE(sum(requests) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint, "
-        "COALESCE(sum(held_nanousd) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint, "
-        f"array_agg(DISTINCT price_version) FROM {source} b WHERE {which.condition}",
+        "COALESCE(sum(held_nanousd) FILTER (WHERE cost_nanousd IS NULL), 0)::bigint "
+        f"FROM {source} b WHERE {which.condition} GROUP BY price_version",
         [*values, *which.parameters],
     )
-    return cursor.fetchone()
+    versions, *sums = list(zip(*cursor.fetchall(), strict=True)) or [()] * 5
+    return (*(sum(each) for each in sums), versions)
 
 
 def _is_corrected(cursor: Cursor, which: Which, source: str, values: Sequence[Any]) -> bool:
