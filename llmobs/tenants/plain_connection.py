@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.types.json import JsonbLoader
 
 from llmobs.tenants.walled.base import Walled
@@ -11,6 +11,7 @@ from llmobs.tenants.walled.base import Walled
 
 class _Plain:
     def execute(self, query: str, params: Any = None, *, binary: bool = False) -> "psycopg.Cursor[Any]":
+        connection = connections[DEFAULT_DB_ALIAS]  # itself: what Django hands out as `connection` is of no class of it
         connection.ensure_connection()
         cursor = psycopg.Cursor(connection.connection)
         cursor.adapters.register_loader("jsonb", JsonbLoader)
