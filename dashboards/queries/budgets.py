@@ -16,7 +16,7 @@ from dashboards.window import HOUR, Window
 from llmobs.budgets.definition import TOKENS, BudgetInfo
 from llmobs.budgets.forecast import Spent
 from llmobs.budgets.scope import EACH
-from llmobs.budgets.spend import TOKENS_OF_BILL, scope_condition, scope_values
+from llmobs.budgets.taken import TOKENS_OF_BILL, scope_condition, scope_values
 from llmobs.budgets.window import counted_since, window_end
 
 MOST_EVENTS = 20

@@ -17,6 +17,7 @@ from dashboards.queries.scope import Cursor, Scope
 from dashboards.queries.trace import spans_of, trace
 from llmobs.budgets.definition import TOKENS, BudgetInfo
 from llmobs.budgets.scope import COLUMNS
+from llmobs.budgets.taken import INPUT_OF_BILL, TOKENS_OF_BILL
 from llmobs.budgets.window import counted_since, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 
@@ -24,18 +25,16 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 LONGEST_TRACE = timedelta(days=8)  # a trace's later calls: as far as pages look for them
 UNKNOWN_TO_BILLS = frozenset({"status", "error", "search"})
-_INPUT = "uncached_input_tokens + cache_read_input_tokens + cache_write_5m_input_tokens + cache_write_1h_input_tokens"
 # What of calls is explained, by its name in REST: (attribute of sums, what of a bill it is the sum of, in words).
 METRICS = {
     "cost_usd": ("cost_nanousd", "cost_nanousd", "Cost"),
     "estimated_usd": ("estimated_nanousd", "cost_nanousd", "Cost without reported usage"),
-    "tokens": ("tokens", f"{_INPUT} + output_tokens", "Tokens"),
-    "input_tokens": ("input_tokens", _INPUT, "Input tokens"),
+    "tokens": ("tokens", TOKENS_OF_BILL, "Tokens"),
+    "input_tokens": ("input_tokens", INPUT_OF_BILL, "Input tokens"),
     "cache_read_input_tokens": ("cache_read_input_tokens", "cache_read_input_tokens", "Tokens read from caches"),
     "output_tokens": ("output_tokens", "output_tokens", "Output tokens"),
     "reasoning_output_tokens": ("reasoning_output_tokens", "reasoning_output_tokens", "Reasoning tokens"),
 }
-TOKENS_OF_BILL = METRICS["tokens"][1]
 _ESTIMATED = (
     " AND EXISTS (SELECT FROM bill e WHERE (e.tenant_id, e.trace_id, e.span_id, e.begin_at) = "
     "(b.tenant_id, b.trace_id, b.span_id, b.begin_at) AND e.kind IN ('estimated', 'abandoned'))"

@@ -265,10 +265,7 @@ class Fold:
 
 
 def fold(epoch: str, change: Fold, in_order: bool = False) -> Command:
-    """Fold a commit into the ledger. Folds of one commit are sent in their order.
-
-    `in_order`: not before the commits of this key that came before it, whoever made them.
-    """
+    """Fold a commit into the ledger, those of one in their order; `in_order`: after all of the key before it."""
     member = f"{change.budget_id}:{change.revision}" if change.announces else ""
     base = "" if change.base is None else str(change.base)
     return Command(

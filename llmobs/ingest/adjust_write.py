@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from llmobs.budgets.definition import USD, BudgetInfo, Budgets
-from llmobs.budgets.spend import SpendKey, add_amounts, taken_by_value
+from llmobs.budgets.spend import SpendKey, add_amounts
+from llmobs.budgets.taken import taken_by_value
 from llmobs.budgets.window import NEVER_S, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
 from llmobs.core.ids import new_row_id

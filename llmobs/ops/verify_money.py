@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from llmobs.budgets import definition, ledger
-from llmobs.budgets.spend import billed_by_value
+from llmobs.budgets.taken import billed_by_value
 from llmobs.budgets.valkey import Client, run, scan
 from llmobs.budgets.window import NEVER_S, counted_since, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns

@@ -13,7 +13,7 @@ import redis
 
 from llmobs.budgets import ledger
 from llmobs.budgets.definition import load
-from llmobs.budgets.spend import billed_by_value
+from llmobs.budgets.taken import billed_by_value
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc
 from llmobs.core.money import parse_usd
 

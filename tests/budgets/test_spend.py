@@ -12,12 +12,12 @@ from llmobs.budgets.ledger import Fold
 from llmobs.budgets.spend import (
     Billed,
     add_spend,
-    billed_by_value,
     budget_ids,
     count_new_budgets,
     current_budgets,
     match,
 )
+from llmobs.budgets.taken import billed_by_value
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 from llmobs.tenants.attribution import Attribution
 from tests.budgets.made import AT_NS, AT_S, Conn, make_bill, make_budget, make_tenant
