@@ -43,8 +43,9 @@ class Point:
 class How:
     """How a forecast came about: `rest + expected × middle` is its amount, with `low` and `high` its range.
 
-    `series`: what it was computed from, slot by slot. `rest`: what was spent, less what will have left a rolling window
-    at `at`. `moments`: how many earlier ones the ratios are from; 0: too few, so that a third to three times is said.
+    `series`: what it was computed from, slot by slot (`amounts`, the first `since`). `rest`: what was spent, less what
+    will have left a rolling window at `at`. `ratios.moments`: how many earlier ones they are from; 0: too few, so that
+    a third to three times is said.
     """
 
     at: datetime
@@ -52,7 +53,12 @@ class How:
     expected: float
     ratios: Ratios
     step: timedelta
-    series: tuple[Spent, ...]
+    since: datetime
+    amounts: tuple[float, ...]
+
+    @property
+    def series(self) -> tuple[Spent, ...]:
+        return tuple(Spent(self.since + i * self.step, round(amount)) for i, amount in enumerate(self.amounts))
 
     def times(self, ratio: float) -> int:
         """The sum by one of the ratios."""
@@ -157,8 +163,9 @@ def foretell(
 
 
 def _how(amounts: Floats, first: int, slots: Slots, top: int, rest: Floats, sums: Floats, at_end: Ratios) -> How:
-    series = tuple(Spent(slots.first + i * slots.step, round(float(amounts[i]))) for i in range(first, len(amounts)))
-    return How(slots.ends[top], float(rest[top]), float(sums[top]), at_end, slots.step, series)
+    since = slots.first + first * slots.step
+    known = tuple(amounts[first:].tolist())
+    return How(slots.ends[top], float(rest[top]), float(sums[top]), at_end, slots.step, since, known)
 
 
 def _passes_at(spent: int, sums: Floats, slots: Slots, limit: int) -> datetime | None:
