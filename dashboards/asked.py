@@ -148,7 +148,7 @@ def _budget(asker: Asker, given: Mapping[str, str]) -> Figure | Foretold:
 def _spent(asker: Asker, info: BudgetInfo, value: str) -> int | None:
     """What the budgets page says: with what is settled and not yet written."""
     standing = status(asker.cursor, ledger_client(), info, ns_from_utc(asker.now))
-    return next((each.spent for each in standing if each.is_live and each.applied.value == value), None)
+    return next((each.spent for each in standing.values if each.is_live and each.applied.value == value), None)
 
 
 def _moment(name: str, text: str, zone: str, now: datetime) -> datetime:

@@ -19,7 +19,7 @@ from llmobs.budgets.definition import USD, BudgetInfo, Budgets
 from llmobs.budgets.forecast import Forecast
 from llmobs.budgets.outlook import Outlook, budget_forecasts
 from llmobs.budgets.scope import EACH
-from llmobs.budgets.status import Status, statuses
+from llmobs.budgets.status import Standing, Status, statuses
 from llmobs.budgets.valkey import Client
 from llmobs.budgets.window import window_words
 from llmobs.core.clock import ns_from_utc
@@ -48,7 +48,8 @@ class BudgetFigure:
     end: datetime | None
     spent: int
     held: int | None
-    values: tuple[Status, ...]
+    values: tuple[Status, ...]  # the largest spenders
+    value_count: int  # of all
     forecast: Forecast | None
     runs_out_at: datetime | None  # also of a lifetime, which has no end to foretell
     urgency: int
@@ -130,7 +131,7 @@ class BudgetFigure:
 
     @property
     def histogram(self) -> list[int]:
-        """How many values have used 0–10 %, … 90–100 % of the limit."""
+        """How many of the largest values have used 0–10 %, … 90–100 % of the limit."""
         counts = [0] * HISTOGRAM_STEPS
         for value in self.values:
             share = value.spent / self.info.limit if self.info.limit else 1.0
@@ -198,17 +199,17 @@ def budget_figures(
 
 
 def _expected(
-    cursor: Cursor, infos: Sequence[BudgetInfo], standings: Mapping[int, Sequence[Status]], now: datetime
+    cursor: Cursor, infos: Sequence[BudgetInfo], standings: Mapping[int, Standing], now: datetime
 ) -> dict[int, Outlook]:
     """How each budget will stand, all asked at once; those of each value are told by REST and alerts alone."""
     asked = [info for info in infos if not info.each]
-    spent = {(info.id, each.applied.value): each.spent for info in asked for each in standings[info.id]}
+    spent = {(info.id, each.applied.value): each.spent for info in asked for each in standings[info.id].values}
     return {each.budget.id: each for each in budget_forecasts(cursor, asked, now, spent, with_path=True)}
 
 
 def _figure(
     info: BudgetInfo,
-    standing: Sequence[Status],
+    standing: Standing,
     outlook: Outlook | None,
     refused: Mapping[str, tuple[int, datetime]],
     passed: Sequence[ThresholdPassed],
@@ -216,20 +217,20 @@ def _figure(
     zone: ZoneInfo,
 ) -> BudgetFigure:
     start, end = current_window(info, now)
-    spent = sum(value.spent for value in standing)
-    held = None if any(value.held is None for value in standing) else sum(value.held or 0 for value in standing)
+    spent, held = standing.spent, standing.held
     expected = outlook.forecast if outlook is not None else None
     refusals, since = refused.get(info.name, (0, now))
     crossed = [event for event in passed if event.budget_id == info.id and event.at >= start]
     since = max(since, start).astimezone(zone)
-    urgency, kind, state, detail = _state(info, standing, spent, held, expected, refusals, since, crossed)
+    urgency, kind, state, detail = _state(info, standing.values, spent, held, expected, refusals, since, crossed)
     return BudgetFigure(
         info=info,
         start=start,
         end=end,
         spent=spent,
         held=held,
-        values=tuple(standing),
+        values=standing.values,
+        value_count=standing.value_count,
         forecast=expected if outlook is not None and outlook.ends_at is not None else None,
         runs_out_at=outlook.exhausts_at if outlook is not None else None,
         urgency=urgency,

@@ -18,7 +18,7 @@ from dashboards.queries.scope import Cursor
 from llmobs.budgets.definition import USD, BudgetInfo
 from llmobs.budgets.models import Budget
 from llmobs.budgets.outlook import Outlook, budget_forecasts
-from llmobs.budgets.status import Status, status
+from llmobs.budgets.status import Standing, Status, status
 from llmobs.core.clock import ns_from_utc
 from llmobs.tenants import access
 from llmobs.tenants.authentication import caller_of
@@ -55,7 +55,8 @@ class StatusShown(serializers.Serializer):
     window_end = serializers.DateTimeField(allow_null=True)
     is_live = serializers.BooleanField()
     is_counted = serializers.BooleanField()
-    values = ValueShown(many=True)
+    value_count = serializers.IntegerField(help_text="of all values that spent")
+    values = ValueShown(many=True, help_text="the largest spenders first, at most 1,000")
 
 
 class BudgetStatus(Figures):
@@ -74,24 +75,23 @@ class BudgetStatus(Figures):
             return Response(status_json(cursor, info, found, now))
 
 
-def status_json(cursor: Cursor, info: BudgetInfo, found: list[Status], now: datetime) -> dict[str, Any]:
+def status_json(cursor: Cursor, info: BudgetInfo, found: Standing, now: datetime) -> dict[str, Any]:
     start, end = current_window(info, now)
-    is_live = all(each.is_live for each in found)
-    spent = sum(each.spent for each in found)
-    known = {(info.id, each.applied.value): each.spent for each in found}
+    known = {(info.id, each.applied.value): each.spent for each in found.values}
     outlooks = {each.value: each for each in budget_forecasts(cursor, [info], now, known)}
     return {
         "unit": info.unit,
         "limit": _amount(info, info.limit),
-        "spent": _amount(info, spent),
-        "held": _amount(info, sum(each.held or 0 for each in found) if is_live else None),
-        "remaining": None if info.each else _amount(info, found[0].remaining),
+        "spent": _amount(info, found.spent),
+        "held": _amount(info, found.held),
+        "remaining": None if info.each else _amount(info, found.values[0].remaining),
         **_foretold(info, None if info.each else outlooks.get("")),
         "window_start": start,
         "window_end": end,
-        "is_live": is_live,
+        "is_live": found.is_live,
         "is_counted": info.is_counted,
-        "values": [_value(info, each, outlooks.get(each.applied.value)) for each in found] if info.each else [],
+        "value_count": found.value_count if info.each else 0,
+        "values": [_value(info, each, outlooks.get(each.applied.value)) for each in found.values] if info.each else [],
     }
 
 
@@ -124,5 +124,6 @@ def _unknown(budget: Budget) -> dict[str, Any]:
         **dict.fromkeys(names),
         "is_live": False,
         "is_counted": False,
+        "value_count": 0,
         "values": [],
     }

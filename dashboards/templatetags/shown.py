@@ -103,7 +103,9 @@ def in_unit(unit: str, amount: int | None) -> SafeString:
 @register.simple_tag
 def histogram(figure: BudgetFigure) -> SafeString:
     """How many values of an "each" budget have used which share of its limit."""
-    return svg.histogram(figure.histogram, f"{len(figure.values)} values by share used; {figure.state}")
+    count, told = figure.value_count, len(figure.values)
+    of = f"the {told:,} largest of {count:,} values" if told < count else f"{count:,} values"
+    return svg.histogram(figure.histogram, f"{of} by share used; {figure.state}")
 
 
 @register.simple_tag

@@ -6,7 +6,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from llmobs.budgets.definition import USD
-from llmobs.budgets.status import Status
+from llmobs.budgets.status import Standing
 
 SPENT, USED_UP, GROUND, LINE = "#3143b4", "#b5232d", "rgba(139,142,149,.18)", "rgba(139,142,149,.6)"
 HATCHED = "repeating-linear-gradient(135deg,#3143b4 0 2px,transparent 2px 5px)"
@@ -21,19 +21,18 @@ def amount(unit: str, value: int) -> str:
     return f"${usd:,.2f}" if usd == 0 or abs(usd) >= Decimal("0.01") else f"${usd.normalize():f}"
 
 
-def sentence(unit: str, limit: int, found: list[Status]) -> str:
+def sentence(unit: str, limit: int, found: Standing) -> str:
     """What the bar shows, in words."""
-    spent, held = sum(each.spent for each in found), sum(each.held or 0 for each in found)
-    words = f"{amount(unit, spent)} spent, "
-    words += f"{amount(unit, held)} held" if all(each.is_live for each in found) else "held is unknown"
-    if len(found) == 1 and not found[0].applied.budget.each:
-        return f"{words}, {amount(unit, found[0].remaining)} left of {amount(unit, limit)}"
-    return f"{words} by {len(found)} values, {amount(unit, limit)} each"
+    words = f"{amount(unit, found.spent)} spent, "
+    words += "held is unknown" if found.held is None else f"{amount(unit, found.held)} held"
+    if len(found.values) == 1 and not found.values[0].applied.budget.each:
+        return f"{words}, {amount(unit, found.values[0].remaining)} left of {amount(unit, limit)}"
+    return f"{words} by {found.value_count:,} values, {amount(unit, limit)} each"
 
 
-def bar(unit: str, limit: int, found: list[Status]) -> SafeString:
+def bar(unit: str, limit: int, found: Standing) -> SafeString:
     """The bar with its sentence. Of a budget for each value it shows the fullest one."""
-    fullest = max(found, key=lambda each: each.spent + (each.held or 0), default=None)
+    fullest = max(found.values, key=lambda each: each.spent + (each.held or 0), default=None)
     spent, held = (0, 0) if fullest is None else (fullest.spent, fullest.held or 0)
     words = sentence(unit, limit, found)
     return format_html(

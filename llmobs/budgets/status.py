@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from llmobs.budgets import ledger
 from llmobs.budgets.definition import Applied, BudgetInfo, apply, apply_at
-from llmobs.budgets.ledger import Standing, Unavailable
+from llmobs.budgets.ledger import Unavailable
 from llmobs.budgets.valkey import AT_ONCE, Client, run, scan
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 
@@ -54,49 +54,74 @@ class Status:
         return max(self.spent - self.limit, 0)
 
 
-def status(cursor: Cursor, client: Client | None, budget: BudgetInfo, at_ns: int) -> list[Status]:
-    """How a budget stands now: one entry, or one per value of an "each" budget, largest spender first.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a budget stands: each of its values, largest spender first, and all of them together.
 
-    `client` None is a Valkey that is known to be away.
+    Of more than MOST_VALUES values the largest are told one by one. What the others spent is in `spent` as far as it is
+    written, which trails the ledger by a moment; what they hold is not known.
     """
+
+    values: tuple[Status, ...]  # without "each" one: ""
+    value_count: int
+    spent: int
+
+    @property
+    def is_live(self) -> bool:
+        return all(each.is_live for each in self.values)
+
+    @property
+    def held(self) -> int | None:
+        """Of the values that are told; None: unknown."""
+        return sum(each.held or 0 for each in self.values) if self.is_live else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Durable:
+    """A budget's spend in PostgreSQL: of the largest values, and of those that are not among them."""
+
+    budget: BudgetInfo
+    whole: Applied
+    spent: dict[Applied, int]
+    other_count: int
+    other_spent: int
+
+    def standing(self, told: Iterable[Status]) -> Standing:
+        largest_first = sorted(told, key=lambda each: (-each.spent - (each.held or 0), each.applied.value))
+        count, spent = len(largest_first) + self.other_count, sum(each.spent for each in largest_first)
+        return Standing(tuple(largest_first[:MOST_VALUES]), count, spent + self.other_spent)
+
+
+def status(cursor: Cursor, client: Client | None, budget: BudgetInfo, at_ns: int) -> Standing:
+    """How a budget stands now. `client` None is a Valkey that is known to be away."""
     return statuses(cursor, client, [budget], at_ns)[budget.id]
 
 
-def statuses(
-    cursor: Cursor, client: Client | None, budgets: Sequence[BudgetInfo], at_ns: int
-) -> dict[int, list[Status]]:
-    """The same of many budgets, by their ids, whose durable spend is asked for at once."""
-    found: dict[int, list[Status]] = {}
-    for budget, durable in zip(budgets, _durable(cursor, budgets, at_ns), strict=True):
-        found[budget.id] = standing = _standing(client, budget, durable, at_ns)
-        if standing and not standing[0].is_live:
-            client = None  # away or recovering: not asked again for each budget
-    return found
-
-
-def _standing(client: Client | None, budget: BudgetInfo, durable: dict[Applied, int], at_ns: int) -> list[Status]:
+def statuses(cursor: Cursor, client: Client | None, budgets: Sequence[BudgetInfo], at_ns: int) -> dict[int, Standing]:
+    """The same of many budgets, by their ids; PostgreSQL is asked once for all, and so is the ledger for its keys."""
+    known = _durable(cursor, budgets, at_ns)
     try:
-        if client is not None and (live := _live(client, budget, durable, at_ns)) is not None:
-            return _sorted(live)
+        live = None if client is None else _live(client, known)
     except (RedisError, OSError):
-        pass  # said by is_live
-    return _sorted(Status(applied, spent, None, None, is_live=False) for applied, spent in durable.items())
+        live = None  # said by is_live
+    return {each.budget.id: each.standing(_written(each) if live is None else live[each.budget.id]) for each in known}
 
 
-def _sorted(found: Iterable[Status]) -> list[Status]:
-    return sorted(found, key=lambda each: (-each.spent - (each.held or 0), each.applied.value))[:MOST_VALUES]
+def _written(durable: _Durable) -> list[Status]:
+    return [Status(applied, spent, None, None, is_live=False) for applied, spent in durable.spent.items()]
 
 
-def _durable(cursor: Cursor, budgets: Sequence[BudgetInfo], at_ns: int) -> list[dict[Applied, int]]:
-    """Of each budget the spend in PostgreSQL of each value in the current window."""
+def _durable(cursor: Cursor, budgets: Sequence[BudgetInfo], at_ns: int) -> list[_Durable]:
+    """Of each budget the spend in PostgreSQL of its values in the current window."""
     if not budgets:
         return []
     wholes = [apply_at(budget, "", at_ns // NS_PER_SECOND) for budget in budgets]
     starts = [[utc_from_ns(at_s * NS_PER_SECOND) for at_s in sorted(_starts(whole))] for whole in wholes]
     cursor.execute(
-        "SELECT a.n, s.value, s.spent FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::timestamptz[], "
+        "SELECT a.n, s.* FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::timestamptz[], "
         "%s::timestamptz[]) WITH ORDINALITY AS a (tenant_id, budget_id, revision, low, high, n) CROSS JOIN LATERAL ("
-        "SELECT value, sum(spent)::bigint AS spent FROM budget_spend s WHERE s.tenant_id = a.tenant_id "
+        "SELECT value, sum(spent)::bigint AS spent, count(*) OVER (), (sum(sum(spent)) OVER ())::bigint "
+        "FROM budget_spend s WHERE s.tenant_id = a.tenant_id "
         "AND s.budget_id = a.budget_id AND s.revision = a.revision AND s.window_start BETWEEN a.low AND a.high "
         "GROUP BY value ORDER BY 2 DESC, value LIMIT %s) s ORDER BY a.n, s.spent DESC, s.value",
         [
@@ -109,14 +134,18 @@ def _durable(cursor: Cursor, budgets: Sequence[BudgetInfo], at_ns: int) -> list[
         ],
     )
     spent: list[dict[str, int]] = [{} for _ in budgets]
-    for number, value, amount in cursor.fetchall():
+    of_all = [(0, 0) for _ in budgets]
+    for number, value, amount, value_count, total in cursor.fetchall():
         spent[number - 1][value] = amount
-    return [_applied(*each) for each in zip(budgets, wholes, spent, strict=True)]
+        of_all[number - 1] = value_count, total
+    return [_with_others(*each) for each in zip(budgets, wholes, spent, of_all, strict=True)]
 
 
-def _applied(budget: BudgetInfo, whole: Applied, spent: dict[str, int]) -> dict[Applied, int]:
+def _with_others(budget: BudgetInfo, whole: Applied, spent: dict[str, int], of_all: tuple[int, int]) -> _Durable:
     found = {apply(budget, value, whole.window_start_s, whole.window_end_s): n for value, n in spent.items()}
-    return found if budget.each else {whole: found.get(whole, 0)}
+    if not budget.each:
+        return _Durable(budget, whole, {whole: found.get(whole, 0)}, 0, 0)
+    return _Durable(budget, whole, found, of_all[0] - len(found), of_all[1] - sum(found.values()))
 
 
 def _starts(whole: Applied) -> set[int]:
@@ -125,11 +154,18 @@ def _starts(whole: Applied) -> set[int]:
     return {parts.window_start_s for parts in keys if parts is not None}
 
 
-def _live(client: Client, budget: BudgetInfo, durable: dict[Applied, int], at_ns: int) -> list[Status] | None:
+def _live(client: Client, known: Sequence[_Durable]) -> dict[int, list[Status]] | None:
     """The ledger's word on those values, and on values that so far only hold; None while it recovers."""
-    asked = list(durable)
-    if budget.each:
-        asked += _only_in_ledger(client, budget, set(asked), at_ns)
+    only_held, found = _only_in_ledger(client, known), {}
+    for each in known:
+        told = _told(client, each.budget, [*each.spent, *only_held.get(each.budget.id, ())])
+        if told is None:
+            return None
+        found[each.budget.id] = told
+    return found
+
+
+def _told(client: Client, budget: BudgetInfo, asked: Sequence[Applied]) -> list[Status] | None:
     found: list[Status] = []
     keys_each = 1 + (len(asked[0].days) if asked else 0)
     at_once = max(AT_ONCE // keys_each, 1)
@@ -144,10 +180,10 @@ def _live(client: Client, budget: BudgetInfo, durable: dict[Applied, int], at_ns
     return found
 
 
-def _sum(days: Sequence[Standing]) -> Standing:
+def _sum(days: Sequence[ledger.Standing]) -> ledger.Standing:
     first, *others = days
     for each in others:
-        first = Standing(
+        first = ledger.Standing(
             first.base + each.base,
             first.version,
             first.pending + each.pending,
@@ -157,26 +193,41 @@ def _sum(days: Sequence[Standing]) -> Standing:
     return first
 
 
-def _tells(budget: BudgetInfo, standing: Standing) -> bool:
+def _tells(budget: BudgetInfo, standing: ledger.Standing) -> bool:
     """An "each" budget does not tell of values that have neither spent nor held."""
     return not budget.each or bool(standing.base or standing.pending or standing.held)
 
 
-def _status(applied: Applied, standing: Standing) -> Status:
+def _status(applied: Applied, standing: ledger.Standing) -> Status:
     return Status(applied, standing.base + standing.pending, standing.pending, standing.held, is_live=True)
 
 
-def _only_in_ledger(client: Client, budget: BudgetInfo, known: set[Applied], at_ns: int) -> list[Applied]:
-    whole = apply_at(budget, "", at_ns // NS_PER_SECOND)
-    found: set[Applied] = set()
-    starts = _starts(whole)
-    for key in scan(client, f"{ledger.PREFIX}{{{budget.tenant_id}}}:{budget.id}:{budget.revision}:*"):
+def _only_in_ledger(client: Client, known: Sequence[_Durable]) -> dict[int, set[Applied]]:
+    """Values of "each" budgets without written spend; not of those of which MOST_VALUES have some.
+
+    All of the ledger's keys are gone through, once for all budgets.
+    """
+    asked = {(each.budget.id, each.budget.revision): each for each in known if each.budget.each}
+    asked = {name: each for name, each in asked.items() if len(each.spent) < MOST_VALUES}
+    values = {name: {applied.value for applied in each.spent} for name, each in asked.items()}
+    starts = {name: _starts(each.whole) for name, each in asked.items()}
+    found: dict[int, set[Applied]] = {}
+    for key in scan(client, _pattern([each.budget for each in asked.values()])) if asked else ():
         parts = ledger.key_parts(key)
-        if parts is None or parts.window_start_s not in starts:
+        name = (parts.budget_id, parts.revision) if parts is not None else (0, 0)
+        if parts is None or parts.window_start_s not in starts.get(name, ()) or parts.value in values[name]:
             continue
-        each = apply(budget, parts.value, whole.window_start_s, whole.window_end_s)
-        if each not in known:
-            found.add(each)
-        if len(found) >= MOST_VALUES:
-            break
-    return list(found)
+        values[name].add(parts.value)
+        durable = asked[name]
+        window = durable.whole.window_start_s, durable.whole.window_end_s
+        found.setdefault(durable.budget.id, set()).add(apply(durable.budget, parts.value, *window))
+    return found
+
+
+def _pattern(budgets: Sequence[BudgetInfo]) -> str:
+    """The keys to go through: of one budget, of one tenant's, or of all."""
+    tenant_ids = {budget.tenant_id for budget in budgets}
+    if len(tenant_ids) > 1:
+        return f"{ledger.PREFIX}{{*"
+    of_tenant = f"{ledger.PREFIX}{{{budgets[0].tenant_id}}}:"
+    return f"{of_tenant}{budgets[0].id}:{budgets[0].revision}:*" if len(budgets) == 1 else f"{of_tenant}*"

@@ -10,6 +10,7 @@ whoever asks what is left adds the other days up (`other_days`).
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 HOUR, DAY, WEEK, MONTH, TOTAL = "hour", "day", "week", "month", "total"
@@ -50,6 +51,7 @@ def counted_since(window: str, zone: ZoneInfo, at_s: int) -> int:
     return _midnight(_day(starts_s, zone) - timedelta(days=days - 1), zone) if days else starts_s
 
 
+@lru_cache(maxsize=1024)
 def other_days(days: int, zone: ZoneInfo, day_starts_s: int) -> tuple[int, ...]:
     """Begins of the other days that count with a day in a rolling window: those before it, and the next one.
 

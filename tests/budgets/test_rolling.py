@@ -130,9 +130,9 @@ def test_its_status_is_the_sum_of_its_days(
     spend(pg, billed(budget.tenant_id, 20), billed(budget.tenant_id, 5, begin_ns=AT_NS - 3 * DAY_NS))
     epoch = recovery.recover(pg, valkey, Journals(), AT_NS) or ""
     reserve(valkey, "a" * 16, (apply_at(budget, "", AT_S - DAY_S), 7), epoch=epoch)
-    (live,) = status(cursor, valkey, budget, AT_NS)
+    (live,) = status(cursor, valkey, budget, AT_NS).values
     assert (live.spent, live.held, live.remaining) == (25, 7, 68)
-    (durable,) = status(cursor, None, budget, AT_NS)
+    (durable,) = status(cursor, None, budget, AT_NS).values
     assert (durable.spent, durable.held) == (25, None)
 
 
