@@ -176,10 +176,12 @@ def budget_figures(
     client: Client | None,
     tenant_names: Mapping[int, str],
     zone: ZoneInfo,
+    with_new: bool = True,
 ) -> list[BudgetFigure]:
     """Every active budget of the tenants in scope, most urgent first. `client` None: the ledger cannot be asked.
 
     A budget of a tenant in `tenant_names` is shown with that name. `zone`: the page's, in which it says when.
+    `with_new`: as of `statuses`.
     """
     now_s = int(now.timestamp())
     infos = [info.at(now_s) for info in budgets.infos if info.tenant_id in scope.tenant_ids]
@@ -189,7 +191,7 @@ def budget_figures(
     earliest = max(min(starts.values()), now - LONGEST_LOOK_BACK)
     refused = refusals_by_budget(cursor, Scope(scope.tenant_ids, Window(earliest, now, ZoneInfo("UTC"))))
     passed = thresholds_passed(cursor, scope.tenant_ids, min(starts.values()))
-    standings = statuses(cursor, client, infos, ns_from_utc(now))
+    standings = statuses(cursor, client, infos, ns_from_utc(now), with_new)
     expected = _expected(cursor, infos, standings, now)
     figures = []
     for info in infos:

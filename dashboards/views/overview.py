@@ -34,7 +34,7 @@ def overview(visit: Visit) -> HttpResponse:
         return show(visit, "dashboards/overview_empty.html", heading="Overview", gateway=gateway_address())
     now = now_of(visit)
     earlier = Earlier(visit, now, first_at)
-    budgets = guarded(visit, "budgets", lambda: shown_budgets(visit))
+    budgets = guarded(visit, "budgets", lambda: shown_budgets(visit, with_new=False))
     errors = guarded(visit, "errors", lambda: Errors(visit, now, earlier))
     found = guarded(visit, "notices", lambda: _notices(visit, budgets, errors))
     told = [] if isinstance(found, Failed) else found
@@ -97,8 +97,9 @@ def _providers(visit: Visit, now: Now) -> list[tuple[str, State, Totals]]:
     return found[:CONTRIBUTORS]
 
 
-def shown_budgets(visit: Visit) -> list[BudgetFigure]:
+def shown_budgets(visit: Visit, with_new: bool = True) -> list[BudgetFigure]:
     """All budgets of the visit's tenants, most urgent first, whatever the filters."""
     scope = Scope(visit.seen.tenant_ids, visit.window)
     names = {} if visit.seen.chosen else {tenant.pk: tenant.name for tenant in visit.seen.tenants}
-    return budget_figures(visit.primary, budgets_now(), scope, visit.now, ledger_client(), names, visit.zone)
+    client = ledger_client()
+    return budget_figures(visit.primary, budgets_now(), scope, visit.now, client, names, visit.zone, with_new)

@@ -97,11 +97,16 @@ def status(cursor: Cursor, client: Client | None, budget: BudgetInfo, at_ns: int
     return statuses(cursor, client, [budget], at_ns)[budget.id]
 
 
-def statuses(cursor: Cursor, client: Client | None, budgets: Sequence[BudgetInfo], at_ns: int) -> dict[int, Standing]:
-    """The same of many budgets, by their ids; PostgreSQL is asked once for all, and so is the ledger for its keys."""
+def statuses(
+    cursor: Cursor, client: Client | None, budgets: Sequence[BudgetInfo], at_ns: int, with_new: bool = True
+) -> dict[int, Standing]:
+    """The same of many budgets, by their ids; PostgreSQL is asked once for all, and so is the ledger for its keys.
+
+    `with_new` false leaves out values of "each" budgets none of whose calls is written yet, and goes through no keys.
+    """
     known = _durable(cursor, budgets, at_ns)
     try:
-        live = None if client is None else _live(client, known)
+        live = None if client is None else _live(client, known, with_new)
     except (RedisError, OSError):
         live = None  # said by is_live
     return {each.budget.id: each.standing(_written(each) if live is None else live[each.budget.id]) for each in known}
@@ -154,9 +159,10 @@ def _starts(whole: Applied) -> set[int]:
     return {parts.window_start_s for parts in keys if parts is not None}
 
 
-def _live(client: Client, known: Sequence[_Durable]) -> dict[int, list[Status]] | None:
+def _live(client: Client, known: Sequence[_Durable], with_new: bool) -> dict[int, list[Status]] | None:
     """The ledger's word on those values, and on values that so far only hold; None while it recovers."""
-    only_held, found = _only_in_ledger(client, known), {}
+    only_held = _only_in_ledger(client, known) if with_new else {}
+    found: dict[int, list[Status]] = {}
     for each in known:
         told = _told(client, each.budget, [*each.spent, *only_held.get(each.budget.id, ())])
         if told is None:
