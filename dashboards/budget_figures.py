@@ -176,12 +176,12 @@ def budget_figures(
     client: Client | None,
     tenant_names: Mapping[int, str],
     zone: ZoneInfo,
-    with_new: bool = True,
+    largest: int | None = None,
 ) -> list[BudgetFigure]:
     """Every active budget of the tenants in scope, most urgent first. `client` None: the ledger cannot be asked.
 
     A budget of a tenant in `tenant_names` is shown with that name. `zone`: the page's, in which it says when.
-    `with_new`: as of `statuses`.
+    `largest`: as of `statuses`.
     """
     now_s = int(now.timestamp())
     infos = [info.at(now_s) for info in budgets.infos if info.tenant_id in scope.tenant_ids]
@@ -191,7 +191,7 @@ def budget_figures(
     earliest = max(min(starts.values()), now - LONGEST_LOOK_BACK)
     refused = refusals_by_budget(cursor, Scope(scope.tenant_ids, Window(earliest, now, ZoneInfo("UTC"))))
     passed = thresholds_passed(cursor, scope.tenant_ids, min(starts.values()))
-    standings = statuses(cursor, client, infos, ns_from_utc(now), with_new)
+    standings = statuses(cursor, client, infos, ns_from_utc(now), largest)
     expected = _expected(cursor, infos, standings, now)
     figures = []
     for info in infos:
@@ -224,7 +224,7 @@ def _figure(
     refusals, since = refused.get(info.name, (0, now))
     crossed = [event for event in passed if event.budget_id == info.id and event.at >= start]
     since = max(since, start).astimezone(zone)
-    urgency, kind, state, detail = _state(info, standing.values, spent, held, expected, refusals, since, crossed)
+    urgency, kind, state, detail = _state(info, standing, expected, refusals, since, crossed)
     return BudgetFigure(
         info=info,
         start=start,
@@ -245,18 +245,16 @@ def _figure(
 
 def _state(
     info: BudgetInfo,
-    values: Sequence[Status],
-    spent: int,
-    held: int | None,
+    standing: Standing,
     expected: Forecast | None,
     refusals: int,
     since: datetime,
     crossed: Sequence[ThresholdPassed],
 ) -> tuple[int, str, str, str]:
-    zone = since.tzinfo  # the page's
+    zone, spent, held = since.tzinfo, standing.spent, standing.held  # the zone is the page's
     calls = f"{numbers.count(refusals)} {'call' if refusals == 1 else 'calls'} refused"
     if info.each:
-        return _state_of_each(info, values, calls if refusals else "")
+        return _state_of_each(info, standing, calls if refusals else "")
     if refusals or (info.is_blocking and spent >= info.limit):
         rest = ": the rest fits no call" if refusals and spent < info.limit else ""
         words = f"stopped since {_when(since, zone)}" if refusals else "used up"
@@ -273,15 +271,20 @@ def _state(
     return WITHIN, "ok", "within limit", "" if held is not None else "held is unknown: the ledger cannot be asked"
 
 
-def _state_of_each(info: BudgetInfo, values: Sequence[Status], refused: str) -> tuple[int, str, str, str]:
+def _state_of_each(info: BudgetInfo, standing: Standing, refused: str) -> tuple[int, str, str, str]:
+    values = standing.values
     full = sum(1 for value in values if value.spent >= info.limit)
     near = sum(1 for value in values if info.limit * NEARLY <= value.spent < info.limit)
+    # Of more values than are told: what holds of the smallest of these may hold of others.
+    has_more = bool(values) and standing.value_count > len(values)
+    of_full = "at least " if has_more and values[-1].spent >= info.limit else ""
+    of_near = "at least " if has_more and values[-1].spent >= info.limit * NEARLY else ""
     noun = info.each[0] if len(info.each) == 1 else "value"
-    detail = ", ".join(part for part in (f"{near} above 80 %" if near else "", refused) if part)
+    detail = ", ".join(part for part in (f"{of_near}{near} above 80 %" if near else "", refused) if part)
     if full or refused:
-        words = f"{full} {noun}{'s' if full != 1 else ''} stopped" if full else "stopped calls"
+        words = f"{of_full}{full} {noun}{'s' if full != 1 else ''} stopped" if full else "stopped calls"
         return STOPPED, "bad", words, detail
-    return (PAST_THRESHOLD, "warn", f"{near} above 80 %", "") if near else (WITHIN, "ok", "within limit", "")
+    return (PAST_THRESHOLD, "warn", f"{of_near}{near} above 80 %", "") if near else (WITHIN, "ok", "within limit", "")
 
 
 def _when(at: datetime, zone: tzinfo | None) -> str:

@@ -23,6 +23,7 @@ HEADS = {
     "errors": ("Error", "attempts", "of all"),
 }
 MOST_BUDGETS = 4
+MOST_VALUES = 100  # of a budget that has one for each, to tell how it stands
 WEAK_HIT_RATE, GOOD_HIT_RATE = 0.10, 0.20  # below the first the cache's strategy needs work
 
 
@@ -34,7 +35,7 @@ def overview(visit: Visit) -> HttpResponse:
         return show(visit, "dashboards/overview_empty.html", heading="Overview", gateway=gateway_address())
     now = now_of(visit)
     earlier = Earlier(visit, now, first_at)
-    budgets = guarded(visit, "budgets", lambda: shown_budgets(visit, with_new=False))
+    budgets = guarded(visit, "budgets", lambda: shown_budgets(visit, MOST_VALUES))
     errors = guarded(visit, "errors", lambda: Errors(visit, now, earlier))
     found = guarded(visit, "notices", lambda: _notices(visit, budgets, errors))
     told = [] if isinstance(found, Failed) else found
@@ -97,9 +98,9 @@ def _providers(visit: Visit, now: Now) -> list[tuple[str, State, Totals]]:
     return found[:CONTRIBUTORS]
 
 
-def shown_budgets(visit: Visit, with_new: bool = True) -> list[BudgetFigure]:
+def shown_budgets(visit: Visit, largest: int | None = None) -> list[BudgetFigure]:
     """All budgets of the visit's tenants, most urgent first, whatever the filters."""
     scope = Scope(visit.seen.tenant_ids, visit.window)
     names = {} if visit.seen.chosen else {tenant.pk: tenant.name for tenant in visit.seen.tenants}
     client = ledger_client()
-    return budget_figures(visit.primary, budgets_now(), scope, visit.now, client, names, visit.zone, with_new)
+    return budget_figures(visit.primary, budgets_now(), scope, visit.now, client, names, visit.zone, largest)

@@ -58,7 +58,7 @@ class Status:
 class Standing:
     """How a budget stands: each of its values, largest spender first, and all of them together.
 
-    Of more than MOST_VALUES values the largest are told one by one. What the others spent is in `spent` as far as it is
+    Of many values the largest are told one by one. What the others spent is in `spent` as far as it is
     written, which trails the ledger by a moment; what they hold is not known.
     """
 
@@ -86,10 +86,10 @@ class _Durable:
     other_count: int
     other_spent: int
 
-    def standing(self, told: Iterable[Status]) -> Standing:
+    def standing(self, told: Iterable[Status], most: int) -> Standing:
         largest_first = sorted(told, key=lambda each: (-each.spent - (each.held or 0), each.applied.value))
         count, spent = len(largest_first) + self.other_count, sum(each.spent for each in largest_first)
-        return Standing(tuple(largest_first[:MOST_VALUES]), count, spent + self.other_spent)
+        return Standing(tuple(largest_first[:most]), count, spent + self.other_spent)
 
 
 def status(cursor: Cursor, client: Client | None, budget: BudgetInfo, at_ns: int) -> Standing:
@@ -98,25 +98,27 @@ def status(cursor: Cursor, client: Client | None, budget: BudgetInfo, at_ns: int
 
 
 def statuses(
-    cursor: Cursor, client: Client | None, budgets: Sequence[BudgetInfo], at_ns: int, with_new: bool = True
+    cursor: Cursor, client: Client | None, budgets: Sequence[BudgetInfo], at_ns: int, largest: int | None = None
 ) -> dict[int, Standing]:
     """The same of many budgets, by their ids; PostgreSQL is asked once for all, and so is the ledger for its keys.
 
-    `with_new` false leaves out values of "each" budgets none of whose calls is written yet, and goes through no keys.
+    `largest`: only so many values of each, and none without a written call, so that no keys are gone through.
     """
-    known = _durable(cursor, budgets, at_ns)
+    most = largest or MOST_VALUES
+    known = _durable(cursor, budgets, at_ns, most)
     try:
-        live = None if client is None else _live(client, known, with_new)
+        live = None if client is None else _live(client, known, with_new=largest is None)
     except (RedisError, OSError):
         live = None  # said by is_live
-    return {each.budget.id: each.standing(_written(each) if live is None else live[each.budget.id]) for each in known}
+    told = {each.budget.id: _written(each) if live is None else live[each.budget.id] for each in known}
+    return {each.budget.id: each.standing(told[each.budget.id], most) for each in known}
 
 
 def _written(durable: _Durable) -> list[Status]:
     return [Status(applied, spent, None, None, is_live=False) for applied, spent in durable.spent.items()]
 
 
-def _durable(cursor: Cursor, budgets: Sequence[BudgetInfo], at_ns: int) -> list[_Durable]:
+def _durable(cursor: Cursor, budgets: Sequence[BudgetInfo], at_ns: int, most: int) -> list[_Durable]:
     """Of each budget the spend in PostgreSQL of its values in the current window."""
     if not budgets:
         return []
@@ -135,7 +137,7 @@ def _durable(cursor: Cursor, budgets: Sequence[BudgetInfo], at_ns: int) -> list[
             [budget.revision for budget in budgets],
             [each[0] for each in starts],
             [each[-1] for each in starts],
-            MOST_VALUES,
+            most,
         ],
     )
     spent: list[dict[str, int]] = [{} for _ in budgets]

@@ -112,5 +112,5 @@ def test_many_budgets_are_told_at_once_each_with_values_that_only_hold(
     assert {budget_id: told(standing.values) for budget_id, standing in found.items()} == {
         applied.budget.id: [(applied.value, 0, 0, amount, applied.limit - amount, True)] for applied, amount in held
     }
-    without = statuses(cursor, valkey, budgets, AT_NS, with_new=False)
+    without = statuses(cursor, valkey, budgets, AT_NS, largest=5)
     assert [len(without[budget.id].values) for budget in budgets] == [0 if budget.each else 1 for budget in budgets]
