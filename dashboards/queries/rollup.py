@@ -19,6 +19,7 @@ from dashboards.queries.scope import Cursor, Scope
 from dashboards.queries.sketches import Sketches, one_of, sketches_of
 from dashboards.window import DAY, Window
 from llmobs.core.semconv import ERROR_STATUSES, REFUSED
+from llmobs.core.sql import AsBytes
 from llmobs.rollups import compact
 from llmobs.rollups.packed import packed
 from llmobs.rollups.sketch import add
@@ -214,7 +215,7 @@ def latencies(
     """
     size = (bucket or scope.window.bucket) if over_time else None
     query, parameters = _latencies(scope, by, size, of, among, with_empty)
-    cursor.execute(query, parameters)
+    cursor.execute(AsBytes(query), parameters)
     return _read_latencies(cursor.fetchall(), len(by), over_time, with_empty)
 
 
@@ -223,8 +224,9 @@ def latencies_of_each(cursor: Cursor, asked: Sequence[tuple[Scope, str]]) -> lis
     if not asked:
         return []
     queries = [_latencies(scope, (), None, of) for scope, of in asked]
+    each = (f"(SELECT {number}, l.* FROM ({query}) l)" for number, (query, _) in enumerate(queries))
     cursor.execute(
-        " UNION ALL ".join(f"(SELECT {number}, l.* FROM ({query}) l)" for number, (query, _) in enumerate(queries)),
+        AsBytes(" UNION ALL ".join(each)),
         [value for _, parameters in queries for value in parameters],
     )
     rows: list[list[Any]] = [[] for _ in asked]

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from django.db import ProgrammingError, connection, connections, transaction
 
+from llmobs.core.sql import AsBytes
 from llmobs.ops.embedded_postgres import WEB_USER
 from llmobs.tenants import seeing
 from llmobs.tenants.models import Key, Tenant
@@ -103,6 +104,26 @@ def test_parameters_and_counts_are_the_statements_own(web: DatabaseWrapper) -> N
         cursor.execute("SELECT 'plain %'")
         assert cursor.description[0].name == "?column?"
         assert cursor.fetchone() == ("plain %",)
+
+
+def test_an_answer_as_bytes_is_of_its_own_rows_in_and_out_of_transactions(web: DatabaseWrapper) -> None:
+    asked = AsBytes("SELECT name::bytea, id, name FROM tenants_key WHERE name LIKE %s ORDER BY 3")
+    rows = {name: (name.encode(), Key.objects.get(name=name).pk, name) for name in (OURS, THEIRS)}
+    for said, seen in ((OURS, [OURS]), (THEIRS, [THEIRS]), ("", []), (None, []), ("*", [OURS, THEIRS])):
+        with seeing.seeing(said), web.cursor() as cursor:
+            cursor.execute(asked, ["10%"])
+            assert cursor.fetchall() == [rows[name] for name in seen]
+            assert isinstance(cursor.cursor, psycopg.Cursor)
+            psycopg.Cursor.execute(cursor.cursor, NAMES)  # what the connection itself still knows
+            assert cursor.fetchall() == []
+            with transaction.atomic(using=web.alias):
+                cursor.execute(asked, ["10%"])
+                assert cursor.fetchall() == [rows[name] for name in seen]
+                cursor.execute(NAMES)
+                assert cursor.fetchall() == [(name,) for name in seen]
+    with seeing.seeing(OURS), web.cursor() as cursor, pytest.raises(ProgrammingError):
+        cursor.execute(AsBytes("SELECT nonsense"))
+    assert names(web, OURS) == [OURS]
 
 
 def test_many_rows_at_once_are_written_as_said(web: DatabaseWrapper) -> None:

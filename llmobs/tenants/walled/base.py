@@ -5,15 +5,18 @@
    has to be reset, nothing can be forgotten, and it costs no round trip.
 2. Within `atomic` the setting lasts to the end of the transaction, and is said anew with each statement all the same.
 3. What cannot be sent so (many rows at once, a server-side cursor) gets a transaction, or an earlier statement in it.
+   What is to come in binary form (`AsBytes`) goes in a pipeline with the setting: one transaction and one round trip.
 It holds behind poolers of transactions too, which a setting of the session would not.
 """
 
 from typing import Any
 
+import psycopg
 from django.db.backends.postgresql import base
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from llmobs.core.sql import AsBytes
 from llmobs.tenants import seeing
 
 
@@ -23,6 +26,8 @@ class Walled:
     connection: Any
     execute: Any
     executemany: Any
+    fetchall: Any
+    mogrify: Any
     nextset: Any
 
     def wall(self) -> str:
@@ -37,16 +42,28 @@ class Walled:
 
 
 class Cursor(Walled, base.Cursor):
+    _as_bytes: "psycopg.Cursor[Any] | None" = None  # what has the answer, where it was asked for so
+
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-        wall = self.wall()
+        wall, self._as_bytes = self.wall(), None
         if not wall:
             return super().execute(query, params, **options)
+        if isinstance(query, AsBytes):
+            self._as_bytes = psycopg.Cursor(self.connection)  # of Django's own kind none can
+            whole = self.mogrify(str(query), params).encode()
+            with self.connection.pipeline():
+                psycopg.Cursor(self.connection).execute(wall.encode())
+                self._as_bytes.execute(whole, binary=True)
+            return self
         super().execute(_joined(wall, query), params, **options)
         self.nextset()  # past the setting's own answer
         return self
 
+    def fetchall(self) -> Any:
+        return super().fetchall() if self._as_bytes is None else self._as_bytes.fetchall()
+
     def executemany(self, query: Any, params_seq: Any, **options: Any) -> Any:
-        wall = self.wall()
+        wall, self._as_bytes = self.wall(), None
         if wall and self.begins():
             with self.connection.transaction():
                 super().execute(wall)
