@@ -21,7 +21,7 @@ from llmobs.core.env import Place
 from tests.bench import ingest_peers, memory
 from tests.bench.bodies import Bodies
 from tests.bench.ingest_peers import PROTOBUF, Figures
-from tests.bench.machine import cpu_seconds, descendants, resident_mb
+from tests.bench.machine import cpu_seconds, descendants, resident_mb, wait_quiet
 from tests.bench.platform import SECRETS, Platform, free_port, platform
 from tests.bench.senders import percentile, post, send_all
 
@@ -144,6 +144,7 @@ def measure(up: Platform, maker: Bodies, bodies: list[bytes]) -> Figures:
     print(f"ingest, two cores, {size / 1000:.1f} KB spans, {SPANS_PER_REQUEST} to a request, {SENDERS} senders")
     with psycopg.connect(Place(Path(up.data)).connections().database_url) as conn:
         conn.autocommit = True
+        wait_quiet([below for kind in ("worker", "beat", "web") for pid in up.pids(kind) for below in descendants(pid)])
         send_all(up.gateway_port, warm, SENDERS, headers=HEADERS)
         wait_stored(conn, len(warm) * SPANS_PER_REQUEST)
         with memory.Most(lambda: _own(up)) as most:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,17 @@ def resident_mb(pids: list[int], is_peak: bool = False) -> float:
             continue
         total += sum(int(line.split()[1]) for line in lines if line.startswith(field))
     return total / 1024
+
+
+def wait_quiet(pids: list[int], seconds: float = 60) -> None:
+    """Until these take less than a twentieth of a core over a second, as what has started does; at most so long."""
+    until, before = time.monotonic() + seconds, cpu_seconds(pids)
+    while time.monotonic() < until:
+        time.sleep(1)
+        now = cpu_seconds(pids)
+        if now - before < 0.05:
+            return
+        before = now
 
 
 def pin(pids: list[int], core: int) -> None:
