@@ -24,9 +24,9 @@ GATEWAY_MS = Cost(0.120, "ms CPU", "a gateway, of a 1 KB call with key, two limi
 CHUNK_US = Cost(19.2, "µs CPU", "a gateway, of one chunk of a streamed answer", GATEWAY)
 VALKEY_MS = Cost(0.046, "ms CPU", "Valkey, of the same call: its admission and its settlement", GATEWAY)
 TWO_GATEWAYS = Cost(1.80, "times", "two gateways against one, on two cores", GATEWAY)
-SPAN_US = Cost(153.0, "µs CPU", "all processes, of a span from its arrival to its last row", INGEST)
-STORE_SHARE = Cost(0.25, "of it", "PostgreSQL's part of that; the rest is writers, collectors, compaction", INGEST)
-SPAN_BYTES = Cost(2250.0, "bytes", "a span on disk: contents, bill, claim, trace, all indexes", INGEST)
+SPAN_US = Cost(105.0, "µs CPU", "all processes, of a span from its arrival to its last row", INGEST)
+STORE_SHARE = Cost(0.33, "of it", "PostgreSQL's part of that; the rest is writers, collectors, compaction", INGEST)
+SPAN_BYTES = Cost(2200.0, "bytes", "a span on disk: contents, bill, claim, trace, all indexes", INGEST)
 GATEWAY_MB = Cost(104.0, "MB", "a gateway's memory at its peak", GATEWAY)
 
 ALL = (GATEWAY_MS, CHUNK_US, VALKEY_MS, TWO_GATEWAYS, SPAN_US, STORE_SHARE, SPAN_BYTES, GATEWAY_MB)
