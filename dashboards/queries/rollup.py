@@ -243,7 +243,10 @@ def _latencies(
     among: Sequence[Any] | None = None,
     with_empty: bool = False,
 ) -> tuple[str, list[Any]]:
-    """SQL of dimensions, begins of buckets and packed sketches, with its parameters."""
+    """SQL of dimensions, begins of buckets and packed sketches, with its parameters.
+
+    Sketches of one group come one after the other in one row: a row costs more than what is in it.
+    """
     if of not in ("duration", "ttft"):
         raise ValueError(f"{of!r} is no latency; one is duration or ttft")
     rows, parameters = rows_of(scope, by, levels_of(scope, by, size), lambda table: f"{packed(table, of)} AS packed")
@@ -252,9 +255,10 @@ def _latencies(
     only = "" if among is None else f" AND {grouped[0]} = ANY(%s)"
     has_latency = f"status <> '{REFUSED}' AND packed <> ''"
     sent = f"CASE WHEN status <> '{REFUSED}' THEN packed ELSE '' END" if with_empty else "packed"
+    numbers = ", ".join(map(str, range(1, len(by) + 2)))
     return (
-        f"SELECT {', '.join([*grouped, at])}, {sent} FROM ({rows}) r "
-        f"WHERE {'true' if with_empty else has_latency}{only}",
+        f"SELECT {', '.join([*grouped, at])}, string_agg({sent}, '') FROM ({rows}) r "
+        f"WHERE {'true' if with_empty else has_latency}{only} GROUP BY {numbers}",
         [*at_parameters, *parameters, *([list(among)] if among is not None else [])],
     )
 
