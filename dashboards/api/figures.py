@@ -146,18 +146,14 @@ def _shown(
 ) -> list[dict[str, Any]]:
     names: dict[str, Mapping[int, str]] = {}
     for index, group in enumerate(groups):
-        ids = {key[index] for _, key in rows}
-        if group == "tenant":
-            names[group] = slugs_of(ids)
-        elif group == "key":
-            names[group] = key_names(cursor, list(ids))
+        if group in ("tenant", "key"):
+            ids = {key[index] for _, key in rows}
+            names[group] = slugs_of(ids) if group == "tenant" else key_names(cursor, list(ids))
 
     named = [(group, names.get(group)) for group in groups]
     shown = []
     for (at, key), metrics in rows.items():
-        row: dict[str, Any] = {} if size is None else {"at": at}
-        for (group, known), raw in zip(named, key, strict=True):
-            row[group] = raw or None if known is None else known.get(raw)
-        row.update(metrics)
-        shown.append(row)
+        told = zip(named, key, strict=True)
+        values = {group: raw or None if known is None else known.get(raw) for (group, known), raw in told}
+        shown.append({**values, **metrics} if size is None else {"at": at, **values, **metrics})
     return shown

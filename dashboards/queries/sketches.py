@@ -3,10 +3,9 @@
 A month of hours by feature is a hundred thousand rows with millions of buckets: nothing here works sketch by sketch.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ _COUNT = (1 << BITS) - 1
 _BUCKET_BITS = 31 - BITS
 _WIDE = 64 - _BUCKET_BITS  # bits of a count that a word of four bytes does not hold
 MOST_EMPTY = 4  # places to a bucket that is stored, up to which adding into all of them beats putting these in order
-BLOCK_ROWS = 4_096  # at once: large arrays are new memory each time, which costs more than all that is done with them
+BLOCK_ROWS = 2_048  # at once: large arrays are new memory each time, which costs more than all that is done with them
 
 Integers = NDArray[np.integer[Any]]
 
@@ -102,22 +101,17 @@ class Sketches:
 
 
 def sketches_of(rows: Sequence[tuple[Any, ...]], width: int) -> tuple[list[Any], Sketches]:
-    """Keys (the first `width` columns of a row) and their sketches, of rows that end in one packed."""
-    numbers: dict[Hashable, int] = {}
-    groups = np.fromiter((numbers.setdefault(row[:width], len(numbers)) for row in rows), np.int64, len(rows))
-    order = np.argsort(groups, kind="stable")
-    groups, places = groups[order], order.tolist()
-    # Each block but the last ends with a group, at the first end after so many rows.
-    firsts = groups[::BLOCK_ROWS].tolist()
-    bounds = sorted({*np.searchsorted(groups, firsts).tolist(), len(rows)})
+    """Keys (the first `width` columns of a row) and their sketches, of rows that end in some packed, one after another.
+
+    Each key comes once.
+    """
     blocks = []
-    for low, high in pairwise(bounds):
-        sent = [rows[place][width] for place in places[low:high]]
-        lengths = np.fromiter(map(len, sent), np.int64, high - low) // _WORD.itemsize
+    for low in range(0, len(rows), BLOCK_ROWS):
+        sent = [row[width] for row in rows[low : low + BLOCK_ROWS]]
+        lengths = np.fromiter(map(len, sent), np.int64, len(sent)) // _WORD.itemsize
         words = np.frombuffer(b"".join(sent), _WORD).astype(np.uint32) ^ -ZERO
-        first, last = int(groups[low]), int(groups[high - 1])
-        blocks.append(_block(np.repeat(groups[low:high] - first, lengths), words, last - first + 1))
-    return list(numbers), Sketches(blocks)
+        blocks.append(_block(np.repeat(np.arange(len(sent)), lengths), words, len(sent)))
+    return [row[:width] for row in rows], Sketches(blocks)
 
 
 def one_of(counts: Mapping[int, int]) -> Sketches:
