@@ -46,7 +46,8 @@ MOST_SPANS = 2000  # of one transaction
 MOST_ENTRIES = 5000  # read at one turn
 MOST_BYTES = 6 * 1024 * 1024  # of journal read at one turn
 LEAST_BYTES = 64 * 1024  # of one owner: at least an entry, however long it is
-IDLE_SECONDS = 0.01
+# Between two looks where nothing was found: a hundredth of the time that nothing has come for, within these.
+IDLE_SECONDS, MOST_IDLE_SECONDS = 0.01, 0.05
 CONFIG_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
 OWNERS_SECONDS = 0.25
@@ -90,14 +91,17 @@ class Writer:
 
     def run(self, is_stopping: Callable[[], bool]) -> None:
         """Until told to stop, then until nothing waits. Raises psycopg.OperationalError when PostgreSQL is away."""
+        busy_at = time.monotonic()
         while True:
             stopping = is_stopping()
             wrote = self.turn()
             if stopping and not wrote:
                 self._forget()
                 return
-            if not wrote:
-                time.sleep(IDLE_SECONDS)
+            if wrote:
+                busy_at = time.monotonic()
+            else:
+                time.sleep(min(max((time.monotonic() - busy_at) / 100, IDLE_SECONDS), MOST_IDLE_SECONDS))
 
     def turn(self) -> int:
         """Write what waits, once; how many entries it was. Raises psycopg.OperationalError."""
