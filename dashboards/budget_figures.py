@@ -277,8 +277,9 @@ def _state_of_each(info: BudgetInfo, standing: Standing, refused: str) -> tuple[
     near = sum(1 for value in values if info.limit * NEARLY <= value.spent < info.limit)
     # Of more values than are told: what holds of the smallest of these may hold of others.
     has_more = bool(values) and standing.value_count > len(values)
-    of_full = "at least " if has_more and values[-1].spent >= info.limit else ""
-    of_near = "at least " if has_more and values[-1].spent >= info.limit * NEARLY else ""
+    least = values[-1].spent + (values[-1].held or 0) if has_more else 0  # no other comes to more
+    of_full = "at least " if has_more and least >= info.limit else ""
+    of_near = "at least " if has_more and least >= info.limit * NEARLY else ""
     noun = info.each[0] if len(info.each) == 1 else "value"
     detail = ", ".join(part for part in (f"{of_near}{near} above 80 %" if near else "", refused) if part)
     if full or refused:

@@ -45,7 +45,7 @@ class StatusShown(serializers.Serializer):
     unit = serializers.ChoiceField(choices=["usd", "tokens"])
     limit = serializers.CharField()
     spent = serializers.CharField(allow_null=True)
-    held = serializers.CharField(allow_null=True)
+    held = serializers.CharField(allow_null=True, help_text="of the values that are told, where there are many")
     remaining = serializers.CharField(allow_null=True)
     forecast = serializers.CharField(allow_null=True, help_text="expected at the window's end")
     forecast_low = serializers.CharField(allow_null=True, help_text="its 80 % range")
@@ -55,7 +55,7 @@ class StatusShown(serializers.Serializer):
     window_end = serializers.DateTimeField(allow_null=True)
     is_live = serializers.BooleanField()
     is_counted = serializers.BooleanField()
-    value_count = serializers.IntegerField(help_text="of all values that spent")
+    value_count = serializers.IntegerField(help_text="of all values that spent or hold")
     values = ValueShown(many=True, help_text="the largest spenders first, at most 1,000")
 
 

@@ -10,8 +10,11 @@ knows the budget as counted: each bill is in the sum or is added to it, never bo
 for READ COMMITTED, PostgreSQL's default: each statement must see what was committed while it waited for the lock.
 """
 
+# ruff: noqa: S608 - names in the SQL are constants of this file, values are always bound
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +24,7 @@ import msgspec
 from llmobs.budgets.definition import Applied, BudgetInfo, Budgets, Connection, load
 from llmobs.budgets.ledger import Fold
 from llmobs.budgets.taken import billed_by_value
-from llmobs.budgets.window import NEVER_S, counted_since, rolling_days, window_bounds
+from llmobs.budgets.window import NEVER_S, counted_since, days_from, rolling_days, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, ns_from_utc, utc_from_ns
 from llmobs.spans.bill import HoldLike
 from llmobs.tenants.attribution import Attribution
@@ -251,17 +254,13 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 
 
-_NEWEST = (
-    "SELECT max(window_start) FROM budget_spend WHERE tenant_id = %s AND budget_id = %s AND revision = %s "
-    "AND value = %s AND window_start BETWEEN %s AND %s"
-)
+# Column by column and day by day: an index finds each row, where it finds nothing for a record or behind a range.
+_WHOSE = "tenant_id = %s AND budget_id = %s AND revision = %s AND value = %s AND window_start = ANY(%s)"
+_NEWEST = f"SELECT max(window_start) FROM budget_spend WHERE {_WHOSE}"
 # Of the days of a rolling window: what they come to, and which thresholds were passed in it before.
-_ROLLING = """
-SELECT (SELECT COALESCE(sum(spent), 0)::bigint FROM budget_spend WHERE (tenant_id, budget_id, revision, value) = k
-            AND window_start BETWEEN %s AND %s),
-       ARRAY(SELECT threshold FROM threshold_event WHERE (tenant_id, budget_id, revision, value) = k
-            AND window_start BETWEEN %s AND %s)
-FROM (SELECT ROW(%s::bigint, %s::bigint, %s::integer, %s::text)) AS given (k)
+_ROLLING = f"""
+SELECT (SELECT COALESCE(sum(spent), 0)::bigint FROM budget_spend WHERE {_WHOSE}),
+       ARRAY(SELECT threshold FROM threshold_event WHERE {_WHOSE})
 """
 
 
@@ -292,18 +291,19 @@ def _record_thresholds(conn: Connection, budgets: Budgets, rows: list[Spent]) ->
 
 def _rolled(conn: Connection, budget: BudgetInfo, row: Spent) -> tuple[int, int, list[int]]:
     """The newest day that has spend and counts with the row's, what its days come to, and what was told in them."""
-    key = row.key
+    key, days = row.key, rolling_days(budget.window)
     who = (key.tenant_id, key.budget_id, key.revision, key.value)
-    beyond_s = key.window_start_s + rolling_days(budget.window) * 86_400 - 43_200  # days have 23 to 25 hours
-    between = [utc_from_ns(at_s * NS_PER_SECOND) for at_s in (key.window_start_s, beyond_s)]
-    newest = conn.execute(_NEWEST, (*who, *between)).fetchone()
+    newest = conn.execute(_NEWEST, (*who, _days(budget, key.window_start_s, range(days)))).fetchone()
     assert newest is not None
     newest_s = ns_from_utc(newest[0]) // NS_PER_SECOND
-    oldest_s = counted_since(budget.window, ZoneInfo(budget.zone), newest_s)
-    days = [utc_from_ns(at_s * NS_PER_SECOND) for at_s in (oldest_s, newest_s)]
-    found = conn.execute(_ROLLING, (*days, *days, *who)).fetchone()
+    counted = _days(budget, newest_s, range(1 - days, 1))
+    found = conn.execute(_ROLLING, (*who, counted, *who, counted)).fetchone()
     assert found is not None
     return newest_s, int(found[0]), list(found[1])
+
+
+def _days(budget: BudgetInfo, day_starts_s: int, by: range) -> list[datetime]:
+    return [utc_from_ns(at_s * NS_PER_SECOND) for at_s in days_from(day_starts_s, ZoneInfo(budget.zone), by)]
 
 
 # ---------------------------------------------------------------- counting

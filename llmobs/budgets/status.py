@@ -6,6 +6,7 @@ and what is held or not yet written is unknown.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 from redis.exceptions import RedisError
@@ -18,6 +19,7 @@ from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
 
 # Values of one "each" budget that are told, the largest spenders first.
 MOST_VALUES = 1000
+MOST_SCANS = 8  # each brings one tenant's keys; of more tenants one brings all keys
 
 
 class Cursor(Protocol):
@@ -65,10 +67,7 @@ class Standing:
     values: tuple[Status, ...]  # without "each" one: ""
     value_count: int
     spent: int
-
-    @property
-    def is_live(self) -> bool:
-        return all(each.is_live for each in self.values)
+    is_live: bool
 
     @property
     def held(self) -> int | None:
@@ -86,10 +85,10 @@ class _Durable:
     other_count: int
     other_spent: int
 
-    def standing(self, told: Iterable[Status], most: int) -> Standing:
+    def standing(self, told: Iterable[Status], most: int, is_live: bool) -> Standing:
         largest_first = sorted(told, key=lambda each: (-each.spent - (each.held or 0), each.applied.value))
         count, spent = len(largest_first) + self.other_count, sum(each.spent for each in largest_first)
-        return Standing(tuple(largest_first[:most]), count, spent + self.other_spent)
+        return Standing(tuple(largest_first[:most]), count, spent + self.other_spent, is_live)
 
 
 def status(cursor: Cursor, client: Client | None, budget: BudgetInfo, at_ns: int) -> Standing:
@@ -111,7 +110,7 @@ def statuses(
     except (RedisError, OSError):
         live = None  # said by is_live
     told = {each.budget.id: _written(each) if live is None else live[each.budget.id] for each in known}
-    return {each.budget.id: each.standing(told[each.budget.id], most) for each in known}
+    return {each.budget.id: each.standing(told[each.budget.id], most, live is not None) for each in known}
 
 
 def _written(durable: _Durable) -> list[Status]:
@@ -130,7 +129,7 @@ def _durable(cursor: Cursor, budgets: Sequence[BudgetInfo], at_ns: int, most: in
         "SELECT value, sum(spent)::bigint AS spent, count(*) OVER (), (sum(sum(spent)) OVER ())::bigint "
         "FROM budget_spend s WHERE s.tenant_id = a.tenant_id "
         "AND s.budget_id = a.budget_id AND s.revision = a.revision AND s.window_start BETWEEN a.low AND a.high "
-        "GROUP BY value ORDER BY 2 DESC, value LIMIT %s) s ORDER BY a.n, s.spent DESC, s.value",
+        "GROUP BY value HAVING sum(spent) <> 0 ORDER BY 2 DESC, value LIMIT %s) s ORDER BY a.n, s.spent DESC, s.value",
         [
             [budget.tenant_id for budget in budgets],
             [budget.id for budget in budgets],
@@ -213,14 +212,15 @@ def _status(applied: Applied, standing: ledger.Standing) -> Status:
 def _only_in_ledger(client: Client, known: Sequence[_Durable]) -> dict[int, set[Applied]]:
     """Values of "each" budgets without written spend; not of those of which MOST_VALUES have some.
 
-    All of the ledger's keys are gone through, once for all budgets.
+    All of the ledger's keys are gone through, once for all budgets of a tenant.
     """
     asked = {(each.budget.id, each.budget.revision): each for each in known if each.budget.each}
     asked = {name: each for name, each in asked.items() if len(each.spent) < MOST_VALUES}
     values = {name: {applied.value for applied in each.spent} for name, each in asked.items()}
     starts = {name: _starts(each.whole) for name, each in asked.items()}
     found: dict[int, set[Applied]] = {}
-    for key in scan(client, _pattern([each.budget for each in asked.values()])) if asked else ():
+    patterns = _patterns([each.budget for each in asked.values()]) if asked else []
+    for key in chain.from_iterable(scan(client, pattern) for pattern in patterns):
         parts = ledger.key_parts(key)
         name = (parts.budget_id, parts.revision) if parts is not None else (0, 0)
         if parts is None or parts.window_start_s not in starts.get(name, ()) or parts.value in values[name]:
@@ -232,10 +232,11 @@ def _only_in_ledger(client: Client, known: Sequence[_Durable]) -> dict[int, set[
     return found
 
 
-def _pattern(budgets: Sequence[BudgetInfo]) -> str:
-    """The keys to go through: of one budget, of one tenant's, or of all."""
-    tenant_ids = {budget.tenant_id for budget in budgets}
-    if len(tenant_ids) > 1:
-        return f"{ledger.PREFIX}{{*"
-    of_tenant = f"{ledger.PREFIX}{{{budgets[0].tenant_id}}}:"
-    return f"{of_tenant}{budgets[0].id}:{budgets[0].revision}:*" if len(budgets) == 1 else f"{of_tenant}*"
+def _patterns(budgets: Sequence[BudgetInfo]) -> list[str]:
+    """What matches the keys to go through: those of one budget, of some tenants, or, of many tenants, all."""
+    tenant_ids = sorted({budget.tenant_id for budget in budgets})
+    if len(budgets) == 1:
+        return [f"{ledger.PREFIX}{{{tenant_ids[0]}}}:{budgets[0].id}:{budgets[0].revision}:*"]
+    if len(tenant_ids) > MOST_SCANS:
+        return [f"{ledger.PREFIX}{{*"]
+    return [f"{ledger.PREFIX}{{{tenant_id}}}:*" for tenant_id in tenant_ids]

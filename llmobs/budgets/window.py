@@ -9,6 +9,7 @@ whoever asks what is left adds the other days up (`other_days`).
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -57,8 +58,13 @@ def other_days(days: int, zone: ZoneInfo, day_starts_s: int) -> tuple[int, ...]:
 
     The next one because clocks differ: what a gateway ahead of us already holds in it is in a window with our day.
     """
+    return days_from(day_starts_s, zone, (*range(1 - days, 0), 1))
+
+
+def days_from(day_starts_s: int, zone: ZoneInfo, by: Iterable[int]) -> tuple[int, ...]:
+    """Begins of the days that are so many days after one, or before it."""
     day = _day(day_starts_s, zone)
-    return tuple([_midnight(day + timedelta(days=by), zone) for by in (*range(1 - days, 0), 1)])
+    return tuple([_midnight(day + timedelta(days=each), zone) for each in by])
 
 
 def window_words(window: str) -> str:

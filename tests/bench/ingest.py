@@ -32,6 +32,7 @@ HALF_LOAD = 7_500  # spans/s
 HALF_LOAD_SECONDS = 8
 HEADERS = PROTOBUF | {"Authorization": f"Bearer {SECRETS['reporting']}"}
 PROCESSES = ("gateway", "writer", "postgres", "worker", "valkey")
+STARTING = ("worker", "beat", "web")  # still busy with their modules when the gateway is ready
 TABLES = ("span", "detail_block", "payload_block", "bill", "claim", "trace")
 
 Connection = psycopg.Connection[Any]
@@ -144,7 +145,7 @@ def measure(up: Platform, maker: Bodies, bodies: list[bytes]) -> Figures:
     print(f"ingest, two cores, {size / 1000:.1f} KB spans, {SPANS_PER_REQUEST} to a request, {SENDERS} senders")
     with psycopg.connect(Place(Path(up.data)).connections().database_url) as conn:
         conn.autocommit = True
-        wait_quiet([below for kind in ("worker", "beat", "web") for pid in up.pids(kind) for below in descendants(pid)])
+        wait_quiet(lambda: [below for kind in STARTING for pid in up.pids(kind) for below in descendants(pid)])
         send_all(up.gateway_port, warm, SENDERS, headers=HEADERS)
         wait_stored(conn, len(warm) * SPANS_PER_REQUEST)
         with memory.Most(lambda: _own(up)) as most:

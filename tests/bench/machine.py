@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,15 +50,16 @@ def resident_mb(pids: list[int], is_peak: bool = False) -> float:
     return total / 1024
 
 
-def wait_quiet(pids: list[int], seconds: float = 60) -> None:
-    """Until these take less than a twentieth of a core over a second, as what has started does; at most so long."""
-    until, before = time.monotonic() + seconds, cpu_seconds(pids)
+def wait_quiet(processes: Callable[[], list[int]], seconds: float = 60) -> None:
+    """Until these take less than a twentieth of a core over a second, as what has started does; says so if never."""
+    until, before = time.monotonic() + seconds, cpu_seconds(processes())
     while time.monotonic() < until:
         time.sleep(1)
-        now = cpu_seconds(pids)
-        if now - before < 0.05:
+        now = cpu_seconds(processes())
+        if 0 <= now - before < 0.05:
             return
         before = now
+    print(f"  after {seconds:.0f} s what was started was still busy: figures hold less")
 
 
 def pin(pids: list[int], core: int) -> None:

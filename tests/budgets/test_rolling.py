@@ -11,7 +11,7 @@ import redis
 from llmobs.budgets import ledger, recovery, sweep
 from llmobs.budgets.definition import Applied, BudgetInfo, apply_at, load
 from llmobs.budgets.ledger import Exhausted, Granted, Unavailable
-from llmobs.budgets.spend import count_new_budgets
+from llmobs.budgets.spend import _NEWEST, _ROLLING, count_new_budgets
 from llmobs.budgets.status import status
 from llmobs.budgets.window import counted_since, is_window, other_days, rolling_days, window_bounds
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
@@ -167,3 +167,16 @@ def test_what_is_reported_late_reaches_a_threshold_of_today(pg: Conn, budget: Bu
     assert [(threshold, spent, int(at.timestamp())) for threshold, spent, at in rows] == [
         (70, 80, today_s), (80, 80, today_s)
     ]  # fmt: skip
+
+
+def test_a_windows_days_are_found_by_index_however_many_values_there_are(pg: Conn) -> None:
+    days = [utc_from_ns(AT_NS), utc_from_ns(AT_NS + 1)]
+    whose = (1, 2, 1, "ann", days)
+    pg.execute("SET enable_seqscan = off")
+    try:
+        for statement, values in ((_NEWEST, whose), (_ROLLING, (*whose, *whose))):
+            plan = "\n".join(row[0] for row in pg.execute(f"EXPLAIN {statement}", values).fetchall())
+            assert "Seq Scan" not in plan
+            assert plan.count("value = 'ann'") == plan.count("Index Cond") > 0
+    finally:
+        pg.execute("RESET enable_seqscan")

@@ -78,7 +78,8 @@ def test_a_budget_for_each_value_tells_every_value_of_this_window(
     found = status(cursor, valkey, budget, AT_NS).values
     assert told(found) == [("new", 0, 0, 30, 70, True), ("ann", 20, 0, 0, 80, True)]
     tomorrow_ns = AT_NS + 86_400 * NS_PER_SECOND
-    assert status(cursor, valkey, budget, tomorrow_ns) == Standing((), 0, 0)
+    assert status(cursor, valkey, budget, tomorrow_ns) == Standing((), 0, 0, is_live=True)
+    assert status(cursor, None, budget, tomorrow_ns) == Standing((), 0, 0, is_live=False)
 
 
 def test_what_is_not_told_value_by_value_is_in_the_sum(

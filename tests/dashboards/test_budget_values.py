@@ -4,6 +4,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import redis
 
 from llmobs.budgets.definition import apply_at, load
 from llmobs.budgets.models import Budget
@@ -17,8 +18,8 @@ SPENT_USD = {"ann": 12, "bob": 11, "cay": 9, "dan": 1}
 
 
 @pytest.fixture
-def by_user(cast: Cast, pg: Connection) -> Cast:
-    """A cast whose Acme lets each user spend 10 USD a year; two of four have."""
+def by_user(cast: Cast, pg: Connection, valkey: redis.Redis) -> Cast:
+    """A cast whose Acme lets each user spend 10 USD in all; two of four have. The ledger is empty, and recovers."""
     Budget.objects.create(
         tenant=cast.acme, name="each", window="total", limit_nanousd=10 * NANOUSD_PER_USD, scope={"user": "*"},
         counted_at=cast.now,

@@ -1,6 +1,6 @@
 """A budget's values of one window stand together: pages ask for those, and history does not make them slower.
 
-One value over the days of a rolling window is found as well: PostgreSQL 18 skips from each to the next.
+One value over the days of a rolling window is found as well: each day is asked for by its begin.
 """
 
 from django.db import migrations
