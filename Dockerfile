@@ -18,5 +18,5 @@ RUN PYTHONDONTWRITEBYTECODE= python -O -c "import gateway.serving, genai_prices.
 
 USER llmobs
 VOLUME /data
-EXPOSE 4000 8000
+EXPOSE 4000 4317 8000
 CMD ["python", "manage.py", "up", "--host", "0.0.0.0"]

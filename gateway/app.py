@@ -49,6 +49,8 @@ class App:
             "/api/public/otel/v1/traces": collector.traces,
             "/v1/logs": collector.logs,
             "/v1/metrics": metrics,
+            "/api/public/otel/v1/logs": collector.logs,
+            "/api/public/otel/v1/metrics": metrics,
         }
         self._gets: dict[str, Handler] = {
             "/v1/models": self._models,

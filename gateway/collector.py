@@ -74,16 +74,16 @@ class Collector:
             answer, kind = await take(Sent(await self._body(door, tenant.id), kind, tenant, key, now_ns))
         except Refusal as refusal:
             status = FACES[refusal.reason].openai[0]
-            _fail(door, status, refusal.message, refusal.reason, FACES[refusal.reason].headers)
+            self._fail(door, status, refusal.message, refusal.reason, FACES[refusal.reason].headers)
         except UnknownContentType as error:
-            _fail(door, 415, str(error), "invalid_request")
+            self._fail(door, 415, str(error), "invalid_request")
         except OtlpError as error:
-            _fail(door, 400, str(error), "invalid_request")
+            self._fail(door, 400, str(error), "invalid_request")
         except JournalError as error:
             self._plane.counts.not_journalled["otlp"] += 1
-            _fail(door, 503, str(error), "journal_full", FACES["journal_full"].headers)
+            self._fail(door, 503, str(error), "journal_full", FACES["journal_full"].headers)
         except TooMuch:
-            _overloaded(door)
+            self._overloaded(door)
         else:
             _respond(door, 200, answer, [(b"content-type", kind.encode())])
 
@@ -115,10 +115,10 @@ class Collector:
             tenant, _ = self._holder(door.headers, now_ns)
             await read_body(door, MOST_BODY_BYTES, Held(self._plane.coming, tenant.id))
         except Refusal as refusal:
-            _fail(door, FACES[refusal.reason].openai[0], refusal.message, refusal.reason)
+            self._fail(door, FACES[refusal.reason].openai[0], refusal.message, refusal.reason)
             return
         except TooMuch:
-            _overloaded(door)
+            self._overloaded(door)
             return
         self._plane.counts.dropped[signal] += 1
         is_json = b"json" in door.headers.get(b"content-type", b"")
@@ -155,6 +155,16 @@ class Collector:
             raise OtlpError("the compressed body ends before its end")
         return plain
 
+    def _fail(self, door: Door, status: int, message: str, reason: str, headers: Headers | None = None) -> None:
+        """As OTLP wants it: a body that says why, and retry-after where it may be sent again."""
+        self._plane.counts.otlp_refused[reason] += 1
+        body = msgspec.json.encode({"code": status, "message": message})
+        own: Headers = [(b"content-type", b"application/json"), (b"x-llmobs-reason", reason.encode()), *(headers or [])]
+        _respond(door, status, body, own)
+
+    def _overloaded(self, door: Door) -> None:
+        self._fail(door, 429, "too much is under way; send again", "overloaded", FACES["journal_full"].headers)
+
     async def _heavy(self, size: int, work: Callable[..., T], *args: object) -> T:
         if size < INLINE_BYTES:
             return work(*args)
@@ -183,17 +193,6 @@ def _basic_password(encoded: bytes) -> str:
         return base64.b64decode(encoded, validate=True).decode("latin-1").partition(":")[2]
     except (binascii.Error, ValueError):
         raise Refusal("invalid_key", "the Authorization header is not Basic with the key as password") from None
-
-
-def _fail(door: Door, status: int, message: str, reason: str, headers: Headers | None = None) -> None:
-    """As OTLP wants it: a body that says why, and retry-after where it may be sent again."""
-    body = msgspec.json.encode({"code": status, "message": message})
-    own: Headers = [(b"content-type", b"application/json"), (b"x-llmobs-reason", reason.encode()), *(headers or [])]
-    _respond(door, status, body, own)
-
-
-def _overloaded(door: Door) -> None:
-    _fail(door, 429, "too much is under way; send again", "overloaded", FACES["journal_full"].headers)
 
 
 def _respond(door: Door, status: int, body: bytes, headers: Headers) -> None:

@@ -1,7 +1,7 @@
 """`python -m gateway.grpc_collector --owner NAME`: the process that answers OTLP/gRPC, an owner of its own journal.
 
 Apart from the gateway, whose calls would share an event loop and a heap with gRPC's. It follows the roster alone: it
-is no gateway, holds nothing, and says so by having no heartbeat.
+is no gateway, holds nothing, and says so by having no heartbeat. Its counts are at /metrics of `--state-port`.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 import signal
+import socket
 import sys
 import threading
 import time
@@ -18,8 +19,10 @@ from typing import Any
 import psycopg
 import structlog
 
+from gateway.counts import OtlpCounts
 from gateway.grpc_door import GrpcDoor, server
 from gateway.snapshot import PATIENCE, POLL_SECONDS, SnapshotFile
+from gateway.state import State
 from llmobs.core.env import EnvError, Place, read_str
 from llmobs.ingest import plain_log
 from llmobs.ingest.journal import JournalError, JournalWriter
@@ -83,31 +86,56 @@ class RosterKeeper:
             self.known = Known(Roster(stored.tenants, stored.keys))
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where it listens; `state`: the socket of /healthz, /readyz and /metrics, if they are asked for."""
+
+    host: str
+    port: int
+    state: socket.socket | None = None
+
+
 async def serve(
-    host: str, port: int, journal: JournalWriter, keeper: RosterKeeper, platform_secret: str, stopping: asyncio.Event
+    address: Address, journal: JournalWriter, keeper: RosterKeeper, platform_secret: str, stopping: asyncio.Event
 ) -> None:
     """Answer until told to stop."""
+    host, port = address.host, address.port
     door = GrpcDoor(journal, lambda: keeper.known, platform_secret, time.time_ns)
     grpc_server = server(door)
     bound = grpc_server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     await grpc_server.start()
     log.info("OTLP/gRPC is answered", host=host, port=bound)
-    teller = asyncio.create_task(_tell(door))
+    teller = asyncio.create_task(_tell(door.counts))
+    state = State(lambda: "" if keeper.known is not None else "no roster of keys yet", door.counts.text)
+    told = await state.tell(address.state) if address.state is not None else None
     try:
         await stopping.wait()
         await grpc_server.stop(GRACE_SECONDS)
     finally:
         teller.cancel()
-        log.info("taken in", **door.counts)
+        if told is not None:
+            told.close()
+        log.info("taken in", **_told(door.counts))
 
 
-async def _tell(door: GrpcDoor) -> None:
-    told: dict[str, int] = {}
+async def _tell(counts: OtlpCounts) -> None:
+    told = _told(counts)
     while True:
         await asyncio.sleep(TELL_SECONDS)
-        if told != door.counts:
-            told = dict(door.counts)
+        if told != _told(counts):
+            told = _told(counts)
             log.info("taken in", **told)
+
+
+def _told(counts: OtlpCounts) -> dict[str, int]:
+    """What the log says; all of it is at /metrics."""
+    return {
+        "spans": counts.spans_received,
+        "rejected": counts.spans_rejected,
+        "log_records": counts.log_records["kept"],
+        "dropped": counts.dropped.total(),
+        "refused": counts.otlp_refused.total(),
+    }
 
 
 def main() -> int:
@@ -115,19 +143,30 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m gateway.grpc_collector", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4317)
+    state = parser.add_mutually_exclusive_group()
+    state.add_argument("--state-port", type=int, help="of /healthz, /readyz and /metrics (default: not answered)")
+    state.add_argument("--state-fd", type=int, help="a listening socket for them, inherited from the supervisor")
     parser.add_argument("--owner", default=f"otlp-grpc-{secrets.token_hex(6)}", help="the name of its journal")
     options = parser.parse_args()
     plain_log.set_up()
     logging.basicConfig(level=read_str("LLMOBS_LOG_LEVEL", "info").upper())
     try:
-        asyncio.run(_run(options.host, options.port, Place.from_env(), options.owner))
+        sock = _state_socket(options.state_fd, options.host, options.state_port)
+        asyncio.run(_run(Address(options.host, options.port, sock), Place.from_env(), options.owner))
     except (EnvError, JournalError, OSError, RuntimeError) as error:  # RuntimeError: gRPC cannot have the port
         print(f"otlp-grpc: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _run(host: str, port: int, place: Place, owner: str) -> None:
+def _state_socket(fd: int | None, host: str, port: int | None) -> socket.socket | None:
+    if fd is not None:
+        return socket.socket(fileno=fd)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return None if port is None else socket.create_server((host, port), family=family)
+
+
+async def _run(address: Address, place: Place, owner: str) -> None:
     kept, connections = place.secrets(), place.connections()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -136,7 +175,7 @@ async def _run(host: str, port: int, place: Place, owner: str) -> None:
     keeper = RosterKeeper(connections.database_url, SnapshotFile(place.snapshot, kept.journal_key))
     keeper.start()
     try:
-        await serve(host, port, journal, keeper, kept.secret_key, stopping)
+        await serve(address, journal, keeper, kept.secret_key, stopping)
     finally:
         keeper.stop()
         journal.close()

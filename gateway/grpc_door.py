@@ -9,10 +9,9 @@ specification means "send again". Requests and answers are bytes here: nothing i
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -23,17 +22,19 @@ from google.rpc.status_pb2 import Status
 
 from gateway.body import SLOW_BODY_SECONDS
 from gateway.collector import INLINE_BYTES, MOST_BODY_BYTES, password_or_secret
+from gateway.counts import OtlpCounts
 from gateway.errors import RETRY_AFTER_SECONDS, Refusal
 from gateway.stages.authenticate import Knows, holder
 from llmobs.ingest.entries import OtlpBody, OtlpLogs
 from llmobs.ingest.journal import JournalError, JournalWriter
-from llmobs.ingest.otlp.check import OtlpError, check
-from llmobs.ingest.otlp.logs import check_logs
+from llmobs.ingest.otlp.check import Checked, OtlpError, check
+from llmobs.ingest.otlp.logs import CheckedLogs, check_logs
 from llmobs.ingest.otlp.wire import PROTOBUF
 from llmobs.tenants.roster import KeyInfo, TenantInfo
 
 MOST_READ_AT_ONCE = 4  # messages in memory, each at most MOST_BODY_BYTES
 MOST_WAITING = 64  # requests at once; more are told to come again
+T = TypeVar("T")
 _SERVICES = "/opentelemetry.proto.collector."
 
 
@@ -59,8 +60,7 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc brings no 
         self._now_ns = now_ns
         self._waiting = 0
         self._reading = asyncio.Semaphore(MOST_READ_AT_ONCE)
-        # spans, rejected, logs_kept, logs_dropped, metrics; requests refused, not_journalled, put_off
-        self.counts: Counter[str] = Counter()
+        self.counts = OtlpCounts()  # changed by the loop's thread alone
         self._methods: dict[str, Callable[[Sent], Awaitable[bytes]]] = {
             f"{_SERVICES}trace.v1.TraceService/Export": self._traces,
             f"{_SERVICES}logs.v1.LogsService/Export": self._logs,
@@ -82,19 +82,20 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc brings no 
         self._waiting += 1
         try:
             if self._waiting > MOST_WAITING:
-                self.counts["put_off"] += 1
+                self.counts.otlp_refused["overloaded"] += 1
                 await _come_again(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too much is under way; send again")
             return await self._taken(context, take)
         except Refusal as refusal:
-            self.counts["refused"] += 1
+            self.counts.otlp_refused[refusal.reason] += 1
             if refusal.reason == "not_ready":
                 await _come_again(context, grpc.StatusCode.UNAVAILABLE, refusal.message)
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, refusal.message)
         except OtlpError as error:
-            self.counts["refused"] += 1
+            self.counts.otlp_refused["invalid_request"] += 1
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except JournalError as error:
-            self.counts["not_journalled"] += 1
+            self.counts.not_journalled["otlp"] += 1
+            self.counts.otlp_refused["journal_full"] += 1
             await _come_again(context, grpc.StatusCode.UNAVAILABLE, str(error))
         finally:
             self._waiting -= 1
@@ -121,31 +122,33 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc brings no 
         return holder(known, password_or_secret(headers), self._platform_secret, now_ns)
 
     async def _traces(self, sent: Sent) -> bytes:
-        work = self._journalled_traces
-        return work(sent) if len(sent.body) < INLINE_BYTES else await asyncio.to_thread(work, sent)
+        checked = await _heavy(self._journalled_traces, sent)
+        self.counts.spans_received += checked.accepted_spans
+        self.counts.spans_rejected += checked.rejected_spans
+        return checked.response
 
-    def _journalled_traces(self, sent: Sent) -> bytes:
+    def _journalled_traces(self, sent: Sent) -> Checked:
         checked = check(sent.body, PROTOBUF, sent.now_ns, sent.tenant.retention_days)
         if checked.accepted_spans:
             self._journal.append(OtlpBody(sent.tenant.id, sent.key.id, sent.now_ns, PROTOBUF, sent.body))
-        self.counts["spans"] += checked.accepted_spans
-        self.counts["rejected"] += checked.rejected_spans
-        return checked.response
+        return checked
 
     async def _logs(self, sent: Sent) -> bytes:
-        work = self._journalled_logs
-        return work(sent) if len(sent.body) < INLINE_BYTES else await asyncio.to_thread(work, sent)
+        checked = await _heavy(self._journalled_logs, sent)
+        if not checked.content_count:
+            self.counts.dropped["logs"] += 1
+        self.counts.log_records["kept"] += checked.content_count
+        self.counts.log_records["dropped"] += checked.record_count - checked.content_count
+        return checked.response
 
-    def _journalled_logs(self, sent: Sent) -> bytes:
+    def _journalled_logs(self, sent: Sent) -> CheckedLogs:
         checked = check_logs(sent.body, PROTOBUF)
         if checked.content_count:
             self._journal.append(OtlpLogs(sent.tenant.id, sent.key.id, sent.now_ns, PROTOBUF, sent.body))
-        self.counts["logs_kept"] += checked.content_count
-        self.counts["logs_dropped"] += checked.record_count - checked.content_count
-        return checked.response
+        return checked
 
     async def _metrics(self, sent: Sent) -> bytes:
-        self.counts["metrics"] += 1
+        self.counts.dropped["metrics"] += 1
         return b""
 
 
@@ -159,6 +162,11 @@ def server(door: GrpcDoor) -> grpc.aio.Server:
             ("grpc.so_reuseport", 1),  # `up` keeps the port for this process, bound and silent
         ],
     )
+
+
+async def _heavy(work: Callable[[Sent], T], sent: Sent) -> T:
+    """On a thread if it is large, so that others go on."""
+    return work(sent) if len(sent.body) < INLINE_BYTES else await asyncio.to_thread(work, sent)
 
 
 async def _come_again(context: grpc.aio.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:

@@ -125,6 +125,7 @@ class Connections:
     gateway_port: int = 4000
     web_port: int = 8000
     otlp_grpc_port: int | None = None  # None: not answered
+    otlp_grpc_state_port: int | None = None  # its /healthz, /readyz and /metrics, on loopback
     web_database_url: str = ""  # as the web's own role; "": there is none, and no second wall
 
     def __repr__(self) -> str:
@@ -226,6 +227,7 @@ class Place:
             int(kept.get("gateway_port", 4000)),
             int(kept.get("web_port", 8000)),
             kept.get("otlp_grpc_port"),
+            kept.get("otlp_grpc_state_port"),
             web_database_url_from_env() if database_url_from_env() else str(kept.get("web_database_url", "")),
         )
 

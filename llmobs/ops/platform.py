@@ -29,6 +29,7 @@ from llmobs.ops.processes import (
 )
 from llmobs.ops.supervisor import Supervisor, end_orphans
 
+LOOPBACK = "127.0.0.1"
 MOST_PORT = 65535
 BACKLOG = 2048  # connections that wait while a gateway is started again
 
@@ -55,7 +56,17 @@ class Wishes:
     gateway_workers: int = 1
     writers: int = 1
     otlp_grpc_port: int | None = None  # None: not answered
+    otlp_grpc_state_port: int = 0  # on loopback, whatever `host` is
     join: bool = False  # one more host: gateways and a writer alone, for what other hosts have prepared
+
+
+@dataclass(frozen=True)
+class Doors:
+    """Listening sockets that children share, and that outlive them; None: not on this host, or not asked for."""
+
+    gateway: socket.socket
+    web: socket.socket | None
+    state: socket.socket | None  # of the gRPC collector's health and counts
 
 
 def take_folder(place: Place) -> IO[bytes]:
@@ -124,23 +135,25 @@ def run(place: Place, wishes: Wishes, say: Callable[[str], None]) -> None:
         with ExitStack() as doors:
             gateway = doors.enter_context(listen(wishes.host, wishes.gateway_port, "--gateway-port"))
             web = None if wishes.join else doors.enter_context(listen(wishes.host, wishes.web_port, "--web-port"))
+            state = None
             if wishes.otlp_grpc_port is not None:
                 kept = doors.enter_context(keep_port(wishes.host, wishes.otlp_grpc_port, "--otlp-grpc-port"))
-                wishes = replace(wishes, otlp_grpc_port=kept.getsockname()[1])
-            _run(place, wishes, gateway, web, say)
+                state = doors.enter_context(listen(LOOPBACK, wishes.otlp_grpc_state_port, "--otlp-grpc-state-port"))
+                ports = kept.getsockname()[1], state.getsockname()[1]
+                wishes = replace(wishes, otlp_grpc_port=ports[0], otlp_grpc_state_port=ports[1])
+            _run(place, wishes, Doors(gateway, web, state), say)
 
 
-def _run(
-    place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socket | None, say: Callable[[str], None]
-) -> None:
+def _run(place: Place, wishes: Wishes, doors: Doors, say: Callable[[str], None]) -> None:
     postgres = None if database_url_from_env() else EmbeddedPostgres.of(place)
     valkey = None if valkey_url_from_env() else EmbeddedValkey.of(place, free_port())
     connections = Connections(
         database_url=postgres.url() if postgres else database_url_from_env(),
         valkey_url=valkey.url() if valkey else valkey_url_from_env(),
-        gateway_port=gateway.getsockname()[1],
-        web_port=web.getsockname()[1] if web is not None else wishes.web_port,
+        gateway_port=doors.gateway.getsockname()[1],
+        web_port=doors.web.getsockname()[1] if doors.web is not None else wishes.web_port,
         otlp_grpc_port=wishes.otlp_grpc_port,
+        otlp_grpc_state_port=wishes.otlp_grpc_state_port if doors.state is not None else None,
         web_database_url=postgres.web_url() if postgres else web_database_url_from_env(),
     )
     supervisor = Supervisor(place, environment(place, connections), say)
@@ -150,7 +163,7 @@ def _run(
             store.wait_ready(supervisor.start(program), supervisor.log_file(program))
         place.keep_connections(connections)
         prepare(place, supervisor.env, wishes.join)
-        for program in _programs(place, wishes, gateway, web):
+        for program in _programs(place, wishes, doors):
             if not supervisor.is_stopping:
                 supervisor.start(program)
         if not supervisor.is_stopping:
@@ -174,12 +187,13 @@ def _stores(postgres: EmbeddedPostgres | None, valkey: EmbeddedValkey | None) ->
     return found
 
 
-def _programs(place: Place, wishes: Wishes, gateway: socket.socket, web: socket.socket | None) -> list[Program]:
-    port = wishes.otlp_grpc_port
+def _programs(place: Place, wishes: Wishes, doors: Doors) -> list[Program]:
+    port, web, state = wishes.otlp_grpc_port, doors.web, doors.state
+    lanes = -(-wishes.writers // wishes.gateway_workers)
     return [
         *writer_programs(wishes.writers),
-        *gateway_programs(wishes.gateway_workers, gateway.fileno(), -(-wishes.writers // wishes.gateway_workers)),
-        *([] if port is None else [grpc_collector_program(wishes.host, port)]),
+        *gateway_programs(wishes.gateway_workers, doors.gateway.fileno(), lanes),
+        *([] if port is None or state is None else [grpc_collector_program(wishes.host, port, state.fileno())]),
         *([] if web is None else [web_program(web.fileno()), worker_program(), beat_program(place)]),
     ]
 
@@ -196,7 +210,10 @@ def prepare(place: Place, env: dict[str, str], join: bool = False) -> None:
 
 
 def _grpc(wishes: Wishes) -> str:
-    return "" if wishes.otlp_grpc_port is None else f", OTLP/gRPC {_host(wishes)}:{wishes.otlp_grpc_port}"
+    if wishes.otlp_grpc_port is None:
+        return ""
+    state = f"http://{LOOPBACK}:{wishes.otlp_grpc_state_port}/metrics"
+    return f", OTLP/gRPC {_host(wishes)}:{wishes.otlp_grpc_port} (counts {state})"
 
 
 def _dashboard(wishes: Wishes, connections: Connections) -> str:

@@ -108,14 +108,14 @@ def writer_programs(count: int) -> list[Program]:
     return [program(number) for number in range(1, count + 1)]
 
 
-def grpc_collector_program(host: str, port: int) -> Program:
-    """It has its own port: gRPC takes no listening socket."""
+def grpc_collector_program(host: str, port: int, descriptor: int) -> Program:
+    """It has its own port: gRPC takes no listening socket. What is given is that of its counts and health."""
 
     def command() -> list[str]:
-        owner = f"otlp-grpc-{secrets.token_hex(6)}"
-        return _python("gateway.grpc_collector", "--host", host, "--port", str(port), "--owner", owner)
+        owner, state = f"otlp-grpc-{secrets.token_hex(6)}", ("--state-fd", str(descriptor))
+        return _python("gateway.grpc_collector", "--host", host, "--port", str(port), *state, "--owner", owner)
 
-    return Program("collector", "otlp-grpc", command, _DOOR_RANK)
+    return Program("collector", "otlp-grpc", command, _DOOR_RANK, pass_fds=(descriptor,))
 
 
 def web_program(descriptor: int) -> Program:

@@ -108,6 +108,40 @@ def test_the_other_door_takes_the_key_as_basic_password(gateway: Gateway, secret
     assert len(gateway.otlp()) == 1
 
 
+@pytest.mark.parametrize("signal", ["logs", "metrics"])
+def test_the_other_door_takes_and_counts_logs_and_metrics_too(
+    gateway: Gateway, http: httpx.Client, secret: str, signal: str
+) -> None:
+    name = f'dropped_total{{signal="{signal}"}}'
+    before = counted(http, name)
+    basic = base64.b64encode(f"anyone:{secret}".encode()).decode()
+    url = f"{gateway.url}/api/public/otel/v1/{signal}"
+    response = httpx.post(url, content=b"", headers={**PROTOBUF, "authorization": f"Basic {basic}"})
+    assert (response.status_code, response.content) == (200, b"")
+    assert counted(http, name) == before + 1
+    assert httpx.post(url, content=b"", headers={**PROTOBUF, "authorization": "Basic bm9ib2R5"}).status_code == 401
+    assert counted(http, name) == before + 1
+
+
+def test_content_logs_are_journalled_through_the_other_door(gateway: Gateway, secret: str) -> None:
+    basic = base64.b64encode(f"anyone:{secret}".encode()).decode()
+    response = httpx.post(
+        f"{gateway.url}/api/public/otel/v1/logs",
+        content=CONTENT_LOGS.read_bytes(),
+        headers={**PROTOBUF, "authorization": f"Basic {basic}"},
+    )
+    assert response.status_code == 200
+    assert any(isinstance(entry, OtlpLogs) for entry in gateway.entries())
+
+
+def test_what_is_refused_is_counted_by_its_reason(gateway: Gateway, http: httpx.Client) -> None:
+    names = [f'refused_total{{reason="{reason}"}}' for reason in ("invalid_key", "invalid_request")]
+    before = [counted(http, name) for name in names]
+    assert httpx.post(f"{gateway.url}{TRACES}", headers={"authorization": "Bearer nobody"}).status_code == 401
+    assert http.post(TRACES, content=b"{", headers=JSON).status_code == 400
+    assert [counted(http, name) for name in names] == [before[0] + 1, before[1] + 1]
+
+
 @pytest.mark.parametrize("authorization", ["Basic !!!", "Basic bm9ib2R5", "Bearer nobody", ""])
 def test_without_a_known_key_nothing_is_taken(gateway: Gateway, body: bytes, authorization: str) -> None:
     headers = {**PROTOBUF, "authorization": authorization}

@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx2 as httpx
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import grpc_collector, grpc_door
-from gateway.grpc_collector import RosterKeeper, serve
+from gateway.collector import INLINE_BYTES
+from gateway.grpc_collector import Address, RosterKeeper, serve
 from gateway.snapshot import SnapshotFile
 from llmobs.ingest.entries import Entry, OtlpBody, OtlpLogs
 from llmobs.ingest.journal import JournalFull, JournalWriter
@@ -33,6 +38,8 @@ from tests.gateway.world import World
 from tests.stores import Stores
 
 KEY = b"k" * 32
+LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
@@ -42,6 +49,13 @@ class Collector:
 
     address: str
     journal: JournalWriter
+    state_url: str
+
+    def counted(self) -> dict[str, float]:
+        """What its /metrics says that is not 0."""
+        text = httpx.get(f"{self.state_url}/metrics").raise_for_status().text
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return {"".join([one.name, *one.labels.values()]): one.value for one in samples if one.value}
 
     def entries(self) -> list[Entry]:
         reader = JournalReader(self.journal.folder, KEY)
@@ -68,6 +82,8 @@ def port() -> Iterator[int]:
 def collector(
     tmp_path: Path, port: int, world: World, secret: str, migrated: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Collector]:
+    state = socket.create_server(("127.0.0.1", 0))
+    state_url = f"http://127.0.0.1:{state.getsockname()[1]}"
     monkeypatch.setattr(grpc_collector, "POLL_SECONDS", 0.02)
     journal = JournalWriter(tmp_path / "journal" / "otlp-grpc-test", KEY)
     keeper = RosterKeeper(migrated.database_url, SnapshotFile(tmp_path / "snapshot", KEY))
@@ -77,7 +93,7 @@ def collector(
     async def main() -> None:
         stopping = asyncio.Event()
         stop.extend((asyncio.get_running_loop(), stopping))
-        await serve("127.0.0.1", port, journal, keeper, PLATFORM_SECRET, stopping)
+        await serve(Address("127.0.0.1", port, state), journal, keeper, PLATFORM_SECRET, stopping)
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
@@ -87,7 +103,7 @@ def collector(
     until = time.monotonic() + 60
     while keeper.known is None and time.monotonic() < until:
         threading.Event().wait(0.01)
-    yield Collector(address, journal)
+    yield Collector(address, journal, state_url)
     loop, stopping = stop
     loop.call_soon_threadsafe(stopping.set)
     thread.join(15)
@@ -253,13 +269,60 @@ def test_too_much_at_once_says_when_to_come_again(
 
 def test_logs_that_carry_content_are_journalled(collector: Collector, secret: str) -> None:
     body = CONTENT_LOGS.read_bytes()
-    assert collector.send(body, secret, method="/opentelemetry.proto.collector.logs.v1.LogsService/Export") == b""
+    assert collector.send(body, secret, method=LOGS) == b""
+    assert collector.counted() == {"llmobs_otlp_log_records_totalkept": 10}
     entry = collector.entries()[0]
     assert isinstance(entry, OtlpLogs)
     assert entry.body == body
 
 
-@pytest.mark.parametrize("signal", ["logs.v1.LogsService", "metrics.v1.MetricsService"])
-def test_logs_and_metrics_are_answered_and_dropped(collector: Collector, secret: str, signal: str) -> None:
-    assert collector.send(b"", secret, method=f"/opentelemetry.proto.collector.{signal}/Export") == b""
+def test_other_logs_are_answered_dropped_and_counted(collector: Collector, secret: str) -> None:
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    records.add(body=AnyValue(string_value="an application's own line"))
+    records.add(event_name="app.started")
+    assert collector.send(request.SerializeToString(), secret, method=LOGS) == b""
     assert collector.entries() == []
+    assert collector.counted() == {"llmobs_otlp_dropped_totallogs": 1, "llmobs_otlp_log_records_totaldropped": 2}
+
+
+def test_metrics_are_answered_dropped_and_counted(collector: Collector, secret: str) -> None:
+    assert [collector.send(b"", secret, method=METRICS) for _ in range(2)] == [b"", b""]
+    assert collector.entries() == []
+    assert collector.counted() == {"llmobs_otlp_dropped_totalmetrics": 2}
+
+
+def test_spans_and_refusals_are_counted(
+    collector: Collector, secret: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns()
+    collector.send(spans(now, now, now - YEAR_NS - 10**15).SerializeToString(), secret)
+    refused(collector, body, "nobody")
+    refused(collector, b"\xff\xff\xff", secret)
+    monkeypatch.setattr(collector.journal, "append", full_at_first(collector.journal, 1))
+    refused(collector, body, secret)
+    assert collector.counted() == {
+        "llmobs_otlp_spans_total": 2,
+        "llmobs_otlp_spans_rejected_total": 1,
+        "llmobs_otlp_refused_totalinvalid_key": 1,
+        "llmobs_otlp_refused_totalinvalid_request": 1,
+        "llmobs_otlp_refused_totaljournal_full": 1,
+        "llmobs_not_journalled_totalotlp": 1,
+    }
+
+
+def test_large_messages_are_counted_too(collector: Collector, secret: str) -> None:
+    now = time.time_ns()
+    body = spans(*[now] * 5_000).SerializeToString()
+    assert len(body) > INLINE_BYTES
+    assert collector.send(body, secret) == b""
+    assert collector.counted() == {"llmobs_otlp_spans_total": 5_000}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/healthz", 200), ("GET", "/readyz", 200), ("HEAD", "/metrics", 200), ("GET", "/", 404),
+     ("POST", "/metrics", 405)],
+)  # fmt: skip
+def test_its_state_is_told_over_http(collector: Collector, method: str, path: str, status: int) -> None:
+    assert httpx.request(method, f"{collector.state_url}{path}").status_code == status

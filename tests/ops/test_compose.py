@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,15 @@ OURS = {name: service for name, service in COMPOSE["services"].items() if servic
 OTHERS = {
     "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "WEB_POSTGRES_PASSWORD", "VALKEY_PASSWORD", "REDISCLI_AUTH",
     "RABBITMQ_DEFAULT_USER",
-    "RABBITMQ_DEFAULT_PASS", "RABBITMQ_PASSWORD", "GATEWAY_PORTS", "WEB_PORT", "PROXY_ADDRESSES",
+    "RABBITMQ_DEFAULT_PASS", "RABBITMQ_PASSWORD", "GATEWAY_PORTS", "OTLP_GRPC_PORT", "WEB_PORT", "PROXY_ADDRESSES",
 }  # fmt: skip
 
 
 def test_it_has_every_process_and_the_stores() -> None:
     assert set(COMPOSE["services"]) == {
-        "postgres", "valkey", "rabbitmq", "migrate", "gateway", "writer", "web", "worker", "beat"
+        "postgres", "valkey", "rabbitmq", "migrate", "gateway", "collector", "writer", "web", "worker", "beat"
     }  # fmt: skip
-    assert set(OURS) == {"migrate", "gateway", "writer", "web", "worker", "beat"}
+    assert set(OURS) == {"migrate", "gateway", "collector", "writer", "web", "worker", "beat"}
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
@@ -42,8 +44,33 @@ def test_each_command_exists(name: str) -> None:
         assert _is_runnable(command[2]), command[2]
 
 
-def test_each_gateway_has_a_journal_of_its_own() -> None:
-    assert "--owner gateway-$$(cat /proc/sys/kernel/random/uuid)" in OURS["gateway"]["command"][2]
+@pytest.mark.parametrize(("name", "owner"), [("gateway", "gateway"), ("collector", "otlp-grpc")])
+def test_each_way_in_has_a_journal_of_its_own(name: str, owner: str) -> None:
+    assert f"--owner {owner}-$$(cat /proc/sys/kernel/random/uuid)" in OURS[name]["command"][2]
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "asked"), [("gateway", 4000, 4000), ("collector", 4317, 4319), ("web", 8000, 8000)]
+)
+def test_what_listens_is_reached_and_asked_for_its_health(name: str, published: int, asked: int) -> None:
+    service = OURS[name]
+    assert [port.rpartition(":")[2] for port in service["ports"]] == [str(published)]
+    assert service["healthcheck"]["test"][-1] == f"http://127.0.0.1:{asked}/readyz"
+    command = " ".join(service["command"])
+    assert f"port {published}" in command
+    assert f"port {asked}" in command
+    assert "--host 0.0.0.0" in command
+    assert str(published) in re.findall(r"^EXPOSE (.+)$", (ROOT / "Dockerfile").read_text(), re.M)[0].split()
+
+
+def test_the_collectors_command_is_understood() -> None:
+    command = OURS["collector"]["command"][2].split()
+    options = {word for word in command if word.startswith("--")}
+    told = subprocess.run(
+        [sys.executable, "-m", "gateway.grpc_collector", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert options == {"--host", "--port", "--state-port", "--owner"}
+    assert all(option in told for option in options)
 
 
 @pytest.mark.parametrize("name", sorted(OURS))

@@ -83,6 +83,7 @@ def test_it_refuses_a_taken_folder(place: Place) -> None:
         (("--web-port", "99999"), "there is no port 99999"),
         (("--gateway-port", "-1"), "there is no port -1"),
         (("--otlp-grpc", "--otlp-grpc-port", "70000"), "there is no port 70000"),
+        (("--otlp-grpc", "--otlp-grpc-port", "0", "--otlp-grpc-state-port", "70000"), "there is no port 70000"),
         (("--host", "nonsense.invalid"), "'nonsense.invalid' is no address of this machine"),
         (("--host", "192.0.2.1"), "192.0.2.1 is no address of this machine"),
     ],
@@ -153,7 +154,9 @@ def test_it_starts_everything_again_after_a_kill_and_ends_cleanly(
         os.kill(first[kind][0], signal.SIGKILL)
     until(lambda: all(pids(place).get(kind, []) not in ([], first[kind]) for kind in KILLED), 120)
     until(lambda: answers(web_port, "/readyz"), 120)
-    assert refuses_strangers(place_connections(place)["otlp_grpc_port"])
+    connections = place_connections(place)
+    assert refuses_strangers(connections["otlp_grpc_port"])
+    until(lambda: answers(connections["otlp_grpc_state_port"], "/readyz"), 120)  # on its port still, after its kill
     last = [pid for found in pids(place).values() for pid in found]
 
     platform.send_signal(signal.SIGTERM)

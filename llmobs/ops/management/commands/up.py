@@ -47,6 +47,12 @@ class Command(BaseCommand):
         )
         parser.add_argument("--otlp-grpc", action="store_true", help="answer OTLP over gRPC too")
         parser.add_argument("--otlp-grpc-port", type=int, default=4317, help="default 4317; 0: a free one")
+        parser.add_argument(
+            "--otlp-grpc-state-port",
+            type=int,
+            default=0,
+            help="of its /healthz, /readyz and /metrics on 127.0.0.1 (default 0: a free one, which is said)",
+        )
 
     def handle(self, *, host: str, web_port: int, gateway_port: int, **options: Any) -> None:
         for option in ("gateway_workers", "writers"):
@@ -64,6 +70,7 @@ class Command(BaseCommand):
                 gateway_workers=options["gateway_workers"],
                 writers=options["writers"],
                 otlp_grpc_port=grpc_port,
+                otlp_grpc_state_port=options["otlp_grpc_state_port"],
                 join=options["join"],
             )
             run(place, wishes, self._say)
