@@ -25,7 +25,7 @@ from llmobs.ingest.entries import (
     UsedPrice,
 )
 from llmobs.ingest.log_records import LogRecord
-from llmobs.ingest.media import refer
+from llmobs.ingest.media import has_more, refer
 from llmobs.ingest.otlp import native
 from llmobs.ingest.otlp.check import DAY_NS
 from llmobs.ingest.otlp.decode import decode
@@ -94,7 +94,7 @@ class Translator:
         piece.findings = [(span, finding) for span in piece.spans[:1] for finding in _journalled(found)]
         for span in piece.spans:
             clean = look(span)
-            if not clean.is_without_media:
+            if not clean.is_without_media or has_more(span):
                 refer(span)
                 clean = look(span)
             found_by_guards = self.config.watch.findings(span, clean)

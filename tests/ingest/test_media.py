@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from llmobs.ingest.media import LONG_TEXT, refer, referred, referred_body, referred_json, referred_text
+from llmobs.ingest.content import look
+from llmobs.ingest.media import LONG_TEXT, has_more, refer, referred, referred_body, referred_json, referred_text
 from llmobs.ingest.messages import request_messages, response_messages
 from llmobs.ingest.otlp.messages import MOST_CHARACTERS, official
+from llmobs.spans.record import Span
 from tests.ingest.making import call
-from tests.ingest.otlp.sent import read
+from tests.ingest.otlp.sent import NOW_NS, pairs, read
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 3
 SOUND = b"RIFF\x00\x00\x00\x00WAVE" + bytes(200)
@@ -135,3 +137,143 @@ def test_reported_vectors_are_counted() -> None:
 def test_nothing_is_changed_twice() -> None:
     once = referred_json(json.dumps([part for _, part, _ in FORMS]))
     assert referred_json(once) == once
+
+
+# ---------------------------------------------------------------- vectors, wherever they stand
+
+VECTOR = [0.125, -0.5, 1e-05, 0.0625, 0, 0.75, -1.5, 2.25, 0.375]
+TEXT = json.dumps(VECTOR)
+KEPT = {"dimension": 9}
+
+
+def stored(attributes: dict[str, Any], scope: str = "", **fields: Any) -> Span:
+    """A span as it is stored: decoded, and past the look and the references of all content."""
+    found = read(attributes, scope=scope, **fields)
+    if not look(found).is_without_media or has_more(found):
+        refer(found)
+    return found
+
+
+def assert_without_vectors(span: Span) -> None:
+    for kept in (span.input or "", span.output or "", json.dumps(span.attributes)):
+        assert "0.0625" not in kept
+
+
+VECTOR_ATTRIBUTES: list[tuple[str, Any, Any]] = [
+    ("chromadb", TEXT, '{"dimension":9}'),
+    ("several as a text", json.dumps([VECTOR, VECTOR]), '[{"dimension":9},{"dimension":9}]'),
+    ("pinecone", VECTOR, KEPT),
+    ("several", [VECTOR, VECTOR], [KEPT, KEPT]),
+    ("within a text", json.dumps({"name": "a", "found": {"v": VECTOR}}), '{"name":"a","found":{"v":{"dimension":9}}}'),
+    ("within JSON within JSON", json.dumps({"a": json.dumps([VECTOR], indent=1)}), '{"a":"[{\\"dimension\\":9}]"}'),
+    ("behind words", f"found {TEXT} there", 'found {"dimension":9} there'),
+    ("cut off", TEXT[:-9], '{"dimension":8}'),
+    ("long", json.dumps([0.0625] * 1536), '{"dimension":1536}'),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [(sent, kept) for _, sent, kept in VECTOR_ATTRIBUTES],
+    ids=[form for form, _, _ in VECTOR_ATTRIBUTES],
+)
+@pytest.mark.parametrize("name", ["db.query.embeddings.vector", "db.query.result.vector", "my.vector"])
+def test_an_attributes_vector_is_its_dimension(name: str, sent: Any, kept: Any) -> None:
+    assert stored({name: sent}).attributes[name] == kept
+
+
+VECTOR_CONTENTS: list[tuple[str, dict[str, Any]]] = [
+    ("langfuse", {"langfuse.observation.type": "embedding", "langfuse.observation.output": TEXT}),
+    ("a step's output", {"openinference.span.kind": "CHAIN", "output.value": TEXT}),
+    ("a traceloop entity", {"traceloop.span.kind": "task", "traceloop.entity.output": TEXT}),
+    (
+        "a document's metadata",
+        {
+            "openinference.span.kind": "RETRIEVER",
+            "retrieval.documents.0.document.content": "words",
+            "retrieval.documents.0.document.metadata": json.dumps({"source": "a", "v": VECTOR}),
+        },
+    ),
+    (
+        "a tool's result",
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": "m",
+            "gen_ai.output.messages": json.dumps(
+                [{"role": "tool", "parts": [{"type": "tool_call_response", "id": "1", "response": {"v": VECTOR}}]}]
+            ),
+        },
+    ),
+    (
+        "a tool's result as a text",
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": "m",
+            "gen_ai.output.messages": json.dumps(
+                [{"role": "tool", "parts": [{"type": "tool_call_response", "id": "1", "response": TEXT}]}]
+            ),
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("sent", [sent for _, sent in VECTOR_CONTENTS], ids=[form for form, _ in VECTOR_CONTENTS])
+def test_a_contents_vector_is_its_dimension(sent: dict[str, Any]) -> None:
+    found = stored(sent)
+    assert_without_vectors(found)
+    assert "dimension" in (found.output or "")
+    assert "9}" in (found.output or "")
+
+
+def test_an_events_vector_is_its_dimension() -> None:
+    sent = {"db.query.result.vector": VECTOR, "db.query.result.id": "a"}
+    event = {"name": "db.query.result", "timeUnixNano": str(NOW_NS), "attributes": pairs(sent)}
+    found = stored({}, events=[event])
+    (kept,) = found.attributes["events"]
+    assert kept["db.query.result.vector"] == KEPT
+
+
+def test_other_lists_stay_as_they_are() -> None:
+    for kept in ([1, 2, 3, 4, 5, 6, 7, 8, 9], [0.5] * 7, [0.5] * 8 + ["a"], [True] * 8, [*range(8), 0.5]):
+        text = json.dumps({"list": kept})
+        assert referred(kept) == kept
+        assert referred_json(text) == text
+    prices = "They cost 1.50, 2.50, 3.50 and 4.50 on 1.1.2026, 2.1.2026."
+    assert referred_text(prices) == prices
+
+
+def test_a_nest_too_deep_to_read_is_kept() -> None:
+    deep = "[" * 900 + TEXT + "]" * 900
+    assert "0.0625" not in referred_json(deep)
+
+
+# ---------------------------------------------------------------- base64 without a word about it
+
+ALONE: list[tuple[bytes, str]] = [
+    (PNG, "image/png"),
+    (b"\xff\xd8\xff\xe0" + PNG, "image/jpeg"),
+    (b"GIF89a" + PNG, "image/gif"),
+    (b"RIFF\x00\x00\x00\x00WEBP" + PNG, "image/webp"),
+    (b"RIFF\x00\x00\x00\x00WAVE" + PNG, "audio/wav"),
+    (b"ID3\x04" + PNG, "audio/mpeg"),
+    (b"\xff\xfb\x90\x64" + PNG, "audio/mpeg"),
+    (b"\xff\xf3\x90\x64" + PNG, "audio/mpeg"),
+    (b"OggS\x00" + PNG, "audio/ogg"),
+    (b"fLaC\x00" + PNG, "audio/flac"),
+    (b"%PDF-1.7" + PNG, "application/pdf"),
+]
+
+
+@pytest.mark.parametrize(("body", "media_type"), ALONE)
+def test_an_attribute_that_is_base64_alone_is_its_reference(body: bytes, media_type: str) -> None:
+    assert stored({"app.media": encoded(body)}).attributes["app.media"] == reference(body, media_type)
+
+
+def test_a_content_that_is_base64_alone_is_its_reference() -> None:
+    found = stored({"traceloop.span.kind": "task", "traceloop.entity.output": encoded(PNG)})
+    assert reference(PNG, "image/png") in (found.output or "")
+
+
+def test_what_only_looks_like_base64_stays() -> None:
+    for text in (encoded(PNG)[:400], "a" * 600, "//u" + "/path" * 200, encoded(bytes(range(256)) * 3), "/9j/ " * 200):
+        assert stored({"app.text": text}).attributes["app.text"] == text
