@@ -1,11 +1,13 @@
 """The meter of what could not be explained: per library, version, adapter and day, in the writer's transaction.
 
-Only spans that are written now are counted, so a report that comes twice counts once. Keys are bounded: past
-MOST_ROWS of a tenant and day, what is new counts under OTHERS alone; a sender can make up any number of names.
+Only spans that are written now are counted, so a report that comes twice counts once. Keys are bounded, since a sender
+can make up any number of names: past MOST_NAMES of a library's day a new one counts as its MORE_UNKNOWN, past MOST_ROWS
+of a tenant and day whatever is new counts under OTHERS alone.
 """
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -13,9 +15,11 @@ import psycopg
 
 from llmobs.core import semconv
 from llmobs.core.clock import NS_PER_SECOND, utc_from_ns
+from llmobs.ingest.otlp.remarks import MORE_UNKNOWN, UNKNOWN
 from llmobs.spans.record import Span
 
 MOST_ROWS = 2000  # of a tenant and day
+MOST_NAMES = 200  # unexplained ones of a library, its version and adapter, and day
 OTHERS = "(others)"
 
 SPANS, CALLS = "spans", "calls"
@@ -107,11 +111,7 @@ def _write(conn: psycopg.Connection[Any], found: dict[Key, Counted]) -> None:
     known = _known(conn, sorted({row[:2] for row in rows}))
     written: dict[tuple[Any, ...], Counted] = {}
     for row, key in zip(rows, sorted(found), strict=True):
-        of_day = known[row[:2]]
-        if row not in of_day and len(of_day) >= MOST_ROWS:
-            row = (*row[:2], OTHERS, "", 0, row[5] if row[5] in (SPANS, CALLS, *MISSING) else OTHERS)
-        else:
-            of_day.add(row)
+        row = known[row[:2]].place(row)
         counted = found[key]
         if row in written:
             written[row].count += counted.count
@@ -123,8 +123,30 @@ def _write(conn: psycopg.Connection[Any], found: dict[Key, Counted]) -> None:
     conn.execute(_UPSERT, [list(column) for column in columns])
 
 
-def _known(conn: psycopg.Connection[Any], days: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], set[tuple[Any, ...]]]:
-    known: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {day: set() for day in days}
+@dataclass(slots=True)
+class _Day:
+    """The rows of a tenant and day, and how many names there are of each library."""
+
+    rows: set[tuple[Any, ...]] = field(default_factory=set)
+    names: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        if row not in self.rows:
+            self.rows.add(row)
+            self.names[row[2:5]] += row[5].startswith(UNKNOWN)
+
+    def place(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The row to count under: its own, as long as there is room."""
+        if row not in self.rows and row[5].startswith(UNKNOWN) and self.names[row[2:5]] >= MOST_NAMES:
+            row = (*row[:5], MORE_UNKNOWN)
+        if row not in self.rows and len(self.rows) >= MOST_ROWS:
+            return (*row[:2], OTHERS, "", 0, row[5] if row[5] in (SPANS, CALLS, *MISSING) else OTHERS)
+        self.add(row)
+        return row
+
+
+def _known(conn: psycopg.Connection[Any], days: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], _Day]:
+    known: dict[tuple[Any, ...], _Day] = {day: _Day() for day in days}
     for tenant_id, day in days:
         for rest in conn.execute(
             "SELECT scope_name, scope_version, adapter, what FROM conformance WHERE tenant_id = %s AND day = %s",

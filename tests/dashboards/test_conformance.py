@@ -5,11 +5,14 @@ from typing import Any
 import psycopg
 from django.test import Client
 
-from llmobs.ingest.conformance import MOST_ROWS, OTHERS
+from llmobs.ingest.conformance import MOST_NAMES, MOST_ROWS, OTHERS
+from llmobs.ingest.entries import OtlpBody
 from llmobs.ingest.otlp.adapters import GEN_AI
+from llmobs.ingest.otlp.decode import decode
 from llmobs.spans.record import Span
 from tests.dashboards.cast import Cast
 from tests.ingest.making import call, commit, step
+from tests.ingest.otlp import sent
 
 Connection = psycopg.Connection[Any]
 LIBRARY: dict[str, Any] = {"scope_name": "lib", "scope_version": "1.2", "adapter": GEN_AI.code, "response_id": "r"}
@@ -98,6 +101,30 @@ def test_names_that_a_sender_makes_up_are_bounded(empty_cast: Cast, pg: Connecti
     assert row[0] <= MOST_ROWS + 8
     assert row[1] == 5 * (MOST_ROWS // 4)
     assert pg.execute("SELECT count(*) FROM conformance WHERE scope_name = %s", (OTHERS,)).fetchone() != (0,)
+
+
+def test_names_of_one_library_are_bounded_and_take_no_room_of_others(empty_cast: Cast, pg: Connection) -> None:
+    acme, names = empty_cast.acme.pk, [f"unknown:acme.model.x{number}" for number in range(MOST_NAMES + 30)]
+    lots = (names[:150], names[100:], names[:10])  # some of them again: these are there
+    for number, lot in enumerate(lots):
+        commit(pg, reported(acme, remarks=tuple(lot), response_id=str(number)))
+    commit(pg, reported(acme, scope_name="other", remarks=("unknown:acme.model.x0",), response_id="other"))
+    found = {library.name: library for library in seen(empty_cast, empty_cast.alice).context["libraries"]}
+    assert [(each.name, each.count) for each in found["other"].unknown] == [("acme.model.x0", 1)]
+    told = {each.name: each.count for each in found["lib"].unknown}
+    assert len(told) == MOST_NAMES + 1
+    assert (told[OTHERS], told["acme.model.x0"], told["acme.model.x120"]) == (30, 2, 2)
+
+
+def test_spans_of_a_convention_that_nobody_knows_are_told_with_their_names(empty_cast: Cast, pg: Connection) -> None:
+    attributes = {"langsmith.span.kind": "llm", "langsmith.usage.input": 20, "acme.mood": "calm"}
+    now_ns = call().start_ns
+    span = {**sent.span(attributes), "startTimeUnixNano": str(now_ns), "endTimeUnixNano": str(now_ns + 1)}
+    body = sent.body(span, scope="langsmith")
+    commit(pg, *decode(OtlpBody(empty_cast.acme.pk, 7, now_ns, "application/json", body), sent.KEY))
+    [library] = seen(empty_cast, empty_cast.alice).context["libraries"]
+    assert {remark.name for remark in library.unknown} == set(attributes)
+    assert "calm" not in seen(empty_cast, empty_cast.alice).content.decode()
 
 
 # ---------------------------------------------------------------- over REST

@@ -6,7 +6,18 @@ import pytest
 from django.urls import resolve
 
 from llmobs.ingest import conformance, remap
-from llmobs.ingest.otlp import genai, langfuse, litellm, mlflow, openinference, openlit, remains, traceloop, vercel
+from llmobs.ingest.otlp import (
+    genai,
+    langfuse,
+    litellm,
+    mlflow,
+    openinference,
+    openlit,
+    remains,
+    remarks,
+    traceloop,
+    vercel,
+)
 from llmobs.ingest.otlp.adapters import ADAPTERS
 from llmobs.ingest.otlp.remarks import CORRECTIONS, FLAGS
 from llmobs.ingest.otlp.vectors import COUNT, DIMENSION
@@ -40,7 +51,10 @@ def test_each_correction_and_flag_is_explained_as_the_page_explains_it() -> None
 def test_bounds_are_those_of_the_code() -> None:
     assert f"At most {remains.MOST_ATTRIBUTES} of a span" in PAGE
     assert f"{remains.MOST_CHARACTERS_OF_AN_ATTRIBUTE:,} characters" in PAGE
+    assert f"{remains.MOST_EVENTS} events, with {remains.MOST_ATTRIBUTES_OF_AN_EVENT} attributes" in PAGE
     assert f"past {conformance.MOST_ROWS:,} lines" in PAGE
+    assert f"past {remarks.MOST_UNKNOWN} of a span or {conformance.MOST_NAMES} of a library's day" in PAGE
+    assert f"{remarks.MOST_NAME_CHARACTERS} characters of each" in PAGE
     assert f"each lot of {remap.SPANS_PER_LOT} spans" in PAGE
     assert f"`{conformance.OTHERS}`" in PAGE
 

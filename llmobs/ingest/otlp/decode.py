@@ -138,8 +138,11 @@ def _tidied(span: Received, shape: Shape | None, reading: Reading, start_ns: int
         shape = None
     if shape is None or shape.names.counts:
         remarks.flag_unreadable(attributes, reading)
-    # Of what is no call counts and the like are left.
-    return shape.unknown if shape is not None and reading.is_call else remarks.unknown(attributes)
+    if shape is not None and reading.is_call:  # of what is no call counts and the like are left
+        return shape.unknown
+    if reading.adapter == adapters.PLAIN.code:
+        return remarks.unknown_of_plain(attributes, span.scope_name, span.name)
+    return remarks.unknown(attributes)
 
 
 def _read_events(events: Iterable[Event], reading: Reading, start_ns: int) -> None:

@@ -1,8 +1,8 @@
 """Attributes that the conventions document and that we keep as they are: nothing of these needs an explanation.
 
-From OpenTelemetry's registry of `gen_ai` and `openai` attributes (1.36 to 1.42), OpenInference's specification, the
-semantic conventions packages of OpenLLMetry and langfuse, the telemetry pages of the Vercel AI SDK, and what the
-captured exports in the tests hold besides. What an adapter takes leaves the attributes, and is not listed.
+From OpenTelemetry's registry of `gen_ai`, `openai`, `mcp` and `aws.bedrock` attributes (1.36 to 1.42), OpenInference's
+specification, the semantic conventions packages of OpenLLMetry and langfuse, the telemetry pages of the Vercel AI SDK,
+and what the captured exports in the tests hold besides. What an adapter takes leaves the attributes, and is not listed.
 """
 
 _OF_GEN_AI = """
@@ -39,6 +39,9 @@ ai.toolCall.id ai.telemetry.functionId
 langfuse.version langfuse.release langfuse.environment langfuse.trace.name langfuse.trace.tags
 langfuse.trace.public langfuse.internal.as_root langfuse.internal.is_app_root
 langfuse.observation.level langfuse.observation.status_message langfuse.observation.model.parameters
+model_name model_request_parameters
+mcp.method.name mcp.protocol.version mcp.resource.uri mcp.session.id
+aws.bedrock.guardrail.id aws.bedrock.knowledge_base.id
 mlflow.spanFunctionName mlflow.traceRequestId mlflow.chat.tools mlflow.message.format
 """
 _NAMES = frozenset(f"gen_ai.{name}" for name in _OF_GEN_AI.split()) | frozenset(_OTHERS.split())

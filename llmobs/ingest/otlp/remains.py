@@ -19,6 +19,9 @@ from llmobs.ingest.otlp.wire import Event
 MOST_ATTRIBUTES = 256
 MOST_CHARACTERS_OF_AN_ATTRIBUTE = 4096
 MOST_EVENTS = 20
+MOST_ATTRIBUTES_OF_AN_EVENT = 16
+MOST_CHARACTERS_OF_A_NAME = 255
+MOST_CHARACTERS_OF_AN_EVENTS_NAME = 200
 
 _compiled = compiled.loaded()
 _LEAST_INT64, _MOST_INT64 = -(2**63), 2**63 - 1
@@ -60,15 +63,17 @@ def tidy(attributes: Attributes, events: Sequence[Event], reading: Reading, star
     for name, value in attributes.items():
         if is_content(name):
             content.append(name)
-        elif not _is_small(value) or len(name) > 255 or "\x00" in name:
+        elif not _is_small(value) or len(name) > MOST_CHARACTERS_OF_A_NAME or "\x00" in name:
             large.append(name)
     if content:
         _move_content(attributes, content, reading)
     for name in large:
         value = attributes.pop(name)
-        attributes[messages.cut(name, 255).replace("\x00", "")] = _bounded(value)
+        if len(name) > MOST_CHARACTERS_OF_A_NAME:
+            _note("text_cut", reading)
+        attributes[messages.cut(name, MOST_CHARACTERS_OF_A_NAME).replace("\x00", "")] = _bounded(value, reading)
     if len(attributes) > MOST_ATTRIBUTES:
-        reading.remarks.append("flag:attributes_left_out")
+        _note("attributes_left_out", reading)
         for name in list(attributes)[MOST_ATTRIBUTES:]:
             del attributes[name]
     if events:
@@ -113,16 +118,27 @@ def _as_messages(values: list[Any], role: str) -> str | None:
     return messages.normal(known[0] if len(known) == 1 else msgspec.json.encode(known).decode(), role)
 
 
-def _bounded(value: Any) -> Any:
+def _note(flag: str, reading: Reading) -> None:
+    """Once of a span."""
+    remark = f"flag:{flag}"
+    if remark not in reading.remarks:
+        reading.remarks.append(remark)
+
+
+def _bounded(value: Any, reading: Reading) -> Any:
     """The value, if JSON can hold it and it is small; else its beginning as text."""
     value = media.referred(value)
     if isinstance(value, str):
+        if len(value) > MOST_CHARACTERS_OF_AN_ATTRIBUTE:
+            _note("text_cut", reading)
         return messages.cut(value, MOST_CHARACTERS_OF_AN_ATTRIBUTE).replace("\x00", "")
     if isinstance(value, float):
         return value if isfinite(value) else str(value)
     text = msgspec.json.encode(value).decode()
     if len(text) <= MOST_CHARACTERS_OF_AN_ATTRIBUTE and "\\u0000" not in text:
         return msgspec.json.decode(text)
+    if len(text) > MOST_CHARACTERS_OF_AN_ATTRIBUTE:
+        _note("text_cut", reading)
     return messages.cut(text, MOST_CHARACTERS_OF_AN_ATTRIBUTE).replace("\\u0000", "")
 
 
@@ -137,9 +153,11 @@ def _keep_events(attributes: Attributes, events: Sequence[Event], reading: Readi
         reading.input = messages.normal(given, "user")
     if reading.output is None and answered:
         reading.output = messages.normal(answered, "assistant")
-    kept = [event for event in events if event[0] not in _MESSAGE_EVENTS][:MOST_EVENTS]
-    if kept:
-        attributes["events"] = [_compact(event, start_ns) for event in kept]
+    told = [event for event in events if event[0] not in _MESSAGE_EVENTS]
+    if len(told) > MOST_EVENTS:
+        _note("events_left_out", reading)
+    if told:
+        attributes["events"] = [_compact(event, reading, start_ns) for event in told[:MOST_EVENTS]]
 
 
 def _event_message(event: Event) -> dict[str, Any]:
@@ -155,7 +173,16 @@ def _event_message(event: Event) -> dict[str, Any]:
 _EVENT_CONTENT = ("content", "gen_ai.prompt", "gen_ai.completion", "message")
 
 
-def _compact(event: Event, start_ns: int) -> dict[str, Any]:
+def _compact(event: Event, reading: Reading, start_ns: int) -> dict[str, Any]:
     name, at_ns, attributes = event
-    kept = {key[:255].replace("\x00", ""): _bounded(value) for key, value in list(attributes.items())[:16]}
-    return {"name": name[:200].replace("\x00", ""), "offset_ns": at_ns - start_ns, **kept}
+    if len(attributes) > MOST_ATTRIBUTES_OF_AN_EVENT:
+        _note("events_left_out", reading)
+    if len(name) > MOST_CHARACTERS_OF_AN_EVENTS_NAME:
+        _note("text_cut", reading)
+    kept = {}
+    for key, value in list(attributes.items())[:MOST_ATTRIBUTES_OF_AN_EVENT]:
+        if len(key) > MOST_CHARACTERS_OF_A_NAME:
+            _note("text_cut", reading)
+        kept[key[:MOST_CHARACTERS_OF_A_NAME].replace("\x00", "")] = _bounded(value, reading)
+    cut = name[:MOST_CHARACTERS_OF_AN_EVENTS_NAME].replace("\x00", "")
+    return {"name": cut, "offset_ns": at_ns - start_ns, **kept}

@@ -4,11 +4,10 @@ Each remark is a short text, `unknown:<attribute>`, `correction:<name>` or `flag
 them by library and day. Names of corrections and flags are here, with what they mean.
 """
 
-import re
 from collections.abc import Iterable
 
 from llmobs.core import semconv
-from llmobs.ingest.otlp import genai
+from llmobs.ingest.otlp import genai, signs
 from llmobs.ingest.otlp.known_names import is_known
 from llmobs.ingest.otlp.reading import Attributes, Reading
 from llmobs.ingest.otlp.remembering import remembering
@@ -34,17 +33,14 @@ FLAGS = {
     "last_call_only": "this library keeps only the last call of an agent's turn",
     "unreadable_count": "a token count that is no whole number; it stays an attribute",
     "attributes_left_out": "more attributes than are kept",
+    "events_left_out": "more events, or more attributes of one, than are kept",
+    "text_cut": "a value, or the name of an attribute, that is longer than is kept: its beginning is",
     "usage_in_part": "only one of input and output is known",
 }
 
-# What libraries for models call their attributes; anything else is the application's own.
-_PREFIXES = (
-    "gen_ai.", "llm.", "ai.", "openinference.", "traceloop.", "langfuse.", "mlflow.", "logfire.", "pydantic_ai.",
-    "litellm.", "openlit.", "openai.", "anthropic.", "embedding.", "reranker.", "retrieval.",
-)  # fmt: skip
-_POSITION = re.compile(r"\.\d+(?=\.|$)")
 MOST_UNKNOWN = 16  # of one span
 MOST_NAME_CHARACTERS = 120
+MORE_UNKNOWN = f"{UNKNOWN}:(others)"
 
 _COUNTS = frozenset(
     {
@@ -63,11 +59,20 @@ def unknown(attributes: Attributes) -> tuple[str, ...]:
     return unknown_among(tuple(attributes))
 
 
+def unknown_of_plain(attributes: Attributes, scope_name: str, name: str) -> tuple[str, ...]:
+    """The same of a span that no adapter has understood: of each attribute, where anything is a sign of a model."""
+    if not attributes:
+        return ()
+    return unknown_among(tuple(attributes), True, signs.in_text(scope_name) or signs.in_text(name))
+
+
 @remembering(2048)
-def unknown_among(names: tuple[str, ...]) -> tuple[str, ...]:
+def unknown_among(names: tuple[str, ...], is_plain: bool = False, is_of_model: bool = False) -> tuple[str, ...]:
     """The same of attributes of these names."""
     # An exporter sends the same few sets of names over and over.
-    return tuple(dict.fromkeys(remark for name in names if (remark := _unknown(name))))[:MOST_UNKNOWN]
+    is_all = is_plain and (is_of_model or any(map(signs.in_name, names)))
+    found = tuple(dict.fromkeys(remark for name in names if (remark := _unknown(name, is_all))))
+    return found if len(found) <= MOST_UNKNOWN else (*found[:MOST_UNKNOWN], MORE_UNKNOWN)
 
 
 def has_counts(names: Iterable[str]) -> bool:
@@ -81,13 +86,14 @@ def flag_unreadable(attributes: Attributes, reading: Reading) -> None:
         reading.remarks.append(f"{FLAG}:unreadable_count")
 
 
-def _unknown(name: str) -> str:
+@remembering(4096)
+def _unknown(name: str, is_all: bool) -> str:
     """The remark on an attribute's name, without positions in lists; "" where there is none to make."""
     # Sums of an agent's calls are called like a call's counts, and stay on its span.
-    if not name.startswith(_PREFIXES) or is_known(name) or name in genai.COUNTS:
+    if not (signs.in_name(name) or (is_all and not signs.is_general(name))) or is_known(name) or name in genai.COUNTS:
         return ""
     plain = name.encode("utf-8", "replace").decode().replace("\0", "")
-    return f"{UNKNOWN}:{_POSITION.sub('.N', plain)[:MOST_NAME_CHARACTERS]}"
+    return f"{UNKNOWN}:{signs.without_positions(plain)[:MOST_NAME_CHARACTERS]}"
 
 
 def flag_known_limits(reading: Reading, usage: Usage | None, scope_name: str) -> None:

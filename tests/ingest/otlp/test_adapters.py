@@ -10,14 +10,19 @@ PAINS 14, 16, 17: cached and reasoning tokens, once; a residual against the stat
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from llmobs.core import semconv
+from llmobs.ingest.conformance import OTHERS
+from llmobs.ingest.entries import OtlpBody
 from llmobs.ingest.otlp.adapters import ADAPTERS, VERSIONS_PER_ADAPTER, spelled
+from llmobs.ingest.otlp.decode import decode
 from llmobs.ingest.otlp.known_names import is_known
-from llmobs.ingest.otlp.remarks import CORRECTIONS, FLAGS
+from llmobs.ingest.otlp.remains import MOST_ATTRIBUTES_OF_AN_EVENT, MOST_CHARACTERS_OF_AN_ATTRIBUTE, MOST_EVENTS
+from llmobs.ingest.otlp.remarks import CORRECTIONS, FLAGS, MORE_UNKNOWN, MOST_NAME_CHARACTERS, MOST_UNKNOWN
 from llmobs.spans.record import Span
 from tests.ingest.otlp import captured
-from tests.ingest.otlp.sent import decoded, read, span
+from tests.ingest.otlp.sent import KEY, NOW_NS, decoded, pairs, read, span
 
 CHAT: dict[str, Any] = {
     "gen_ai.operation.name": "chat",
@@ -112,9 +117,107 @@ def test_everything_in_the_captured_exports_is_explained(case: str) -> None:
 
 
 def test_an_unknown_attribute_is_kept_and_told_without_its_positions() -> None:
-    found = read(CHAT | {"gen_ai.mood.0.score": 0.5, "gen_ai.mood.1.score": 0.7, "app.gen_ai": 1})
+    found = read(CHAT | {"gen_ai.mood.0.score": 0.5, "gen_ai.mood.1.score": 0.7, "app.mood": 1})
     assert set(found.remarks) == {"unknown:gen_ai.mood.N.score"}
     assert found.attributes["gen_ai.mood.1.score"] == 0.7
+
+
+UNHEARD_OF: list[tuple[dict[str, Any], set[str]]] = [
+    (
+        {"langsmith.span.kind": "llm", "langsmith.usage.input": 20, "acme.mood": "calm"},
+        {"langsmith.span.kind", "langsmith.usage.input", "acme.mood"},
+    ),
+    ({"gcp.vertex.agent.event_id": "e", "http.route": "/"}, {"gcp.vertex.agent.event_id"}),
+    ({"acme.inputTokens": 20, "acme.answered": 10, "db.system": "x"}, {"acme.inputTokens", "acme.answered"}),
+    ({"acme.llm": "large", "acme.0.size": 3}, {"acme.llm", "acme.N.size"}),
+    ({"acme.model": "large", "session.id": "s"}, {"acme.model"}),
+    ({"genkit:type": "action", "genkit:path": "/x"}, {"genkit:type", "genkit:path"}),
+]
+
+
+@pytest.mark.parametrize(("sent", "told"), UNHEARD_OF)
+def test_of_a_convention_that_nobody_knows_every_name_is_told_and_kept(sent: dict[str, Any], told: set[str]) -> None:
+    found = read(sent)
+    assert spelled(found.adapter) == "plain@1"
+    assert set(found.remarks) == {f"unknown:{name}" for name in told}
+    assert {name: found.attributes[name] for name in found.attributes} | sent == found.attributes | sent
+    assert "large" not in str(found.remarks)
+
+
+@pytest.mark.parametrize(
+    ("scope", "name"),
+    [("langsmith", "step"), ("autogen-core", "step"), ("shop", "crewai.kickoff"), ("shop", "LLM call")],
+)
+def test_a_librarys_scope_or_span_is_a_sign_too(scope: str, name: str) -> None:
+    assert read({"acme.mood": "calm"}, scope, name=name).remarks == ("unknown:acme.mood",)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"app.route": "/checkout", "csrf_token": "x", "auth.accessToken": "y"},
+        {"http.request.header.x-model": "x", "db.collection.name": "prompts", "system.memory.usage": 1},
+        {"order.fulfillment": "done", "diagnostics.memory_usage": 1, "remote.kind": "x"},
+    ],
+)
+def test_what_is_no_models_is_not_told(attributes: dict[str, Any]) -> None:
+    assert read(attributes, "opentelemetry.instrumentation.django", name="diagnostics").remarks == ()
+
+
+def test_beside_a_known_convention_the_applications_own_names_are_not_told() -> None:
+    told = read(CHAT | {"app.mood": 1, "acme.cached_tokens": 7, "langsmith.trace.name": "x"}).remarks
+    assert set(told) == {"unknown:acme.cached_tokens", "unknown:langsmith.trace.name"}
+
+
+def test_names_of_a_span_that_are_told_are_bounded_and_the_rest_is_told_as_more() -> None:
+    told = read({f"acme.model.{'x' * 200}.of{number}x": 1 for number in range(40)}).remarks
+    assert told == (f"unknown:acme.model.{'x' * (MOST_NAME_CHARACTERS - 11)}",)
+    told = read({f"acme.model.of{number}x": 1 for number in range(40)}).remarks
+    assert len(told) == MOST_UNKNOWN + 1
+    assert told[-1] == MORE_UNKNOWN == f"unknown:{OTHERS}"
+
+
+# ---------------------------------------------------------------- what was cut
+
+
+def event(**fields: Any) -> dict[str, Any]:
+    return {"name": "step", "timeUnixNano": str(NOW_NS), "attributes": [], **fields}
+
+
+FULL_EVENT = event(attributes=pairs({f"a{number}": 1 for number in range(MOST_ATTRIBUTES_OF_AN_EVENT)}))
+FULL_TEXT = "x" * MOST_CHARACTERS_OF_AN_ATTRIBUTE
+
+
+@pytest.mark.parametrize(
+    ("attributes", "events", "told"),
+    [
+        ({"app.text": FULL_TEXT, "app.list": ["a", "b"]}, [FULL_EVENT] * MOST_EVENTS, ()),
+        ({}, [event()] * (MOST_EVENTS + 1), ("flag:events_left_out",)),
+        ({}, [event(attributes=[*FULL_EVENT["attributes"], *pairs({"b": 1})])], ("flag:events_left_out",)),
+        ({"app.text": FULL_TEXT + "x", "app.more": FULL_TEXT + "x"}, [], ("flag:text_cut",)),
+        ({"app.list": [FULL_TEXT, "b"]}, [], ("flag:text_cut",)),
+        ({"app." + "x" * 300: 1}, [], ("flag:text_cut",)),
+        ({}, [event(attributes=pairs({"a": FULL_TEXT + "x"}))], ("flag:text_cut",)),
+        ({}, [event(name="x" * 201)], ("flag:text_cut",)),
+        ({f"app.of{number}x": 1 for number in range(257)}, [], ("flag:attributes_left_out",)),
+    ],
+)
+def test_what_is_cut_is_told(attributes: dict[str, Any], events: list[Any], told: tuple[str, ...]) -> None:
+    assert decoded(span(CHAT | attributes, events=events)).remarks == told
+
+
+def test_a_cut_is_told_of_the_span_that_has_it_alone() -> None:
+    """Also where the next span of its kind is made like it."""
+    request = ExportTraceServiceRequest()
+    spans = request.resource_spans.add().scope_spans.add().spans
+    for number, text in enumerate(("short", FULL_TEXT + "x", "short", FULL_TEXT + "x", "short")):
+        made = spans.add(trace_id=b"t" * 16, span_id=(number + 1).to_bytes(8), name="call")
+        made.start_time_unix_nano, made.end_time_unix_nano = NOW_NS - 2, NOW_NS - 1
+        for name, plain in (CHAT | {"app.text": text}).items():
+            pair = made.attributes.add(key=name)
+            setattr(pair.value, "int_value" if isinstance(plain, int) else "string_value", plain)
+    found = decode(OtlpBody(1, 7, NOW_NS, "application/x-protobuf", request.SerializeToString()), KEY)
+    assert [each.remarks for each in found] == [(), ("flag:text_cut",), (), ("flag:text_cut",), ()]
 
 
 def test_an_unknown_event_is_kept() -> None:
