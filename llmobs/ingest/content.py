@@ -1,9 +1,9 @@
 """The one door of content: what a tenant's policy leaves of prompts and answers, before anything reaches the database.
 
 full      as sent
-redacted  personal data and secrets replaced by placeholders (`guards.redactor`), attributes and error texts too
-hash      each text is a fingerprint under a key of the tenant: equal texts can be found, none can be read
-none      not kept
+redacted  personal data and secrets replaced by placeholders (`guards.redactor`), in attributes, names and errors too
+hash      each text is a fingerprint under a key of the tenant: equal texts can be found, none can be read but labels
+none      no text is kept but labels (`labels`)
 Every span passes, whatever way it came in. An unknown policy keeps nothing: it fails closed.
 """
 
@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from llmobs.core.semconv import REFUSED
 from llmobs.guards.anchors import OF_INJECTIONS
 from llmobs.guards.fingerprint import fingerprint, tenant_key
 from llmobs.guards.redactor import Redactor
 from llmobs.guards.sieve import may_be_sensitive
 from llmobs.guards.texts import decode, encode, rewritten
 from llmobs.ingest import compiled
+from llmobs.ingest.labels import names_somebody
 from llmobs.ingest.media import SHORTEST_BASE64
+from llmobs.ingest.withheld import hidden_messages, withhold
 from llmobs.spans.record import Span
 
 FULL = "full"
@@ -30,16 +31,6 @@ HASH = "hash"
 NONE = "none"
 
 PREVIEW_CHARACTERS = 200
-# A string attribute longer than this is taken for content: names, ids and versions are shorter.
-LONGEST_LABEL = 128
-
-# Attributes that carry what people or models wrote (OpenTelemetry, OpenInference, traceloop, Vercel, langfuse, mlflow).
-_CONTENT_NAME = re.compile(
-    r"message|prompt(?!_version|_name|\.version|\.name)|completion|content|input|output|instruction|argument|result"
-    r"|query|document|\btext\b|response\.text|response\.object|embedding|exception|stacktrace|stack_trace|body"
-    r"|question|answer|transcript|reasoning_text|tool_call(?!\.id)|definition|description|schema",
-    re.IGNORECASE,
-)
 
 Rewrite = Callable[[str], str]
 
@@ -99,7 +90,8 @@ class Door:
         elif policy == HASH:
             self._hash(span)
         else:
-            _drop(span)
+            span.input = span.output = None
+            withhold(span, lambda _: None)
 
     def _hash(self, span: Span) -> None:
         key = self._tenant_key(span.tenant_id)
@@ -107,11 +99,9 @@ class Door:
         def hashed(text: str) -> str:
             return "hmac-sha256:" + fingerprint(key, text)
 
-        span.input = _rewrite_messages(span.input, hashed, only_content=True)
-        span.output = _rewrite_messages(span.output, hashed, only_content=True)
-        span.attributes = {name: _guarded(name, value, hashed) for name, value in span.attributes.items()}
-        if span.status != REFUSED and span.status_message:
-            span.status_message = hashed(span.status_message)
+        span.input = _rewrite_messages(span.input, hashed, hidden_messages)
+        span.output = _rewrite_messages(span.output, hashed, hidden_messages)
+        withhold(span, hashed)
 
     def _tenant_key(self, tenant_id: int) -> bytes:
         key = self._tenant_keys.get(tenant_id)
@@ -202,7 +192,8 @@ def _first_unusual_text(text: str, from_end: bool) -> str:
 
 
 def _redact(span: Span, clean: Clean) -> None:
-    if _is_clean(span, clean):
+    is_named = _names_nobody(span)
+    if is_named and _is_clean(span, clean):
         return
     redact = partial(_redacted, Redactor())
     span.input = _redact_json(span.input, redact)
@@ -211,6 +202,15 @@ def _redact(span: Span, clean: Clean) -> None:
         span.status_message = redact(span.status_message)
     if span.attributes:
         span.attributes = {name: rewritten(value, redact, False) for name, value in span.attributes.items()}
+    if not is_named:  # last: in the name stand the placeholders of the texts
+        span.name, span.operation_name = redact(span.name), redact(span.operation_name)
+        span.error_type = redact(span.error_type)
+
+
+def _names_nobody(span: Span) -> bool:
+    if names_somebody(span.name) or names_somebody(span.operation_name):
+        return False
+    return not span.error_type or not names_somebody(span.error_type)
 
 
 # Letters that an encoder of JSON wrote as escapes (but quotes and backslashes); its blanks, for which others stand.
@@ -262,60 +262,15 @@ def _redact_json(text: str | None, redact: Rewrite) -> str | None:
     # encoded again.
     if text is None or _is_clean_json(text):
         return text
-    return _rewrite_messages(text, redact, only_content=False)
+    return _rewrite_messages(text, redact, rewritten)
 
 
-def _rewrite_messages(text: str | None, rewrite: Rewrite, only_content: bool) -> str | None:
-    """Rewrite the strings in a JSON text; `only_content`: all but roles, types, ids and names of parts."""
+def _rewrite_messages(text: str | None, rewrite: Rewrite, everywhere: Callable[[Any, Rewrite], Any]) -> str | None:
+    """Rewrite the strings in a JSON text, those that `everywhere` passes on."""
     if text is None:
         return None
     try:
         value = decode(text.encode("utf-8", "surrogatepass"))
-        changed = _content_rewritten(value, rewrite) if only_content else rewritten(value, rewrite)
-        return encode(changed).decode()
+        return encode(everywhere(value, rewrite)).decode()
     except (ValueError, RecursionError):
         return encode([{"role": "", "parts": [{"type": "text", "content": rewrite(text)}]}]).decode()
-
-
-_LABELS = frozenset({"role", "type", "finish_reason"})
-
-
-def _content_rewritten(value: Any, rewrite: Rewrite) -> Any:
-    if isinstance(value, str):
-        return rewrite(value)
-    if isinstance(value, list):
-        return [_content_rewritten(item, rewrite) for item in value]
-    if isinstance(value, dict):
-        return {
-            key: item
-            if key in _LABELS and isinstance(item, str) and len(item) <= 32
-            else _content_rewritten(item, rewrite)
-            for key, item in value.items()
-        }
-    return value
-
-
-def _guarded(name: str, value: Any, rewrite: Rewrite) -> Any:
-    """An attribute whose text is content by its name or its length is rewritten, others stay."""
-    if isinstance(value, bool | int | float) or value is None:
-        return value
-    if _CONTENT_NAME.search(name):
-        return rewritten(value, rewrite, False)
-    if isinstance(value, str):
-        return rewrite(value) if len(value) > LONGEST_LABEL else value
-    if isinstance(value, list):
-        return [_guarded(name, item, rewrite) for item in value]
-    if isinstance(value, dict):
-        return {key: _guarded(f"{name}.{key}", item, rewrite) for key, item in value.items()}
-    return rewrite(str(value))
-
-
-def _drop(span: Span) -> None:
-    span.input = span.output = None
-    span.attributes = {
-        name: kept
-        for name, value in span.attributes.items()
-        if (kept := _guarded(name, value, lambda _: "")) not in ("", [], {}) or kept == value
-    }
-    if span.status != REFUSED:
-        span.status_message = ""

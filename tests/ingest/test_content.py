@@ -28,7 +28,7 @@ def span() -> Span:
             "input.value": f"I am {SECRET}",
             "gen_ai.request.temperature": 0.5,
             "gen_ai.tool.call.arguments": {"to": SECRET},
-            "app.region": "eu-1",
+            "cloud.region": "eu-1",
             "app.note": LONG,
         },
     )
@@ -133,12 +133,107 @@ def test_hash_finds_equal_texts_of_a_tenant_and_no_other() -> None:
     assert other.input != one.input
 
 
+SAID = "owls read"
+# What libraries call what was said, and names that nobody knows: short texts are content too.
+UNKNOWN_NAMES = (
+    "ai.response.reasoning", "ai.response.files", "gcp.vertex.agent.llm_request", "gcp.vertex.agent.llm_response",
+    "gcp.vertex.agent.tool_response", "tool_response", "llm.function_call", "tool.parameters", "logfire.msg",
+    "langfuse.observation.metadata.note", "langfuse.trace.metadata.note", "mlflow.trace.request",
+    "gen_ai.evaluation.explanation", "crewai.task.goal", "db.statement", "chat_history", "summary", "note", "app.note",
+    "llmobs.refusal.note", "gen_ai.tool.definitions", "exception.stacktrace", SAID,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["hash", "none", "nonsense"])
+@pytest.mark.parametrize("value", [SAID, [SAID, 3], {"note": SAID}, {SAID: 3}, [{"id": SAID}]], ids=str)
+def test_a_short_text_of_any_other_name_is_content(policy: str, value: Any) -> None:
+    made = call(attributes=dict.fromkeys(UNKNOWN_NAMES, value) | {"events": [{"name": SAID, "note": value}]})
+    Door({1: policy}, b"key").apply(made)
+    assert SAID not in json.dumps(made.attributes)
+
+
 @pytest.mark.parametrize("policy", ["hash", "none"])
 def test_labels_and_numbers_stay(policy: str) -> None:
-    made = kept(policy)
-    assert made.attributes["app.region"] == "eu-1"
-    assert made.attributes["gen_ai.request.temperature"] == 0.5
-    assert made.attributes.get("app.note") != LONG
+    labels = {
+        "cloud.region": "eu-1", "gen_ai.request.temperature": 0.5, "app.count": 3, "app.is_new": True,
+        "gen_ai.tool.name": "get_weather", "gen_ai.request.encoding_formats": ["float"], "session.id": "s-1",
+        "llmobs.units": {"audio_input": 5}, "llmobs.tier": "batch", "gen_ai": {"agent": {"id": "a-1"}},
+        "events": [{"exception.type": "ValueError", "name": "exception", "offset_ns": 5}],
+    }  # fmt: skip
+    made = call(attributes=dict(labels))
+    Door({1: policy}, b"key").apply(made)
+    assert made.attributes == labels
+
+
+@pytest.mark.parametrize("policy", ["hash", "none"])
+@pytest.mark.parametrize("value", [f"for {SECRET}", "long " * 40])
+def test_a_label_that_names_somebody_or_is_long_is_none(policy: str, value: str) -> None:
+    made = call(attributes={"gen_ai.agent.name": value, SECRET: 3})
+    Door({1: policy}, b"key").apply(made)
+    assert value not in made.attributes.values()
+    assert SECRET not in json.dumps(made.attributes)
+
+
+def test_a_fingerprint_stands_for_each_text() -> None:
+    made = call(attributes={"note": SAID, "notes": [SAID, 3]})
+    Door({1: "hash"}, b"key").apply(made)
+    assert made.attributes["note"].startswith("hmac-sha256:")
+    assert made.attributes["notes"] == [made.attributes["note"], 3]
+
+
+def test_under_hash_no_role_key_or_number_says_anything() -> None:
+    said = [{"role": SAID, "parts": [{"type": SAID, "arguments": {SAID: 4111111111111111, "count": 3}}]}]
+    made = call(input=json.dumps(said))
+    Door({1: "hash"}, b"key").apply(made)
+    assert SAID not in (made.input or "")
+    assert "4111111111111111" not in (made.input or "")
+    assert '"count":3' in (made.input or "")
+
+
+@pytest.mark.parametrize("policy", ["hash", "none"])
+@pytest.mark.parametrize(
+    ("name", "operation", "left"),
+    [
+        ("chat gpt-4o-mini", "chat", "chat gpt-4o-mini"),
+        ("ChatOpenAI", "chat", "ChatOpenAI"),
+        ("ai.generateText.doGenerate", "chat", "ai.generateText.doGenerate"),
+        ("GET /users/{id}", "", "GET /users/{id}"),
+        ("", "chat", ""),
+        (f"chat with {SECRET}", "chat", "chat"),
+        (f"chat {SECRET}", "chat", "chat"),
+        (SECRET, "", "span"),
+        (SAID, "execute_tool", "execute_tool"),
+        (SAID, "owls read mail", "span"),
+        ("chat owls read", "chat", "chat"),
+        ("\u8bf7\u7ed9\u6211\u5199", "chat", "chat"),
+    ],
+)
+def test_a_name_of_an_unusual_form_is_the_operation(policy: str, name: str, operation: str, left: str) -> None:
+    made = call(name=name, operation_name=operation)
+    Door({1: policy}, b"key").apply(made)
+    assert made.name == left
+    assert made.operation_name in (operation, "")
+
+
+@pytest.mark.parametrize("policy", ["hash", "none"])
+def test_an_error_and_a_reason_are_words(policy: str) -> None:
+    made = call(error_type=SAID, finish_reasons=("stop", SAID), status="failed")
+    Door({1: policy}, b"key").apply(made)
+    assert (made.error_type, made.finish_reasons) == ("error", ("stop",))
+
+
+def test_redaction_of_a_name_goes_with_that_of_the_texts() -> None:
+    made = call(name=f"mail {SECRET}", operation_name=f"to {SECRET}", error_type=f"no {SECRET}", input=message(SECRET))
+    Door({1: "redacted"}, b"key").apply(made, content.look(made))
+    assert (made.name, made.operation_name, made.error_type) == ("mail [EMAIL_1]", "to [EMAIL_1]", "no [EMAIL_1]")
+    assert "[EMAIL_1]" in (made.input or "")
+
+
+def test_a_refusal_is_told_in_our_own_words() -> None:
+    made = call(status="refused", status_message="The budget is spent.", attributes={"llmobs.refusal.budget": "month"})
+    Door({1: "none"}, b"key").apply(made)
+    assert made.status_message == "The budget is spent."
+    assert made.attributes == {"llmobs.refusal.budget": "month"}
 
 
 def test_none_has_no_preview() -> None:

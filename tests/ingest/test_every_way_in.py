@@ -12,18 +12,23 @@ import msgspec
 import psycopg
 import pytest
 import zstandard
+from google.protobuf import json_format
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from psycopg import sql
 
 from llmobs.budgets import definition
 from llmobs.core.env import Secrets
 from llmobs.core.ids import new_span_id, new_trace_id
+from llmobs.ingest import bounds, content, media, watch
 from llmobs.ingest.commit import Batch, commit_batch
 from llmobs.ingest.entries import Begin, Braked, Called, End, Entry, NativeSpans, OtlpBody, OtlpLogs, Refused, UsedPrice
+from llmobs.ingest.otlp import alike, remains
 from llmobs.ingest.tails import Found
 from llmobs.ingest.translate import Config, Translator
 from llmobs.pricing import book
 from llmobs.pricing.price import Price, Rates
 from llmobs.spans.blocks import read_block
+from llmobs.spans.details import read_details
 from llmobs.tenants import roster
 from llmobs.tenants.attribution import Attribution
 from tests.ingest.making import START_NS, begin, end, make_tenant
@@ -35,6 +40,7 @@ PHRASE = "zebras gallop at midnight"
 EMAIL = "ada.lovelace@example.com"
 SAID = f"{PHRASE}, write to {EMAIL}"
 PICTURE = b"\x89PNG" + bytes(range(200))
+SHORT = "owls read"
 URL = f"data:image/png;base64,{b64encode(PICTURE).decode()}"
 CONTENT = [{"type": "text", "text": SAID}, {"type": "image_url", "image_url": {"url": URL}}]
 REQUEST = msgspec.json.encode({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": CONTENT}]})
@@ -51,33 +57,56 @@ class Way:
     says: bool = True
 
 
-def otlp() -> OtlpBody:
+# Ways of one kind of entry, and the spans of each: so many that they share blocks.
+FORMS = ("application/json", "application/x-protobuf")
+MANY = 10
+NOTES = {"app.note": SHORT, "chat_history": f"{SHORT} {EMAIL}", "logfire.msg": SHORT, "gen_ai.agent.name": EMAIL}
+NAMES = ("chat", "chat gpt-4o-mini", f"chat with {EMAIL}", SHORT)
+
+
+def otlp(content_type: str = FORMS[0]) -> OtlpBody:
+    spans = [otlp_span(number) for number in range(MANY)]
+    body = msgspec.json.encode({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "s"}, "spans": spans}]}]})
+    if content_type == FORMS[1]:  # as gRPC brings them too
+        body = as_protobuf(spans)
+    return OtlpBody(1, 7, START_NS + 2 * 10**9, content_type, body)
+
+
+def otlp_span(number: int) -> dict[str, Any]:
+    """Spans of a usual kind, which the compiled reader makes alike, among those with events."""
     given = {
         "gen_ai.operation.name": "chat",
         "gen_ai.request.model": "gpt-4o-mini",
         "gen_ai.input.messages": PARTS,
         "gen_ai.output.messages": PARTS,
-        "gen_ai.tool.definitions": SAID,
-        "app.note": SAID * 4,
-        "gen_ai.unknown.prompt_text": SAID,
-    }
-    event = {
-        "name": "exception",
-        "timeUnixNano": str(START_NS),
-        "attributes": pairs({"exception.type": "ValueError", "exception.message": SAID}),
+        **NOTES,
     }
     span = {
         "traceId": new_trace_id().hex(),
         "spanId": new_span_id().hex(),
-        "name": "chat",
+        "name": NAMES[number % len(NAMES)],
         "startTimeUnixNano": str(START_NS),
         "endTimeUnixNano": str(START_NS + 10**9),
         "attributes": pairs(given),
-        "events": [event],
-        "status": {"code": 2, "message": SAID},
     }
-    body = msgspec.json.encode({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "s"}, "spans": [span]}]}]})
-    return OtlpBody(1, 7, START_NS + 2 * 10**9, "application/json", body)
+    if number % 2:
+        return span
+    more = {"gen_ai.tool.definitions": SAID, "gen_ai.unknown.prompt_text": SAID, "long": SAID * 4}
+    told = {"exception.type": "ValueError", "exception.message": SAID, "exception.stacktrace": SHORT, "name": SHORT}
+    event = {"name": "exception", "timeUnixNano": str(START_NS), "attributes": pairs(told)}
+    other = {"name": SHORT, "timeUnixNano": str(START_NS), "attributes": pairs(NOTES)}
+    status = {"code": 2, "message": f"{SHORT} {SAID}"}
+    return {**span, "attributes": pairs(given | more), "events": [event, other], "status": status}
+
+
+def as_protobuf(spans: list[dict[str, Any]]) -> bytes:
+    request = ExportTraceServiceRequest()
+    for span in spans:
+        ids = {key: b64encode(bytes.fromhex(span[key])).decode() for key in ("traceId", "spanId")}
+        scope = {"scope": {"name": "s"}, "spans": [span | ids]}
+        json_format.ParseDict({"resourceSpans": [{"scopeSpans": [scope]}]}, one := ExportTraceServiceRequest())
+        request.MergeFrom(one)
+    return bytes(request.SerializeToString())
 
 
 def logs() -> OtlpLogs:
@@ -86,26 +115,32 @@ def logs() -> OtlpLogs:
         "spanId": new_span_id().hex(),
         "eventName": "gen_ai.user.message",
         "timeUnixNano": str(START_NS),
-        "body": {"kvlistValue": {"values": [{"key": "content", "value": {"stringValue": f"{SAID} {URL}"}}]}},
+        "attributes": pairs(NOTES),
+        "body": {"kvlistValue": {"values": [{"key": "content", "value": {"stringValue": f"{SHORT} {SAID} {URL}"}}]}},
     }
     body = msgspec.json.encode({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]})
     return OtlpLogs(1, 7, START_NS + 2 * 10**9, "application/json", body)
 
 
 def native() -> NativeSpans:
-    span = {
+    return NativeSpans(1, 7, START_NS + 2 * 10**9, msgspec.json.encode([native_span(name) for name in NAMES]))
+
+
+def native_span(name: str) -> dict[str, Any]:
+    return {
         "trace_id": new_trace_id().hex(),
         "span_id": new_span_id().hex(),
-        "name": "chat",
+        "name": name,
         "start": START_NS,
         "duration_ms": 5,
         "operation_name": "chat",
         "input": [{"role": "user", "content": CONTENT}],
         "output": SAID,
-        "status_message": SAID,
-        "attributes": {"prompt": SAID, "nested": {"completion": [SAID]}},
+        "status": "error",
+        "error_type": SHORT,
+        "status_message": SHORT + SAID,
+        "attributes": {**NOTES, "prompt": SAID, "nested": {"completion": [SAID, SHORT], SHORT: 1}},
     }
-    return NativeSpans(1, 7, START_NS + 2 * 10**9, msgspec.json.encode([span]))
 
 
 def called() -> Called:
@@ -115,7 +150,7 @@ def called() -> Called:
         "attribution": Attribution(key_id=7), "start_ns": START_NS, "duration_ns": 10**9, "ttft_ns": None,
         "is_stream": False, "status": "ok", "attempts": 2, "saved_input_tokens": 0, "saved_output_tokens": 0,
         "saved_nanousd": None, "finish_reasons": [], "request_body": REQUEST, "response_body": ANSWER,
-        "is_truncated": False, "findings": [], "failed_attempts": 1,
+        "is_truncated": False, "findings": [], "failed_attempts": 1, "name": f"chat {EMAIL}", "message": SHORT,
     }  # fmt: skip
     return Called(**values)
 
@@ -148,7 +183,7 @@ def ways() -> dict[type[Any], Way]:
 
 
 def stored(conn: Connection) -> str:
-    """Everything that the database holds, payload blocks and kept bodies unpacked."""
+    """Everything that the database holds, blocks and kept bodies unpacked."""
     texts = []
     tables = conn.execute(
         "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -158,9 +193,11 @@ def stored(conn: Connection) -> str:
         rows = conn.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(table))).fetchall()
         texts += [text for (text,) in rows]
     for (body,) in conn.execute("SELECT body FROM payload_block").fetchall():
-        texts += [text for content in read_block(bytes(body)) for text in content if text]
+        texts += [text for said in read_block(bytes(body)) for text in said if text]
+    for (body,) in conn.execute("SELECT body FROM detail_block").fetchall():
+        texts += [f"{detail.attributes.decode()} {detail.values()}" for detail in read_details(bytes(body))]
     for (body,) in conn.execute("SELECT body FROM raw_body").fetchall():
-        texts.append(zstandard.ZstdDecompressor().decompress(bytes(body)).decode())
+        texts.append(zstandard.ZstdDecompressor().decompress(bytes(body)).decode(errors="replace"))
     return "\n".join(texts)
 
 
@@ -188,9 +225,31 @@ def test_no_table_keeps_what_the_policy_forbids(pg: Connection, kind: type[Any],
     found = write(pg, way, policy)
     is_kept = way.says and policy in ("full", "redacted")
     assert (PHRASE in found) == is_kept
+    assert (SHORT in found) == (is_kept and kind is not End)  # of an attempt nothing is said but its messages
     assert (EMAIL in found) == (way.says and policy == "full")
     if kind is not OtlpBody or policy != "full":  # the body itself, where a tenant keeps it as it came
         assert b64encode(PICTURE).decode()[:60] not in found
+
+
+@pytest.mark.parametrize("content_type", FORMS)
+@pytest.mark.parametrize("policy", ["full", "redacted", "hash", "none"])
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_many_spans_of_one_body_are_held_to_it_in_both_forms(
+    pg: Connection, monkeypatch: pytest.MonkeyPatch, policy: str, content_type: str, is_compiled: bool
+) -> None:
+    """With the compiled module and without: what is kept in blocks, in rows, and as the traces' names."""
+    if not is_compiled:
+        for user in (alike, bounds, content, media, remains, watch):
+            monkeypatch.setattr(user, "_compiled", None)
+    found = write(pg, Way(otlp(content_type)), policy)
+    assert (SHORT in found) == (policy in ("full", "redacted"))
+    assert (EMAIL in found) == (policy == "full")
+    names = {name for (name,) in pg.execute("SELECT name FROM span UNION SELECT name FROM trace").fetchall()}
+    if policy in ("hash", "none"):
+        assert names == {"chat", "chat gpt-4o-mini"}
+    else:
+        assert names == {name.replace(EMAIL, EMAIL if policy == "full" else "[EMAIL_1]") for name in NAMES}
+    assert pg.execute("SELECT count(*) FROM detail_block").fetchone() == (1,)
 
 
 @pytest.mark.parametrize("kind", [End, Called, OtlpBody, OtlpLogs, NativeSpans], ids=lambda kind: str(kind.__name__))
