@@ -29,7 +29,8 @@ TENANT = "tenant_id"
 # Sharded by tenant: rows grow with traffic.
 LARGE = frozenset(
     {
-        "bill", "bill_late", "budget_spend", "claim", "conformance", "detail_block", "log_record", "payload_block",
+        "bill", "bill_late", "budget_spend", "claim", "conformance", "detail_block", "evals_judgement", "evals_score",
+        "log_record", "payload_block",
         "raw_body", "rollup_bill", "rollup_bill_user", "rollup_day", "rollup_delta", "rollup_error_day",
         "rollup_error_hour", "rollup_error_quarter", "rollup_feature_day", "rollup_feature_hour",
         "rollup_feature_quarter", "rollup_hour", "rollup_minute", "rollup_model_day", "rollup_model_hour",
@@ -39,9 +40,10 @@ LARGE = frozenset(
 )  # fmt: skip
 
 # Configuration and what people do: of the size of a company, not of its traffic. Reference tables, on Citus.
+# Dead letters and braked sessions come of faults and runaways, and go with the spans.
 SMALL = re.compile(
-    r"(account|alerts|auth|budgets|django|evals|limits|pricing|prompts|providers|reconcile|tenants)_|"
-    r"(bill_chunk|braked_session|config_version|dead_letter|erasure|heartbeat|journal_offset|kept_from|let_go|"
+    r"(account|alerts|auth|budgets|django|limits|pricing|prompts|providers|reconcile|tenants)_|"
+    r"(bill_chunk|braked_session|config_version|dead_letter|erasure|evals_judge|heartbeat|journal_offset|kept_from|let_go|"
     r"price_snapshot|price_version|provider_state|repricing|repricing_chunk|restored_day|rollup_closed|verification)$"
 )
 
@@ -73,8 +75,11 @@ REASONS: dict[tuple[str, str], str] = {
     ("llmobs/rollups/compact.py", "rollup_delta"): "one compactor takes the oldest deltas, tenant by tenant in order",
     ("llmobs/alerts/thresholds.py", "threshold_event"): "an outbox: a worker takes the oldest, whosever they are",
     ("llmobs/reconcile/ledger.py", "bill"): "a provider's account, and so its report, is of all tenants",
-    ("dashboards/reading.py", "security_event"): "an operator's list over all tenants, asked while it is rendered",
-    ("dashboards/store_away.py", "security_event"): "an operator's list over all tenants, asked while it is rendered",
+    **{
+        (f"dashboards/{module}.py", table): "an operator's list over all tenants, asked while it is rendered"
+        for module in ("reading", "store_away")
+        for table in ("evals_judgement", "evals_score", "security_event")
+    },
 }
 
 # What statements only pass through: who had them run is further up.

@@ -103,7 +103,7 @@ class ScoreShown(serializers.ModelSerializer):
             "id", "tenant", "trace_id", "span_id", "name", "thumb", "value", "label", "comment", "details", "source",
             "judge", "created_at",
         )  # fmt: skip
-        read_only_fields = ("details", "source", "created_at")
+        read_only_fields = ("id", "details", "source", "created_at")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         thumb = attrs.pop("thumb", None)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from llmobs.core.clock import ns_from_utc
 from llmobs.evals.asking import AskError, Question, ask
@@ -16,6 +16,7 @@ from llmobs.pricing import book
 from llmobs.providers import registry
 from llmobs.spans.blocks import Content, read_content
 from llmobs.tenants.keys import mint_internal
+from llmobs.tenants.models import Tenant
 from llmobs.tenants.plain_connection import plain_connection
 
 MOST_ATTEMPTS = 3
@@ -37,24 +38,42 @@ class SkippedError(Exception):
 
 
 def claim(now: datetime) -> Judgement | None:
-    """The next row to judge, marked as running; None when none is due."""
+    """The next row to judge, marked as running; None when none is due. A tenant with many holds up no other's."""
+    mine = _due(now).filter(tenant=OuterRef("pk"))
+    for tenant_id in Tenant.objects.filter(Exists(mine)).order_by("?").values_list("pk", flat=True):
+        if (judgement := _claim_of(tenant_id, now)) is not None:
+            return judgement
+    return None
+
+
+def _due(now: datetime) -> QuerySet[Judgement]:
+    return Judgement.objects.filter(
+        Q(state=Judgement.State.PENDING, claimed_at__isnull=True)
+        | Q(state=Judgement.State.PENDING, claimed_at__lt=now - PAUSE)
+        | Q(state=Judgement.State.RUNNING, claimed_at__lt=now - CLAIM_LASTS)
+    )
+
+
+def _claim_of(tenant_id: int, now: datetime) -> Judgement | None:
+    """The tenant's oldest that no other worker has in its hands."""
     with transaction.atomic():
         judgement = (
-            Judgement.objects.select_for_update(skip_locked=True, of=("self",))
+            _due(now)
+            .filter(tenant_id=tenant_id)
+            .select_for_update(skip_locked=True, of=("self",))
             .select_related("judge__key__tenant", "tenant")
-            .filter(
-                Q(state=Judgement.State.PENDING, claimed_at__isnull=True)
-                | Q(state=Judgement.State.PENDING, claimed_at__lt=now - PAUSE)
-                | Q(state=Judgement.State.RUNNING, claimed_at__lt=now - CLAIM_LASTS)
-            )
             .order_by("pk")
             .first()
         )
         if judgement is not None:
             judgement.state, judgement.claimed_at = Judgement.State.RUNNING, now
             judgement.attempts += 1
-            judgement.save(update_fields=["state", "claimed_at", "attempts"])
+            _row(judgement).update(state=judgement.state, claimed_at=now, attempts=judgement.attempts)
     return judgement
+
+
+def _row(judgement: Judgement) -> QuerySet[Judgement]:
+    return Judgement.objects.filter(tenant_id=judgement.tenant_id, pk=judgement.pk)
 
 
 def judge(judgement: Judgement, gateway: Gateway, now: datetime) -> None:
@@ -138,7 +157,7 @@ def plain_text(messages: str | None) -> str:
 def _keep(judgement: Judgement, verdict: Verdict, now: datetime) -> None:
     with transaction.atomic():
         # A second worker may have judged the same row after a stall: the first verdict stays.
-        changed = Judgement.objects.filter(pk=judgement.pk).exclude(state=Judgement.State.DONE)
+        changed = _row(judgement).exclude(state=Judgement.State.DONE)
         if not changed.update(state=Judgement.State.DONE, reason="", finished_at=now):
             return
         Score.objects.create(
@@ -156,6 +175,6 @@ def _keep(judgement: Judgement, verdict: Verdict, now: datetime) -> None:
 
 
 def _close(judgement: Judgement, state: str, reason: str, now: datetime) -> None:
-    Judgement.objects.filter(pk=judgement.pk).exclude(state=Judgement.State.DONE).update(
+    _row(judgement).exclude(state=Judgement.State.DONE).update(
         state=state, reason=reason[:500], finished_at=None if state == Judgement.State.PENDING else now
     )

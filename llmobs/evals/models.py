@@ -1,8 +1,15 @@
-"""How good: judges, what they were to judge and why it did not run, and scores."""
+"""How good: judges, what they were to judge and why it did not run, and scores.
+
+Judgements and scores grow with traffic, so they are ready to be sharded by tenant (docs/hosts.md): ids are made here,
+keys hold the tenant, and the database knows no foreign key of theirs.
+"""
+
+from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
 
+from llmobs.core.ids import new_row_id
 from llmobs.tenants.models import Key, Tenant
 
 
@@ -37,6 +44,13 @@ class Judge(models.Model):
         if self.key_id and self.key.tenant_id is None:
             raise ValidationError({"key": "An operator key cannot pay for calls; name a tenant's key."})
 
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        """Its judgements go with it, its scores stay; Django's own cascade would not name the tenant."""
+        with transaction.atomic():
+            Judgement.objects.filter(tenant_id=self.tenant_id, judge_id=self.pk).delete()
+            Score.objects.filter(tenant_id=self.tenant_id, judge_id=self.pk).update(judge=None)
+            return super().delete(*args, **options)
+
 
 class Judgement(models.Model):
     """One answer to be judged: the claim that a worker takes, and the reason if it did not run."""
@@ -48,8 +62,9 @@ class Judgement(models.Model):
         SKIPPED = "skipped", "skipped"
         FAILED = "failed", "failed"
 
-    judge = models.ForeignKey(Judge, on_delete=models.CASCADE)
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    id = models.BigIntegerField(primary_key=True, default=new_row_id, editable=False)  # with the tenant
+    judge = models.ForeignKey(Judge, on_delete=models.DO_NOTHING, db_constraint=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, db_constraint=False)
     trace_id = models.BinaryField(max_length=16)
     span_id = models.BinaryField(max_length=8)
     start = models.DateTimeField(help_text="of the span, to find its partition")
@@ -61,8 +76,8 @@ class Judgement(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=("judge", "trace_id", "span_id"), name="judged_once")]
-        indexes = [models.Index(fields=("state", "claimed_at"))]
+        constraints = [models.UniqueConstraint(fields=("tenant", "judge", "trace_id", "span_id"), name="judged_once")]
+        indexes = [models.Index(fields=("tenant", "state", "claimed_at"))]
 
 
 class Score(models.Model):
@@ -73,7 +88,8 @@ class Score(models.Model):
         USER = "user", "user"
         API = "api", "api"
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    id = models.BigIntegerField(primary_key=True, default=new_row_id, editable=False)  # with the tenant
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, db_constraint=False)
     trace_id = models.BinaryField(max_length=16)
     span_id = models.BinaryField(max_length=8, null=True, blank=True)
     name = models.CharField(max_length=100)
@@ -82,7 +98,7 @@ class Score(models.Model):
     comment = models.TextField(blank=True, default="")
     details = models.JSONField(default=dict, help_text="per criterion: score 1 to 10 and reason")
     source = models.CharField(max_length=8, choices=Source.choices)
-    judge = models.ForeignKey(Judge, on_delete=models.SET_NULL, null=True, blank=True)
+    judge = models.ForeignKey(Judge, on_delete=models.DO_NOTHING, db_constraint=False, null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
+from llmobs.core.ids import new_row_id
+
 # Calls are looked for this far back: a writer that was behind for less loses no judgement.
 LOOK_BACK = timedelta(hours=2)
 
@@ -35,10 +37,12 @@ class Rule:
 
 
 # 60 bits of the trace id's MD5 (for spread, not for secrecy), below the share of 2^60.
+# Ids: each row's is a millisecond (of `new_row_id`, above 22 bits) after the one before. Its low bits stay this
+# statement's, so that it meets no other of this process; another process's is refused, and the next run goes on.
 SAMPLE = """
-INSERT INTO evals_judgement (judge_id, tenant_id, trace_id, span_id, start, state, reason, attempts,
+INSERT INTO evals_judgement (id, judge_id, tenant_id, trace_id, span_id, start, state, reason, attempts,
                              finished_at, created_at)
-SELECT %(judge_id)s, s.tenant_id, s.trace_id, s.span_id, s.start,
+SELECT %(first_id)s + (row_number() OVER () << 22), %(judge_id)s, s.tenant_id, s.trace_id, s.span_id, s.start,
        CASE WHEN s.block_id IS NULL THEN 'skipped' ELSE 'pending' END,
        CASE WHEN s.block_id IS NULL THEN %(not_kept)s ELSE '' END,
        0, CASE WHEN s.block_id IS NULL THEN %(now)s::timestamptz END, %(now)s
@@ -48,7 +52,7 @@ WHERE s.tenant_id = %(tenant_id)s AND s.start >= %(since)s AND s.is_call AND s.i
   AND (%(feature)s = '' OR s.feature = %(feature)s)
   AND s.key_id NOT IN (SELECT key_id FROM evals_judge)
   AND ('x' || substr(md5(s.trace_id), 1, 15))::bit(60)::bigint < floor(%(sample)s * 1152921504606846976)
-ON CONFLICT DO NOTHING
+ON CONFLICT (tenant_id, judge_id, trace_id, span_id) DO NOTHING
 """
 
 
@@ -57,6 +61,7 @@ def sample(cursor: Cursor, rule: Rule, now: datetime) -> int:
     cursor.execute(
         SAMPLE,
         {
+            "first_id": new_row_id(),
             "judge_id": rule.judge_id,
             "tenant_id": rule.tenant_id,
             "feature": rule.feature,

@@ -132,6 +132,49 @@ def test_what_a_killed_worker_had_claimed_is_taken_again_after_a_while(pg: psyco
     assert claim(now + CLAIM_LASTS + timedelta(seconds=1)) is not None
 
 
+def test_every_tenants_judgements_are_taken_and_its_oldest_first(pg: psycopg.Connection, judge: Judge) -> None:
+    other = Tenant.objects.create(slug="other", name="Other")
+    rows = [
+        Judgement.objects.create(
+            judge=judge, tenant=tenant, trace_id=bytes([n]) * 16, span_id=bytes([n]) * 8, start=timezone.now()
+        )
+        for n, tenant in enumerate([judge.tenant, other, judge.tenant, other])
+    ]
+    now = timezone.now()
+    taken = [found for _ in rows if (found := claim(now)) is not None]
+    assert claim(now) is None
+    assert {row.pk for row in taken} == {row.pk for row in rows}
+    for tenant in (judge.tenant, other):
+        own = [row.pk for row in taken if row.tenant_id == tenant.pk]
+        assert own == sorted(own)
+
+
+def test_two_judges_of_one_tenant_sample_the_same_answers(pg: psycopg.Connection, judge: Judge) -> None:
+    Judge.objects.create(
+        name="polite", tenant=judge.tenant, model="gpt-4o-mini", key=judge.key, sample=Decimal(1), criteria=CRITERIA
+    )
+    commit(pg, *(answered(judge, trace_id=n.to_bytes(16, "big")) for n in range(20)))
+    assert (sample_all(), sample_all()) == (40, 0)
+    assert Judgement.objects.values("pk").distinct().count() == 40
+
+
+def test_a_deleted_judges_judgements_go_with_it_and_its_scores_stay(pg: psycopg.Connection, judge: Judge) -> None:
+    commit(pg, answered(judge))
+    sample_all()
+    Score.objects.create(tenant=judge.tenant, trace_id=b"t" * 16, name="helpful", value=8, source="judge", judge=judge)
+    judge.delete()
+    assert Judgement.objects.count() == 0
+    assert [(score.name, score.judge_id) for score in Score.objects.all()] == [("helpful", None)]
+
+
+def test_a_deleted_tenants_judgements_and_scores_go_with_it(pg: psycopg.Connection, judge: Judge) -> None:
+    commit(pg, answered(judge))
+    sample_all()
+    Score.objects.create(tenant=judge.tenant, trace_id=b"t" * 16, name="helpful", value=8, source="judge", judge=judge)
+    judge.tenant.delete()
+    assert (Judge.objects.count(), Judgement.objects.count(), Score.objects.count()) == (0, 0, 0)
+
+
 def test_a_model_that_nobody_serves_is_skipped_with_its_reason(pg: psycopg.Connection, judge: Judge) -> None:
     Judge.objects.update(model="no-such-model")
     commit(pg, answered(judge))
