@@ -18,7 +18,7 @@ from llmobs.ingest import compiled
 from llmobs.ingest.entries import OtlpBody
 from llmobs.ingest.otlp import genai, messages
 from llmobs.ingest.otlp.usual import Shape, shape_of
-from llmobs.ingest.otlp.wire import PROTOBUF, Received, media_type
+from llmobs.ingest.otlp.wire import PROTOBUF, Received, has_bytes, media_type
 from llmobs.pricing.usage import Usage
 from llmobs.spans.record import Span
 
@@ -58,6 +58,8 @@ class Kinds:
         found: list[Found] | None = _compiled.spans_alike(
             entry.body, makings, entry.tenant_id, max(oldest_ns, 1), max(newest_ns, 0)
         )
+        if found is not None and any(type(each) is tuple and has_bytes(each) for each in found):
+            return None
         return found
 
     def learned(self, found: tuple[Any, ...], read: Callable[[Received], Span | None]) -> Span | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from llmobs.ingest.references import decoded, reference
+
 
 class AnyValue(msgspec.Struct, rename="camel"):
     string_value: str | None = None
@@ -31,7 +33,7 @@ class AnyValue(msgspec.Struct, rename="camel"):
             return [value.plain() for value in self.array_value.values or ()]
         if self.kvlist_value is not None:
             return attributes(self.kvlist_value.values)
-        return None if self.bytes_value is None else f"(bytes, {len(self.bytes_value)} characters of base64)"
+        return None if self.bytes_value is None else reference(decoded(self.bytes_value))
 
 
 class ArrayValue(msgspec.Struct, rename="camel"):

@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from llmobs.ingest import compiled
 from llmobs.ingest.otlp import json_form
+from llmobs.ingest.references import reference
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -22,6 +23,8 @@ Identity = tuple[bytes, bytes, bytes, int, int]
 
 # None where it is not built. It answers None where it does not judge: protobuf's own library does.
 _compiled = compiled.loaded()
+# How what the compiled reader says of bytes ends, of which it tells only how many they are.
+_OF_BYTES = " bytes)"
 
 _json_decoder = msgspec.json.Decoder(json_form.TracesRequest)
 
@@ -74,9 +77,26 @@ def received(body: bytes, content_type: str) -> Iterator[Received]:
     if media_type(content_type) == JSON:
         return _json_spans(_parse_json(body))
     found = None if _compiled is None else _compiled.received(body)
-    if found is not None:
+    if found is not None and not any(map(has_bytes, found)):
         return (Received(*span) for span in found)
     return _protobuf_spans(_parse_protobuf(body))
+
+
+def has_bytes(span: tuple[Any, ...]) -> bool:
+    """Whether a span, as the compiled reader gives it, may have bytes among its values: the library reads it then."""
+    _, _, attributes, events, _, _, _, resource, *_ = span
+    return _are_bytes_in((attributes, events, resource))
+
+
+def _are_bytes_in(values: Iterable[Any]) -> bool:
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            if value[-len(_OF_BYTES) :] == _OF_BYTES:
+                return True
+        elif (kind is dict and _are_bytes_in(value.values())) or (kind in (list, tuple) and _are_bytes_in(value)):
+            return True
+    return False
 
 
 def _parse_protobuf(body: bytes) -> Any:
@@ -149,7 +169,7 @@ def _other(value: Any) -> Any:
     if kind == "kvlist_value":
         return _attributes(value.kvlist_value.values)
     if kind == "bytes_value":
-        return f"({len(value.bytes_value)} bytes)"
+        return reference(value.bytes_value)
     return None if kind is None else getattr(value, kind)
 
 
