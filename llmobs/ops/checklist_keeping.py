@@ -23,6 +23,7 @@ LATE_AFTER = timedelta(days=1)  # retention runs every six hours
 ERASED_WITHIN = timedelta(hours=1)  # workers look every minute
 MANY_BYTES = 10 * 1024**3
 GIB = 1024**3
+MOST_NAMED = 5  # tenants in a row
 
 
 def keeping() -> Iterator[Item]:
@@ -37,6 +38,7 @@ def keeping() -> Iterator[Item]:
     yield _erasures()
     yield _dead_letters()
     yield _raw_bodies()
+    yield _reread()
 
 
 def _item(priority: str, is_set: bool, what: str, how: str, found: str = "") -> Item:
@@ -148,6 +150,32 @@ def _raw_bodies() -> Item:
     told = f"{size / GIB:.2f} GiB, of {tenants} tenants"
     how = f"{told}: a smaller `raw_body_days` keeps them for fewer days"
     return _item("P2", size <= MANY_BYTES, "bodies as they came take little room", how, told)
+
+
+def _reread() -> Item:
+    """Whose reported bodies are kept for `manage.py remap`. To keep none is a choice too: P2, and one tenant's do."""
+    what = "the past can be re-mapped, should an adapter become better"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT slug, content = 'full', raw_body_days FROM tenants_tenant WHERE is_active ORDER BY slug")
+        tenants = cursor.fetchall()
+    kept = _named([f"{slug} ({_days(timedelta(days))})" for slug, is_full, days in tenants if is_full and days])
+    lacking = _named([f"{slug} ({_why(is_full, days)})" for slug, is_full, days in tenants if not (is_full and days)])
+    of = [f"of {kept}"] if kept else []
+    if lacking:
+        to_do = "set `content: full` and `raw_body_days` of a tenant whose text may be kept"
+        of.append(f"not of {lacking}: {to_do}")
+    return Item("P2", State.SET if kept else State.MISSING, what, "; ".join(of) or "there is no tenant yet")
+
+
+def _why(is_full: bool, days: int) -> str:
+    reasons = ["" if is_full else "`content` is not full", "" if days else "`raw_body_days` is 0"]
+    return ", ".join(reason for reason in reasons if reason)
+
+
+def _named(found: list[str]) -> str:
+    """The first of them, and how many more."""
+    more = len(found) - MOST_NAMED
+    return ", ".join(found[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _days(age: timedelta) -> str:

@@ -89,3 +89,29 @@ def test_the_room_that_bodies_take(pg: Connection, monkeypatch: pytest.MonkeyPat
     assert row("bodies as they came").state is State.SET
     monkeypatch.setattr(checklist_keeping, "MANY_BYTES", 0)
     assert "`raw_body_days`" in row("bodies as they came").how
+
+
+def test_whose_past_can_be_re_mapped_and_what_to_set_where_it_cannot(pg: Connection) -> None:
+    assert row("the past can be").how == "there is no tenant yet"
+    make_tenant(pg, 1, content="redacted")
+    make_tenant(pg, 2)
+    found = row("the past can be")
+    assert (found.priority, found.state) == ("P2", State.MISSING)
+    assert found.how == (
+        "not of tenant-1 (`content` is not full, `raw_body_days` is 0), tenant-2 (`raw_body_days` is 0): "
+        "set `content: full` and `raw_body_days` of a tenant whose text may be kept"
+    )
+    pg.execute("UPDATE tenants_tenant SET raw_body_days = 30 WHERE id = 2")
+    found = row("the past can be")
+    assert found.state is State.SET
+    assert found.how.startswith("of tenant-2 (30 days); not of tenant-1 (")
+    pg.execute("UPDATE tenants_tenant SET content = 'full', raw_body_days = 1 WHERE id = 1")
+    assert row("the past can be").how == "of tenant-1 (1 day), tenant-2 (30 days)"
+
+
+def test_many_whose_past_cannot_be_re_mapped_are_counted(pg: Connection) -> None:
+    for tenant_id in range(1, 9):
+        make_tenant(pg, tenant_id)
+    assert "tenant-5 (`raw_body_days` is 0) and 3 more: set" in row("the past can be").how
+    pg.execute("UPDATE tenants_tenant SET is_active = false WHERE id > 1")
+    assert row("the past can be").how.startswith("not of tenant-1 (`raw_body_days` is 0): set")
