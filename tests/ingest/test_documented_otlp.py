@@ -54,7 +54,7 @@ def test_bounds_are_those_of_the_code() -> None:
     assert f"{remains.MOST_EVENTS} events, with {remains.MOST_ATTRIBUTES_OF_AN_EVENT} attributes" in PAGE
     assert f"past {conformance.MOST_ROWS:,} lines" in PAGE
     assert f"past {remarks.MOST_UNKNOWN} of a span or {conformance.MOST_NAMES} of a library's day" in PAGE
-    assert f"{remarks.MOST_NAME_CHARACTERS} characters of each" in PAGE
+    assert f"The first {remarks.MOST_NAME_CHARACTERS}\n  characters of each" in PAGE
     assert f"each lot of {remap.SPANS_PER_LOT} spans" in PAGE
     assert f"`{conformance.OTHERS}`" in PAGE
 

@@ -4,9 +4,11 @@ Each remark is a short text, `unknown:<attribute>`, `correction:<name>` or `flag
 them by library and day. Names of corrections and flags are here, with what they mean.
 """
 
+import re
 from collections.abc import Iterable
 
 from llmobs.core import semconv
+from llmobs.guards.redactor import Redactor
 from llmobs.ingest.otlp import genai, signs
 from llmobs.ingest.otlp.known_names import is_known
 from llmobs.ingest.otlp.reading import Attributes, Reading
@@ -41,6 +43,7 @@ FLAGS = {
 MOST_UNKNOWN = 16  # of one span
 MOST_NAME_CHARACTERS = 120
 MORE_UNKNOWN = f"{UNKNOWN}:(others)"
+_NAME = re.compile(r"[A-Za-z0-9_$.:/\[\]-]+")
 
 _COUNTS = frozenset(
     {
@@ -72,7 +75,9 @@ def unknown_among(names: tuple[str, ...], is_plain: bool = False, is_of_model: b
     # An exporter sends the same few sets of names over and over.
     is_all = is_plain and (is_of_model or any(map(signs.in_name, names)))
     found = tuple(dict.fromkeys(remark for name in names if (remark := _unknown(name, is_all))))
-    return found if len(found) <= MOST_UNKNOWN else (*found[:MOST_UNKNOWN], MORE_UNKNOWN)
+    if len(found) <= MOST_UNKNOWN:
+        return found
+    return (*(remark for remark in found[:MOST_UNKNOWN] if remark != MORE_UNKNOWN), MORE_UNKNOWN)
 
 
 def has_counts(names: Iterable[str]) -> bool:
@@ -88,12 +93,15 @@ def flag_unreadable(attributes: Attributes, reading: Reading) -> None:
 
 @remembering(4096)
 def _unknown(name: str, is_all: bool) -> str:
-    """The remark on an attribute's name, without positions in lists; "" where there is none to make."""
+    """The remark on an attribute's name, without positions in lists; "" where there is none to make.
+
+    Names are told whatever the tenant's policy for content: one that may itself be a text is told as one of more.
+    """
     # Sums of an agent's calls are called like a call's counts, and stay on its span.
     if not (signs.in_name(name) or (is_all and not signs.is_general(name))) or is_known(name) or name in genai.COUNTS:
         return ""
-    plain = name.encode("utf-8", "replace").decode().replace("\0", "")
-    return f"{UNKNOWN}:{signs.without_positions(plain)[:MOST_NAME_CHARACTERS]}"
+    told = signs.without_positions(name[:MOST_NAME_CHARACTERS])
+    return f"{UNKNOWN}:{told}" if _NAME.fullmatch(told) and Redactor().redact(told) == told else MORE_UNKNOWN
 
 
 def flag_known_limits(reading: Reading, usage: Usage | None, scope_name: str) -> None:

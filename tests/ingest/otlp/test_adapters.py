@@ -177,6 +177,14 @@ def test_names_of_a_span_that_are_told_are_bounded_and_the_rest_is_told_as_more(
     assert told[-1] == MORE_UNKNOWN == f"unknown:{OTHERS}"
 
 
+@pytest.mark.parametrize("name", ["gen_ai.ann@example.com", "acme.prompt.Why is the sky blue?", "gen_ai.\u4f60\u597d"])
+def test_a_name_that_may_be_a_text_itself_is_not_told(name: str) -> None:
+    assert read({name: 1}).remarks == (MORE_UNKNOWN,)
+    many = {f"{name}{number}x": 1 for number in range(9)} | {f"acme.model{number}x": 1 for number in range(20)}
+    told = read(many).remarks
+    assert (told.count(MORE_UNKNOWN), told[-1], len(told)) == (1, MORE_UNKNOWN, MOST_UNKNOWN)
+
+
 # ---------------------------------------------------------------- what was cut
 
 
