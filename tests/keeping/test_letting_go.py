@@ -3,12 +3,18 @@
 import threading
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 
+from dashboards.queries.scope import Scope
+from dashboards.queries.usage import usage_total
+from dashboards.window import Window
+from llmobs.core.clock import utc_from_ns
 from llmobs.keeping import letting_go
-from llmobs.keeping.letting_go import figures
+from llmobs.keeping.horizons import BILLS, CONTENT, MINUTES, ROLLUPS, SPANS, Horizon
+from llmobs.keeping.letting_go import figures, is_archived
 from llmobs.ops.verify import verify
 from llmobs.rollups.compact import compact_all
 from llmobs.spans.partitions import existing_days, partition_name
@@ -86,6 +92,24 @@ def test_bills_go_only_where_a_setting_says_so(pg: Connection) -> None:
     run(pg)
     assert count(pg, "bill") == 2
     assert verify(pg).differences == []
+
+
+def test_what_was_spent_is_told_of_days_whose_rollups_have_gone(pg: Connection) -> None:
+    make_tenant(pg)
+    commit(pg, call(start_ns=OLD_NS), call())
+    compact_all(pg)
+    scope = Scope((1,), Window(utc_from_ns(OLD_NS - DAY_NS), utc_from_ns(START_NS + DAY_NS), ZoneInfo("UTC")))
+    before = usage_total(pg.cursor(), scope)
+    assert before.requests == 2
+    set_days(pg, retention_days=3, rollup_retention_days=3)
+    run(pg)
+    assert (count(pg, "rollup_hour"), count(pg, "span")) == (1, 1)
+    assert usage_total(pg.cursor(), scope) == before
+
+
+def test_archives_hold_spans_and_content_alone() -> None:
+    full = Horizon(1, "acme", "full", {})
+    assert {kind for kind in (CONTENT, SPANS, ROLLUPS, MINUTES, BILLS) if is_archived(full, kind)} == {CONTENT, SPANS}
 
 
 def test_a_longer_retention_brings_nothing_back_and_verify_knows(pg: Connection) -> None:
