@@ -20,7 +20,7 @@ from llmobs.guards.redactor import Redactor
 from llmobs.guards.sieve import may_be_sensitive
 from llmobs.guards.texts import decode, encode, rewritten
 from llmobs.ingest import compiled
-from llmobs.ingest.labels import names_somebody
+from llmobs.ingest.labels import name_somebody, names_somebody
 from llmobs.ingest.media import SHORTEST_BASE64
 from llmobs.ingest.withheld import hidden_messages, withhold
 from llmobs.spans.record import Span
@@ -202,15 +202,16 @@ def _redact(span: Span, clean: Clean) -> None:
         span.status_message = redact(span.status_message)
     if span.attributes:
         span.attributes = {name: rewritten(value, redact, False) for name, value in span.attributes.items()}
-    if not is_named:  # last: in the name stand the placeholders of the texts
+    if not is_named:  # last: in names stand the placeholders of the texts
         span.name, span.operation_name = redact(span.name), redact(span.operation_name)
         span.error_type = redact(span.error_type)
+        span.attributes = {redact(name): value for name, value in span.attributes.items()}
 
 
 def _names_nobody(span: Span) -> bool:
     if names_somebody(span.name) or names_somebody(span.operation_name):
         return False
-    return not span.error_type or not names_somebody(span.error_type)
+    return not ((span.error_type and names_somebody(span.error_type)) or name_somebody(tuple(span.attributes)))
 
 
 # Letters that an encoder of JSON wrote as escapes (but quotes and backslashes); its blanks, for which others stand.

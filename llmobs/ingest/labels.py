@@ -32,7 +32,7 @@ langfuse.environment langfuse.observation.level langfuse.observation.type langfu
 llm.finish_reason llm.model_name llm.provider llm.request.type llm.response.finish_reason llm.response.stop_reason
 llm.system llm.usage.token_type
 llmobs.cache llmobs.cached_provider llmobs.degraded llmobs.dialect llmobs.environment llmobs.feature llmobs.reason
-llmobs.requested_model llmobs.session llmobs.tier llmobs.user
+llmobs.requested_model llmobs.session llmobs.tier llmobs.trace_id llmobs.user
 logfire.pending_parent_id logfire.span_type mlflow.message.format mlflow.spanFunctionName mlflow.spanType
 mlflow.traceRequestId openai.api.type openai.request.service_tier openai.response.service_tier
 openai.response.system_fingerprint openinference.span.kind reranker.model_name tool.name tool_call.id
@@ -51,14 +51,14 @@ _OF_REFUSALS = "llmobs.refusal."  # which budget or limit said no: written by th
 
 # ASCII alone: in many scripts a whole sentence stands without a blank.
 _WORD = r"[A-Za-z0-9_<(\[/{][A-Za-z0-9_.:/<>{}()\[\]*$+-]{0,99}"
-_IS_WORD = re.compile(_WORD)
+_ONE_WORD = re.compile(_WORD)
 _ACTS = (
     semconv.CHAT, semconv.TEXT_COMPLETION, semconv.GENERATE_CONTENT, semconv.EMBEDDINGS, semconv.INVOKE_AGENT,
     semconv.CREATE_AGENT, semconv.INVOKE_WORKFLOW, semconv.EXECUTE_TOOL, "execute_task", "retrieval", "tool",
     "CONNECT", "DELETE", "GET", "HEAD", "HTTP", "OPTIONS", "PATCH", "POST", "PUT",
 )  # fmt: skip
-_IS_SPAN_NAME = re.compile(rf"(?:(?:{'|'.join(_ACTS)}) )?{_WORD}")
-_IS_ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_$.:/\[\]-]{1,255}")
+_SPAN_NAME = re.compile(rf"(?:(?:{'|'.join(_ACTS)}) )?{_WORD}")
+_ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_$.:/\[\]-]+")
 
 # In messages: who speaks, what a part is, why it ended. Any other word there may be content.
 _OF_MESSAGES = {
@@ -88,26 +88,55 @@ def is_label_of_messages(key: str, text: str) -> bool:
     return text in _OF_MESSAGES.get(key, ())
 
 
-# A sender's names are few and repeat: remembering is faster than searching.
-@lru_cache(maxsize=4096)
+# A sender's names are few and repeat: remembering is faster than searching. Of sets of names 20 MB at most.
+_MOST_REMEMBERED, _LONGEST_REMEMBERED, _MOST_TOGETHER = 2048, 255, 32
+
+
 def names_somebody(text: str) -> bool:
     """Whether personal data or a secret stands in a short text."""
+    return _is_named_in(text) if len(text) <= _LONGEST_REMEMBERED else Redactor().redact(text) != text
+
+
+def name_somebody(names: tuple[str, ...]) -> bool:
+    """Whether it stands in one of the names of a span's attributes."""
+    return _are_named_in(names) if len(names) <= _MOST_TOGETHER else any(map(names_somebody, names))
+
+
+def is_span_name(text: str) -> bool:
+    """Whether a span's name is of the usual form."""
+    return len(text) <= _LONGEST_REMEMBERED and _is_span_name(text)
+
+
+def is_word(text: str) -> bool:
+    """Whether it is one word, as operations, errors and events are called."""
+    return len(text) <= _LONGEST_REMEMBERED and _is_word(text)
+
+
+def is_attribute_name(text: str) -> bool:
+    """Whether attributes are called so; others may be texts themselves."""
+    return len(text) <= _LONGEST_REMEMBERED and _is_attribute_name(text)
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _is_named_in(text: str) -> bool:
     return Redactor().redact(text) != text
 
 
-@lru_cache(maxsize=4096)
-def is_span_name(text: str) -> bool:
-    """Whether a span's name is of the usual form."""
-    return _IS_SPAN_NAME.fullmatch(text) is not None and not names_somebody(text)
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _are_named_in(names: tuple[str, ...]) -> bool:
+    return any(map(names_somebody, names))
 
 
-@lru_cache(maxsize=4096)
-def is_word(text: str) -> bool:
-    """Whether it is one word, as operations, errors and events are called."""
-    return _IS_WORD.fullmatch(text) is not None and not names_somebody(text)
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _is_span_name(text: str) -> bool:
+    return _SPAN_NAME.fullmatch(text) is not None and not names_somebody(text)
 
 
-@lru_cache(maxsize=4096)
-def is_attribute_name(text: str) -> bool:
-    """Whether attributes are called so; others may be texts themselves."""
-    return _IS_ATTRIBUTE_NAME.fullmatch(text) is not None and not names_somebody(text)
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _is_word(text: str) -> bool:
+    return _ONE_WORD.fullmatch(text) is not None and not names_somebody(text)
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _is_attribute_name(text: str) -> bool:
+    return _ATTRIBUTE_NAME.fullmatch(text) is not None and not names_somebody(text)

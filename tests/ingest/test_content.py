@@ -157,7 +157,8 @@ def test_labels_and_numbers_stay(policy: str) -> None:
     labels = {
         "cloud.region": "eu-1", "gen_ai.request.temperature": 0.5, "app.count": 3, "app.is_new": True,
         "gen_ai.tool.name": "get_weather", "gen_ai.request.encoding_formats": ["float"], "session.id": "s-1",
-        "llmobs.units": {"audio_input": 5}, "llmobs.tier": "batch", "gen_ai": {"agent": {"id": "a-1"}},
+        "llmobs.units": {"audio_input": 5}, "llmobs.tier": "batch",
+        "llmobs.trace_id": "0af7651916cd43dd8448eb211c80319c", "gen_ai": {"agent": {"id": "a-1"}},
         "events": [{"exception.type": "ValueError", "name": "exception", "offset_ns": 5}],
     }  # fmt: skip
     made = call(attributes=dict(labels))
@@ -227,6 +228,14 @@ def test_redaction_of_a_name_goes_with_that_of_the_texts() -> None:
     Door({1: "redacted"}, b"key").apply(made, content.look(made))
     assert (made.name, made.operation_name, made.error_type) == ("mail [EMAIL_1]", "to [EMAIL_1]", "no [EMAIL_1]")
     assert "[EMAIL_1]" in (made.input or "")
+
+
+@pytest.mark.parametrize("count", [0, 40])
+def test_no_name_of_an_attribute_tells_of_somebody(count: int) -> None:
+    made = call(attributes={f"of {SECRET}": 3, **{f"n{number}": number for number in range(count)}})
+    Door({1: "redacted"}, b"key").apply(made, content.look(made))
+    assert next(iter(made.attributes)) == "of [EMAIL_1]"
+    assert len(made.attributes) == count + 1
 
 
 def test_a_refusal_is_told_in_our_own_words() -> None:

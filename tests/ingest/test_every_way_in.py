@@ -60,7 +60,13 @@ class Way:
 # Ways of one kind of entry, and the spans of each: so many that they share blocks.
 FORMS = ("application/json", "application/x-protobuf")
 MANY = 10
-NOTES = {"app.note": SHORT, "chat_history": f"{SHORT} {EMAIL}", "logfire.msg": SHORT, "gen_ai.agent.name": EMAIL}
+NOTES = {
+    "app.note": SHORT,
+    "chat_history": f"{SHORT} {EMAIL}",
+    "logfire.msg": SHORT,
+    "gen_ai.agent.name": EMAIL,
+    f"of.{EMAIL}": 3,
+}
 NAMES = ("chat", "chat gpt-4o-mini", f"chat with {EMAIL}", SHORT)
 
 

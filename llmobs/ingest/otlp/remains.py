@@ -70,10 +70,10 @@ def tidy(attributes: Attributes, events: Sequence[Event], reading: Reading, star
     for name in large:
         value = attributes.pop(name)
         if len(name) > MOST_CHARACTERS_OF_A_NAME:
-            _note("text_cut", reading)
+            note("text_cut", reading)
         attributes[messages.cut(name, MOST_CHARACTERS_OF_A_NAME).replace("\x00", "")] = _bounded(value, reading)
     if len(attributes) > MOST_ATTRIBUTES:
-        _note("attributes_left_out", reading)
+        note("attributes_left_out", reading)
         for name in list(attributes)[MOST_ATTRIBUTES:]:
             del attributes[name]
     if events:
@@ -118,8 +118,8 @@ def _as_messages(values: list[Any], role: str) -> str | None:
     return messages.normal(known[0] if len(known) == 1 else msgspec.json.encode(known).decode(), role)
 
 
-def _note(flag: str, reading: Reading) -> None:
-    """Once of a span."""
+def note(flag: str, reading: Reading) -> None:
+    """Tell it, once of a span."""
     remark = f"flag:{flag}"
     if remark not in reading.remarks:
         reading.remarks.append(remark)
@@ -130,7 +130,7 @@ def _bounded(value: Any, reading: Reading) -> Any:
     value = media.referred(value)
     if isinstance(value, str):
         if len(value) > MOST_CHARACTERS_OF_AN_ATTRIBUTE:
-            _note("text_cut", reading)
+            note("text_cut", reading)
         return messages.cut(value, MOST_CHARACTERS_OF_AN_ATTRIBUTE).replace("\x00", "")
     if isinstance(value, float):
         return value if isfinite(value) else str(value)
@@ -138,7 +138,7 @@ def _bounded(value: Any, reading: Reading) -> Any:
     if len(text) <= MOST_CHARACTERS_OF_AN_ATTRIBUTE and "\\u0000" not in text:
         return msgspec.json.decode(text)
     if len(text) > MOST_CHARACTERS_OF_AN_ATTRIBUTE:
-        _note("text_cut", reading)
+        note("text_cut", reading)
     return messages.cut(text, MOST_CHARACTERS_OF_AN_ATTRIBUTE).replace("\\u0000", "")
 
 
@@ -155,7 +155,7 @@ def _keep_events(attributes: Attributes, events: Sequence[Event], reading: Readi
         reading.output = messages.normal(answered, "assistant")
     told = [event for event in events if event[0] not in _MESSAGE_EVENTS]
     if len(told) > MOST_EVENTS:
-        _note("events_left_out", reading)
+        note("events_left_out", reading)
     if told:
         attributes["events"] = [_compact(event, reading, start_ns) for event in told[:MOST_EVENTS]]
 
@@ -176,13 +176,13 @@ _EVENT_CONTENT = ("content", "gen_ai.prompt", "gen_ai.completion", "message")
 def _compact(event: Event, reading: Reading, start_ns: int) -> dict[str, Any]:
     name, at_ns, attributes = event
     if len(attributes) > MOST_ATTRIBUTES_OF_AN_EVENT:
-        _note("events_left_out", reading)
+        note("events_left_out", reading)
     if len(name) > MOST_CHARACTERS_OF_AN_EVENTS_NAME:
-        _note("text_cut", reading)
+        note("text_cut", reading)
     kept = {}
     for key, value in list(attributes.items())[:MOST_ATTRIBUTES_OF_AN_EVENT]:
         if len(key) > MOST_CHARACTERS_OF_A_NAME:
-            _note("text_cut", reading)
+            note("text_cut", reading)
         kept[key[:MOST_CHARACTERS_OF_A_NAME].replace("\x00", "")] = _bounded(value, reading)
     cut = name[:MOST_CHARACTERS_OF_AN_EVENTS_NAME].replace("\x00", "")
-    return {"name": cut, "offset_ns": at_ns - start_ns, **kept}
+    return kept | {"name": cut, "offset_ns": at_ns - start_ns}
