@@ -6,17 +6,27 @@ PAINS 48: base64 in prompts makes pages and stores slow; 45: what may not be sto
 import json
 from base64 import b64encode, urlsafe_b64encode
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from llmobs.core.env import Secrets
+from llmobs.ingest import compiled, content, media
 from llmobs.ingest.content import look
+from llmobs.ingest.entries import OtlpBody
 from llmobs.ingest.media import LONG_TEXT, has_more, refer, referred, referred_body, referred_json, referred_text
 from llmobs.ingest.messages import request_messages, response_messages
+from llmobs.ingest.otlp import alike, remains, wire
 from llmobs.ingest.otlp.messages import MOST_CHARACTERS, official
+from llmobs.ingest.tails import Found
+from llmobs.ingest.translate import Config, Translator
+from llmobs.pricing.book import PriceBook
 from llmobs.spans.record import Span
+from llmobs.tenants.roster import Roster, TenantInfo
 from tests.ingest.making import call
 from tests.ingest.otlp.sent import NOW_NS, pairs, read
+from tests.ingest.otlp.test_alike import body
+from tests.ingest.otlp.test_usual import USUAL
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 3
 SOUND = b"RIFF\x00\x00\x00\x00WAVE" + bytes(200)
@@ -223,6 +233,25 @@ def test_a_contents_vector_is_its_dimension(sent: dict[str, Any]) -> None:
     assert_without_vectors(found)
     assert "dimension" in (found.output or "")
     assert "9}" in (found.output or "")
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_of_spans_that_are_like_others_none_keeps_its_vectors(
+    monkeypatch: pytest.MonkeyPatch, is_compiled: bool
+) -> None:
+    """From protobuf, where the compiled reader makes a usual span of the one before, and its look finds no media."""
+    for module in (alike, wire, remains, content, media):
+        monkeypatch.setattr(module, "_compiled", compiled.loaded() if is_compiled else None)
+    answer = json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": TEXT}]}])
+    sent = body(*[{**USUAL, "gen_ai.output.messages": answer, "my.vector": TEXT} for _ in range(3)])
+    tenant = TenantInfo(1, "acme", "Acme", "none", "full", "UTC", 400, True)
+    secrets = Secrets("secret", (), b"k" * 32, "", "", "")
+    translator = Translator(Config.of(1, Roster([tenant], []), PriceBook(), cast("Any", None), secrets))
+    for _ in range(2):
+        spans = translator.piece(Found("gateway-1", 0, OtlpBody(1, 7, NOW_NS, wire.PROTOBUF, sent)), NOW_NS).spans
+        assert [span.attributes["my.vector"] for span in spans] == ['{"dimension":9}'] * 3
+        for span in spans:
+            assert_without_vectors(span)
 
 
 def test_an_events_vector_is_its_dimension() -> None:
