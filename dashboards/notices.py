@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.urls import reverse
+
 from dashboards import numbers
 from dashboards.budget_figures import RUNS_OUT, STOPPED, BudgetFigure
 from dashboards.queries.costs import Unpriced
 from dashboards.queries.freshness import Freshness
+from dashboards.queries.letters import waiting_letters
 from dashboards.usual import Spike
 from dashboards.visit import Visit
 
@@ -35,7 +38,7 @@ def notices(
     fresh: Freshness,
 ) -> list[Notice]:
     """Everything that is worth a notice, most urgent first. `unreported`: of the unpriced, those without usage."""
-    found = [*_fresh(visit, fresh), *_budgets(visit, budgets)]
+    found = [*_fresh(visit, fresh), *letter_notices(visit), *_budgets(visit, budgets)]
     if ongoing is not None:
         since = visit.local(ongoing.start)
         rest = f" since {since:%H:%M}: {ongoing.failed} calls failed, at worst {numbers.share(ongoing.peak)}."
@@ -54,6 +57,19 @@ def notices(
             short = f"{calls} without usage"
             found.append(Notice("unknown", _without_usage(calls), rest, short, url, "Costs"))
     return sorted(found, key=lambda notice: RANK[notice.kind])
+
+
+def letter_notices(visit: Visit) -> list[Notice]:
+    """To operators alone: what could not be written, which they replay or drop in the admin."""
+    seen = visit.seen
+    waiting = waiting_letters(visit.cursor, seen.tenant_ids, seen.chosen is None) if seen.is_operator else None
+    if waiting is None:
+        return []
+    noun = "1 report" if waiting.count == 1 else f"{numbers.count(waiting.count)} reports"
+    rest = f" since {visit.local(waiting.since):%Y-%m-%d %H:%M} and in no sum: replay or drop the dead letters."
+    tenant = f"&tenant__id__exact={seen.chosen.pk}" if seen.chosen is not None else ""
+    url = f"{reverse('admin:keeping_deadletter_changelist')}?state=waiting{tenant}"
+    return [Notice("warn", f"{noun} could not be written", rest, f"{waiting.count} not written", url, "Dead letters")]
 
 
 def _without_usage(calls: int) -> str:

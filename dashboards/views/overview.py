@@ -7,7 +7,7 @@ from dashboards.budget_figures import BudgetFigure, budget_figures
 from dashboards.columns import CONTRIBUTORS, Cost, Errors, Slowness, Verdict
 from dashboards.earlier import LEAST_CALLS_NOW, Earlier, Now, now_of
 from dashboards.live import budgets_now, ledger_client
-from dashboards.notices import MOST_SHOWN, Notice, notices
+from dashboards.notices import MOST_SHOWN, Notice, letter_notices, notices
 from dashboards.provider_figures import State, state_of
 from dashboards.queries.costs import unpriced_models, unreported_calls
 from dashboards.queries.health import unhealthy_now, worst_by_provider
@@ -32,7 +32,10 @@ def overview(visit: Visit) -> HttpResponse:
     """The front page. Each block is read for itself."""
     first_at = first_call_at(visit.cursor, visit.seen.tenant_ids)
     if first_at is None:
-        return show(visit, "dashboards/overview_empty.html", heading="Overview", gateway=gateway_address())
+        told = letter_notices(visit)
+        return show(
+            visit, "dashboards/overview_empty.html", heading="Overview", notices=told, gateway=gateway_address()
+        )
     now = now_of(visit)
     earlier = Earlier(visit, now, first_at)
     budgets = guarded(visit, "budgets", lambda: shown_budgets(visit, MOST_VALUES))
