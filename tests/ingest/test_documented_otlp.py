@@ -7,6 +7,7 @@ from django.urls import resolve
 
 from llmobs.ingest import conformance, remap
 from llmobs.ingest.otlp import (
+    decode,
     genai,
     langfuse,
     litellm,
@@ -52,6 +53,8 @@ def test_bounds_are_those_of_the_code() -> None:
     assert f"At most {remains.MOST_ATTRIBUTES} of a span" in PAGE
     assert f"{remains.MOST_CHARACTERS_OF_AN_ATTRIBUTE:,} characters" in PAGE
     assert f"{remains.MOST_EVENTS} events, with {remains.MOST_ATTRIBUTES_OF_AN_EVENT} attributes" in PAGE
+    assert f"of names {decode.MOST_CHARACTERS_OF_A_NAME} characters" in PAGE
+    assert f"of a status message {decode.MOST_CHARACTERS_OF_A_MESSAGE:,}" in PAGE
     assert f"past {conformance.MOST_ROWS:,} lines" in PAGE
     assert f"past {remarks.MOST_UNKNOWN} of a span or {conformance.MOST_NAMES} of a library's day" in PAGE
     assert f"The first {remarks.MOST_NAME_CHARACTERS}\n  characters of each" in PAGE

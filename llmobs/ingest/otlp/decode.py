@@ -16,7 +16,7 @@ from llmobs.ingest.otlp import adapters, names, remarks
 from llmobs.ingest.otlp.alike import Found, Kinds
 from llmobs.ingest.otlp.check import DAY_NS, DEFAULT_RETENTION_DAYS, fault
 from llmobs.ingest.otlp.reading import Attributes, Reading
-from llmobs.ingest.otlp.remains import is_tidy, tidy
+from llmobs.ingest.otlp.remains import is_tidy, note, tidy
 from llmobs.ingest.otlp.tokens import normal_usage
 from llmobs.ingest.otlp.usual import Shape, shape_of
 from llmobs.ingest.otlp.whom import Origin, attribute, attributed, origin
@@ -136,6 +136,8 @@ def _tidied(span: Received, shape: Shape | None, reading: Reading, start_ns: int
     if shape is None or not is_tidy(attributes):
         tidy(attributes, span.events, reading, start_ns)
         shape = None
+    if len(span.name) > MOST_CHARACTERS_OF_A_NAME or len(span.status_message) > MOST_CHARACTERS_OF_A_MESSAGE:
+        note("text_cut", reading)
     if shape is None or shape.names.counts:
         remarks.flag_unreadable(attributes, reading)
     if shape is not None and reading.is_call:  # of what is no call counts and the like are left

@@ -36,7 +36,7 @@ FLAGS = {
     "unreadable_count": "a token count that is no whole number; it stays an attribute",
     "attributes_left_out": "more attributes than are kept",
     "events_left_out": "more events, or more attributes of one, than are kept",
-    "text_cut": "a value, or the name of an attribute, that is longer than is kept: its beginning is",
+    "text_cut": "a value, a name or a message that is longer than is kept: its beginning is",
     "usage_in_part": "only one of input and output is known",
 }
 
@@ -112,7 +112,7 @@ def flag_known_limits(reading: Reading, usage: Usage | None, scope_name: str) ->
         reading.remarks.append(f"{FLAG}:no_cache_or_reasoning")
     elif scope_name == _WITHOUT_CACHE_WRITES and not usage.cache_creation:
         reading.remarks.append(f"{FLAG}:no_cache_writes")
-    elif scope_name == _TWICE:  # it does not say which calls are streams
+    elif scope_name == _TWICE:  # it says so of some streams only
         reading.remarks.append(f"{FLAG}:stream_counted_twice")
     elif "google_adk" in scope_name:
         reading.remarks.append(f"{FLAG}:last_call_only")

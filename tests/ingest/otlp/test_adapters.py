@@ -214,6 +214,11 @@ def test_what_is_cut_is_told(attributes: dict[str, Any], events: list[Any], told
     assert decoded(span(CHAT | attributes, events=events)).remarks == told
 
 
+@pytest.mark.parametrize("fields", [{"name": "x" * 201}, {"status": {"code": 2, "message": "x" * 2001}}])
+def test_a_name_or_a_message_that_is_cut_is_told(fields: dict[str, Any]) -> None:
+    assert read(CHAT, **fields).remarks == ("flag:text_cut",)
+
+
 def test_a_cut_is_told_of_the_span_that_has_it_alone() -> None:
     """Also where the next span of its kind is made like it."""
     request = ExportTraceServiceRequest()

@@ -94,6 +94,12 @@ def test_a_calls_usage_is_the_providers_but_for_what_the_library_writes_wrong(ca
             assert differing == wrong
 
 
+def test_streams_that_are_counted_twice_are_told_though_the_library_hides_which_calls_are_streams() -> None:
+    doubled = [found for call, found in calls("traceloop-anthropic") if call["stream"] and found.usage]
+    assert {found.is_stream for found in doubled} == {True, False}
+    assert all("flag:stream_counted_twice" in found.remarks for found in doubled)
+
+
 @each_case
 def test_a_calls_provider_and_models_are_the_providers(case: str) -> None:
     for call, span in calls(case):
