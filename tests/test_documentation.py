@@ -1,6 +1,7 @@
 """The documentation hangs together: every page can be reached from the README, and every link leads somewhere."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,16 @@ def test_every_link_leads_to_a_file_and_its_head(page: Path) -> None:
 def test_every_page_is_named_by_the_readme() -> None:
     linked = {target for target, _ in LINK.findall((ROOT / "README.md").read_text())}
     assert sorted(f"docs/{page.name}" for page in ROOT.glob("docs/*.md") if f"docs/{page.name}" not in linked) == []
+
+
+def test_every_command_is_listed_by_the_readme() -> None:
+    listed = (ROOT / "README.md").read_text().partition("\n## Commands\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(?:manage\.py|make)? ?([a-z]+)[^`|]*`", listed))
+    # `prepare` is what `up` runs before all else.
+    commands = {path.stem for path in (ROOT / "llmobs/ops/management/commands").glob("[a-z]*.py")} - {"prepare"}
+    assert sorted(commands - named) == []
+
+
+def test_the_architecture_names_each_module_in_one_row() -> None:
+    rows = re.findall(r"^\| (`[^|]+) \|", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    assert [row for row, times in Counter(rows).items() if times > 1] == []
