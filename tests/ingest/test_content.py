@@ -14,6 +14,7 @@ from llmobs.ingest.content import Door, preview
 from llmobs.spans.record import Span
 from tests.guards.test_sieve import VALUES
 from tests.ingest.making import call
+from tests.ingest.otlp import captured
 
 SECRET = "bob@example.com"
 LONG = "the customer said " * 20
@@ -228,6 +229,14 @@ def test_redaction_of_a_name_goes_with_that_of_the_texts() -> None:
     Door({1: "redacted"}, b"key").apply(made, content.look(made))
     assert (made.name, made.operation_name, made.error_type) == ("mail [EMAIL_1]", "to [EMAIL_1]", "no [EMAIL_1]")
     assert "[EMAIL_1]" in (made.input or "")
+
+
+@pytest.mark.parametrize("policy", ["redacted", "hash", "none"])
+def test_what_libraries_call_spans_and_errors_stays(policy: str) -> None:
+    for made in (span for case in captured.CASES for span in captured.spans(case)):
+        before = made.name, made.operation_name, made.error_type, made.finish_reasons
+        Door({1: policy}, b"key").apply(made, content.look(made))
+        assert (made.name, made.operation_name, made.error_type, made.finish_reasons) == before
 
 
 @pytest.mark.parametrize("count", [0, 40])
