@@ -1,6 +1,7 @@
 """Embedding vectors, wherever they stand: lists of numbers with fractions, of which only the dimension is kept.
 
-A list of at least eight numbers is one, if one of the first eight has a fraction; a list of such lists is several.
+A list of at least 64 numbers is one, if one of the first eight has a fraction; a list of such lists is several. No
+model's vectors are shorter; shorter lists are what somebody wrote or measured.
 """
 
 import re
@@ -8,7 +9,8 @@ from typing import Any
 
 from llmobs.guards.linear import finder
 
-SHORTEST_VECTOR = 8  # numbers
+SHORTEST_VECTOR = 64  # numbers
+FIRST = 8
 SHORTEST_TEXT = 2 + SHORTEST_VECTOR * 2  # characters of such a list
 
 _GAP = r"[\s\\nrt]*"  # also as it is within JSON within JSON
@@ -29,7 +31,7 @@ def may_stand_in(text: str) -> bool:
 
 def dimension(values: list[Any]) -> int:
     """How many numbers a vector has; 0 for any other list."""
-    if len(values) < SHORTEST_VECTOR or float not in map(type, values[:SHORTEST_VECTOR]):
+    if len(values) < SHORTEST_VECTOR or float not in map(type, values[:FIRST]):
         return 0
     return len(values) if all(type(each) in (int, float) for each in values) else 0
 
@@ -41,5 +43,5 @@ def left_out(text: str) -> str:
 
 def _of_text(found: re.Match[str]) -> str:
     numbers = found[0].split(",")
-    has_fraction = any("." in number for number in numbers[:SHORTEST_VECTOR])
+    has_fraction = any("." in number for number in numbers[:FIRST])
     return f'{{"dimension":{len(numbers)}}}' if has_fraction else found[0]

@@ -13,7 +13,6 @@ import msgspec
 
 from llmobs.guards.linear import finder
 from llmobs.ingest import compiled, floats
-from llmobs.ingest.floats import SHORTEST_VECTOR
 from llmobs.ingest.references import UNKNOWN, decoded, reference, type_of
 from llmobs.spans.record import Span
 
@@ -28,7 +27,8 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,\s\"\\]*)*;ba
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{LONGEST_TEXT_RUN},}}={{0,2}}")
 # A vector, also one whose end was cut off.
-_NUMBERS = re.compile(rf"\[(?:\s*-?\d[\d.eE+-]*\s*,){{{SHORTEST_VECTOR - 1},}}\s*(?:-?[\d.eE+-]*\s*\]|-?[\d.eE+-]*\Z)")
+NAMED_VECTOR = 8  # numbers at least, under a name that says what they are
+_NUMBERS = re.compile(rf"\[(?:\s*-?\d[\d.eE+-]*\s*,){{{NAMED_VECTOR - 1},}}\s*(?:-?[\d.eE+-]*\s*\]|-?[\d.eE+-]*\Z)")
 _TYPE_KEYS = ("media_type", "mime_type", "mimeType", "mediaType", "contentType", "format")
 _DATA_KEYS = frozenset({"data", "content", "bytes", "b64_json", "file_data", "image", "audio", "base64", "blob"})
 _VECTOR_KEYS = frozenset({"embedding", "embeddings", "vector", "values"})
@@ -173,7 +173,7 @@ def _of_key(key: str, item: Any, whole: dict[str, Any]) -> Any:
 
 def _dimension(value: Any) -> int:
     """Of a vector, as numbers or as base64 of 32-bit floats; 0 for anything else."""
-    if isinstance(value, list) and len(value) >= SHORTEST_VECTOR:
+    if isinstance(value, list) and len(value) >= NAMED_VECTOR:
         return len(value) if all(type(each) in (int, float) for each in value) else 0
     if isinstance(value, str) and len(value) >= SHORTEST_BASE64 and _BASE64.match(value):
         return len(value.rstrip("=")) * 3 // 4 // 4

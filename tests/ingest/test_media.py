@@ -151,9 +151,9 @@ def test_nothing_is_changed_twice() -> None:
 
 # ---------------------------------------------------------------- vectors, wherever they stand
 
-VECTOR = [0.125, -0.5, 1e-05, 0.0625, 0, 0.75, -1.5, 2.25, 0.375]
+VECTOR = [0.125, -0.5, 1e-05, 0.0625, 0, 0.75, -1.5, 2.25, 0.375] * 8
 TEXT = json.dumps(VECTOR)
-KEPT = {"dimension": 9}
+KEPT = {"dimension": 72}
 
 
 def stored(attributes: dict[str, Any], scope: str = "", **fields: Any) -> Span:
@@ -170,14 +170,14 @@ def assert_without_vectors(span: Span) -> None:
 
 
 VECTOR_ATTRIBUTES: list[tuple[str, Any, Any]] = [
-    ("chromadb", TEXT, '{"dimension":9}'),
-    ("several as a text", json.dumps([VECTOR, VECTOR]), '[{"dimension":9},{"dimension":9}]'),
+    ("chromadb", TEXT, '{"dimension":72}'),
+    ("several as a text", json.dumps([VECTOR, VECTOR]), '[{"dimension":72},{"dimension":72}]'),
     ("pinecone", VECTOR, KEPT),
     ("several", [VECTOR, VECTOR], [KEPT, KEPT]),
-    ("within a text", json.dumps({"name": "a", "found": {"v": VECTOR}}), '{"name":"a","found":{"v":{"dimension":9}}}'),
-    ("within JSON within JSON", json.dumps({"a": json.dumps([VECTOR], indent=1)}), '{"a":"[{\\"dimension\\":9}]"}'),
-    ("behind words", f"found {TEXT} there", 'found {"dimension":9} there'),
-    ("cut off", TEXT[:-9], '{"dimension":8}'),
+    ("within a text", json.dumps({"name": "a", "found": {"v": VECTOR}}), '{"name":"a","found":{"v":{"dimension":72}}}'),
+    ("within JSON within JSON", json.dumps({"a": json.dumps([VECTOR], indent=1)}), '{"a":"[{\\"dimension\\":72}]"}'),
+    ("behind words", f"found {TEXT} there", 'found {"dimension":72} there'),
+    ("cut off", TEXT[:-9], '{"dimension":71}'),
     ("long", json.dumps([0.0625] * 1536), '{"dimension":1536}'),
 ]
 
@@ -232,7 +232,7 @@ def test_a_contents_vector_is_its_dimension(sent: dict[str, Any]) -> None:
     found = stored(sent)
     assert_without_vectors(found)
     assert "dimension" in (found.output or "")
-    assert "9}" in (found.output or "")
+    assert "72}" in (found.output or "")
 
 
 @pytest.mark.parametrize("is_compiled", [True, False])
@@ -249,7 +249,7 @@ def test_of_spans_that_are_like_others_none_keeps_its_vectors(
     translator = Translator(Config.of(1, Roster([tenant], []), PriceBook(), cast("Any", None), secrets))
     for _ in range(2):
         spans = translator.piece(Found("gateway-1", 0, OtlpBody(1, 7, NOW_NS, wire.PROTOBUF, sent)), NOW_NS).spans
-        assert [span.attributes["my.vector"] for span in spans] == ['{"dimension":9}'] * 3
+        assert [span.attributes["my.vector"] for span in spans] == ['{"dimension":72}'] * 3
         for span in spans:
             assert_without_vectors(span)
 
@@ -263,7 +263,7 @@ def test_an_events_vector_is_its_dimension() -> None:
 
 
 def test_other_lists_stay_as_they_are() -> None:
-    for kept in ([1, 2, 3, 4, 5, 6, 7, 8, 9], [0.5] * 7, [0.5] * 8 + ["a"], [True] * 8, [*range(8), 0.5]):
+    for kept in ([*range(90)], [0.5] * 63, [0.5] * 64 + ["a"], [True] * 64, [*range(64), 0.5]):
         text = json.dumps({"list": kept})
         assert referred(kept) == kept
         assert referred_json(text) == text
