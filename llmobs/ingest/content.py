@@ -205,7 +205,20 @@ def _redact(span: Span, clean: Clean) -> None:
     if not is_named:  # last: in names stand the placeholders of the texts
         span.name, span.operation_name = redact(span.name), redact(span.operation_name)
         span.error_type = redact(span.error_type)
-        span.attributes = {redact(name): value for name, value in span.attributes.items()}
+        span.attributes = _renamed(span.attributes, redact)
+
+
+def _renamed(attributes: dict[str, Any], redact: Rewrite) -> dict[str, Any]:
+    """Names that become the same have a number behind them: none takes another's value."""
+    found: dict[str, Any] = {}
+    for name, value in attributes.items():
+        shown = alone = redact(name)
+        number = 1
+        while shown in found:
+            number += 1
+            shown = f"{alone}.{number}"
+        found[shown] = value
+    return found
 
 
 def _names_nobody(span: Span) -> bool:

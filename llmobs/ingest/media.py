@@ -26,8 +26,8 @@ LONG_TEXT = 20_000  # characters, from which on a text is looked through for bas
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,\s\"\\]*)*;base64,([A-Za-z0-9+/_-]*={0,2})")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{LONGEST_TEXT_RUN},}}={{0,2}}")
-# A vector, also one whose end was cut off.
 NAMED_VECTOR = 8  # numbers at least, under a name that says what they are
+# A vector, also one whose end was cut off.
 _NUMBERS = re.compile(rf"\[(?:\s*-?\d[\d.eE+-]*\s*,){{{NAMED_VECTOR - 1},}}\s*(?:-?[\d.eE+-]*\s*\]|-?[\d.eE+-]*\Z)")
 _TYPE_KEYS = ("media_type", "mime_type", "mimeType", "mediaType", "contentType", "format")
 _DATA_KEYS = frozenset({"data", "content", "bytes", "b64_json", "file_data", "image", "audio", "base64", "blob"})
@@ -58,7 +58,7 @@ def refer(span: Span) -> None:
     for name, value in attributes.items():
         kind = type(value)
         if kind is str:
-            if len(value) >= floats.SHORTEST_TEXT:
+            if len(value) >= SHORTEST_BASE64:
                 attributes[name] = referred_text(value)
         elif kind is dict or kind is list:
             attributes[name] = referred(value)

@@ -5,10 +5,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors, sql
+from psycopg import errors
 
 from tests.ingest.making import make_tenant
-from tests.spans.test_rows_of_before import migrate
+from tests.spans.test_rows_of_before import database, migrate
 from tests.stores import Stores
 
 Connection = psycopg.Connection[Any]
@@ -40,11 +40,8 @@ TRACES = (b"1" * 16, b"2" * 16)
 
 @pytest.fixture
 def url(pg: Connection, stores: Stores) -> Iterator[str]:
-    name = sql.Identifier(NAME)
-    pg.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-    pg.execute(sql.SQL("CREATE DATABASE {}").format(name))
-    yield stores.postgres.url(NAME)
-    pg.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+    with database(pg, stores, NAME) as found:
+        yield found
 
 
 def made(conn: Connection, query: str, *values: Any) -> Any:

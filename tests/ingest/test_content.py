@@ -247,6 +247,13 @@ def test_no_name_of_an_attribute_tells_of_somebody(count: int) -> None:
     assert len(made.attributes) == count + 1
 
 
+def test_names_that_redaction_makes_alike_keep_each_its_value() -> None:
+    made = call(attributes={"seen by ann@example.com": 1, "seen by bob@example.com": 2, "seen": 3})
+    Door({1: "redacted"}, b"key").apply(made)
+    assert "example.com" not in json.dumps(made.attributes)
+    assert sorted(made.attributes.values()) == [1, 2, 3]
+
+
 def test_a_refusal_is_told_in_our_own_words() -> None:
     made = call(status="refused", status_message="The budget is spent.", attributes={"llmobs.refusal.budget": "month"})
     Door({1: "none"}, b"key").apply(made)

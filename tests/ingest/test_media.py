@@ -128,6 +128,15 @@ def test_attributes_are_looked_at_too() -> None:
     assert span.attributes == {"app.image": reference(PNG, "image/png"), "app.name": "x"}
 
 
+def test_a_small_image_in_an_attribute_is_referred_too() -> None:
+    small = b"\x89PNG\r\n\x1a\n" + bytes(range(40))
+    sent = f"data:image/png;base64,{encoded(small)}"
+    assert len(sent) < 100
+    span = call(attributes={"app.icon": sent})
+    refer(span)
+    assert span.attributes == {"app.icon": reference(small, "image/png")}
+
+
 def test_reported_vectors_are_counted() -> None:
     found = read(
         {

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,20 @@ def migrate(url: str, to: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@contextmanager
+def database(pg: Connection, stores: Stores, name: str) -> Iterator[str]:
+    """An empty one, by its address."""
+    identifier = sql.Identifier(name)
+    pg.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
+    pg.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
+    yield stores.postgres.url(name)
+    pg.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
 @pytest.fixture
 def url(pg: Connection, stores: Stores) -> Iterator[str]:
-    name = sql.Identifier(NAME)
-    pg.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-    pg.execute(sql.SQL("CREATE DATABASE {}").format(name))
-    yield stores.postgres.url(NAME)
-    pg.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+    with database(pg, stores, NAME) as made:
+        yield made
 
 
 def put(conn: Connection, table: str, row: dict[str, Any]) -> None:
